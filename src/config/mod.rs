@@ -1,0 +1,288 @@
+//! The configuration, checked: plain data that every part reads and none changes.
+//!
+//! [`Config`] is what `mailferry.toml` means once every name in it has been resolved. `raw` is what the file says.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
+use url::Url;
+
+use crate::secret::SecretText;
+
+/// Everything the gateway needs to know before it starts.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the gateway keeps what it must remember.
+    pub state_dir: PathBuf,
+    /// The name in greetings and in the upstream EHLO.
+    pub hostname: String,
+    /// How long sessions may finish after SIGTERM.
+    pub drain_timeout: Duration,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Bounds on what peers may take.
+    pub limits: Limits,
+    /// How long the gateway itself may take. Not a key: the contract fixes these, tests shorten them.
+    pub budgets: Budgets,
+    /// Where the legacy side connects.
+    pub listeners: Vec<Arc<Listener>>,
+    /// The mailboxes.
+    pub accounts: Vec<Arc<Account>>,
+    /// Which account a login name opens: a name belongs to one account. Keys are [`Login::username`].
+    pub logins: HashMap<String, Arc<Account>>,
+    /// What the file made one want to say to the administrator, without being wrong.
+    pub warnings: Vec<String>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A level or a tracing filter, as text that `tracing_subscriber::EnvFilter` takes.
+    pub filter: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Sessions at once over all listeners.
+    pub sessions: usize,
+    /// Sessions at once from one address; loopback is exempt.
+    pub sessions_per_address: usize,
+    /// The time spent waiting for the client, from accept to credentials.
+    pub login_timeout: Duration,
+    /// How long a logged-in SMTP session may be silent.
+    pub idle_smtp: Duration,
+    /// How long an IMAP session may be silent.
+    pub idle_imap: Duration,
+    /// How long a POP3 session may be silent.
+    pub idle_pop3: Duration,
+    /// When a guesser is shut out.
+    pub failed_logins: FailedLogins,
+}
+
+/// `[limits] failed_logins`.
+#[derive(Debug, Clone, Copy)]
+pub struct FailedLogins {
+    /// Failures of one (address, login) pair that block it.
+    pub count: u32,
+    /// The window they are counted in.
+    pub within: Duration,
+    /// How long the block lasts.
+    pub block: Duration,
+}
+
+/// How long the gateway may take for its own steps (the interface's section "Time").
+#[derive(Debug, Clone, Copy)]
+pub struct Budgets {
+    /// From credentials to the answer.
+    pub login: Duration,
+    /// For the token, of these.
+    pub token: Duration,
+    /// From dial to the upstream's answer to AUTH, of these.
+    pub dial: Duration,
+    /// How long one side of a relay may go on after the other has ended.
+    pub half_closed: Duration,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            login: Duration::from_secs(25),
+            token: Duration::from_secs(10),
+            dial: Duration::from_secs(12),
+            half_closed: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The three protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Submission, RFC 6409.
+    Smtp,
+    /// RFC 3501 and 9051.
+    Imap,
+    /// RFC 1939.
+    Pop3,
+}
+
+impl Protocol {
+    /// All three, in the order they are shown.
+    pub const ALL: [Self; 3] = [Self::Smtp, Self::Imap, Self::Pop3];
+
+    /// The name in the configuration and in logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
+        }
+    }
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// `[[listener]]`.
+#[derive(Debug)]
+pub struct Listener {
+    /// Shown in logs.
+    pub name: String,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Where it listens. Port 0 takes any free port.
+    pub bind: Vec<SocketAddr>,
+    /// Who may connect.
+    pub allow: Vec<IpNet>,
+    /// From where a password is taken without TLS.
+    pub plaintext_login: Vec<IpNet>,
+}
+
+/// `[app.NAME]`: one registration at a provider.
+#[derive(Debug)]
+pub struct App {
+    /// Its name in the file, or the account's address where it was written inline.
+    pub name: String,
+    /// Where it is registered.
+    pub provider: Arc<Provider>,
+    /// How it gets tokens.
+    pub grant: Grant,
+}
+
+/// How an app gets tokens.
+#[derive(Debug)]
+pub enum Grant {
+    /// RFC 6749 section 4.4.
+    ClientCredentials {
+        /// The tenant in the token URL, where the provider has tenants.
+        tenant: Option<String>,
+        /// The app's id.
+        client_id: String,
+        /// The app's secret.
+        client_secret: SecretText,
+    },
+}
+
+/// `[[account]]`: a mailbox.
+#[derive(Debug)]
+pub struct Account {
+    /// The mailbox, and `user=` of XOAUTH2.
+    pub address: String,
+    /// The registration that opens it.
+    pub app: Arc<App>,
+    /// Who may use it.
+    pub logins: Vec<Login>,
+}
+
+/// `[[account.login]]`.
+#[derive(Debug)]
+pub struct Login {
+    /// In lower case; ASCII without control characters, at most 255 octets.
+    pub username: String,
+    /// A PHC string, argon2id, within the bounds a login may cost.
+    pub password_hash: String,
+    /// What it may speak.
+    pub protocols: Vec<Protocol>,
+    /// From where; `None` where the listener decides alone.
+    pub networks: Option<Vec<IpNet>>,
+}
+
+/// A provider: a preset, a `[provider.NAME]`, or both.
+#[derive(Debug)]
+pub struct Provider {
+    /// Its name in the file.
+    pub name: String,
+    /// Where tokens come from. May hold `{tenant}`.
+    pub token_url: TokenUrl,
+    /// What a token is asked for.
+    pub scopes: Vec<String>,
+    /// Its submission server.
+    pub smtp: Option<Server>,
+    /// Its IMAP server.
+    pub imap: Option<Server>,
+    /// Its POP3 server.
+    pub pop3: Option<Server>,
+    /// SMTP extensions it surely has beyond the basic set, in upper case.
+    pub smtp_extensions: Vec<String>,
+    /// IMAP capabilities it surely has beyond the basic set, in upper case.
+    pub imap_capabilities: Vec<String>,
+    /// Roots to trust beside the system's.
+    pub ca: Vec<CertificateDer<'static>>,
+}
+
+impl Provider {
+    /// The server for a protocol, if the provider has one.
+    #[must_use]
+    pub const fn server(&self, protocol: Protocol) -> Option<&Server> {
+        match protocol {
+            Protocol::Smtp => self.smtp.as_ref(),
+            Protocol::Imap => self.imap.as_ref(),
+            Protocol::Pop3 => self.pop3.as_ref(),
+        }
+    }
+}
+
+/// A token URL that may need a tenant before it is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenUrl(pub(crate) String);
+
+impl TokenUrl {
+    /// The URL, with `{tenant}` filled in. `None` where a tenant is needed and missing, or does not make a URL.
+    #[must_use]
+    pub fn resolve(&self, tenant: Option<&str>) -> Option<Url> {
+        let text = match tenant {
+            Some(tenant) => self.0.replace("{tenant}", tenant),
+            None => self.0.clone(),
+        };
+        Url::parse(&text).ok().filter(|_| !text.contains(['{', '}']))
+    }
+}
+
+/// An upstream server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The name or address to dial; the name its certificate must have.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: UpstreamTls,
+}
+
+/// How a connection to an upstream is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamTls {
+    /// TLS from the first byte.
+    Implicit,
+    /// STARTTLS, demanded.
+    StartTls,
+    /// None: loopback hosts only.
+    None,
+}
+
+/// Whether one of `networks` holds `address`. An IPv4 address that came as an IPv6 one (`::ffff:…`) counts as IPv4.
+#[must_use]
+pub fn holds(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}

@@ -1,0 +1,1 @@
+//! Local logins: who may use which account.

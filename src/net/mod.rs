@@ -1,0 +1,1 @@
+//! Sockets, TLS, dialing and HTTP.

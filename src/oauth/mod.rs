@@ -1,0 +1,3 @@
+//! OAuth 2.0: tokens for the upstream, fetched, kept fresh, shared.
+
+pub mod credentials;

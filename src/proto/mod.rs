@@ -1,0 +1,184 @@
+//! The protocol machines: bytes in, steps out. Nothing here knows a socket, a clock or a log.
+//!
+//! A [`Machine`] is one side of one login dialogue. It is given what the peer sent, writes what the peer
+//! shall be sent, and returns a [`Step`] that tells the driver what to do next. Time-outs, TLS and sockets are
+//! the driver's (`session::drive`).
+
+pub mod imap;
+pub mod line;
+pub mod pop3;
+pub mod sasl;
+pub mod smtp;
+
+#[cfg(test)]
+pub(crate) mod play;
+
+use thiserror::Error;
+
+use crate::secret::{AccessToken, Password};
+pub use line::Input;
+
+/// What the driver has to do next. Whatever the machine has written to `out` is sent first, in every case.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<E> {
+    /// All complete input is used up; read more and call `advance` again.
+    NeedInput,
+    /// `out` has grown as far as it should; send it and call `advance` again. Nothing need be read.
+    Flush,
+    /// Start TLS, in the role this side has. Bytes that arrived before it must not be read as protocol.
+    StartTls,
+    /// Something the session has to decide on or learn. Where it asks for an answer, `Machine::answer` comes before
+    /// the next `advance`.
+    Event(E),
+    /// The dialogue is over and succeeded; what is left in the input belongs to whoever reads next.
+    Relay,
+    /// The dialogue is over; close the connection.
+    Close(CloseReason),
+}
+
+/// Why a machine ended its dialogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer said goodbye (QUIT, LOGOUT) and was answered.
+    Quit,
+    /// Three failed logins, or three commands that no server knows.
+    TooManyErrors,
+    /// A line went past twice its cap, or a literal could not be skipped safely.
+    TooLong,
+    /// The upstream refused us and was told goodbye; the event before says what it said.
+    Refused,
+    /// Bytes behind refused message data could have been read as commands, so the connection ends.
+    RefusedData,
+    /// The gateway is shutting down, and this side was between messages.
+    Draining,
+}
+
+/// A peer broke the protocol so that going on would be unsafe. The text is ours: it holds nothing the peer sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ProtoError {
+    /// The legacy side did.
+    #[error("the downstream broke the protocol: {0}")]
+    DownstreamMisbehaved(&'static str),
+    /// The provider's side did.
+    #[error("the upstream broke the protocol: {0}")]
+    UpstreamMisbehaved(&'static str),
+}
+
+/// One side of a login dialogue.
+pub trait Machine {
+    /// What the session is told of.
+    type Event;
+    /// What the session decides.
+    type Answer;
+
+    /// Uses as much of `input` as it can and appends what the peer shall be sent to `out`.
+    ///
+    /// Any split of the same bytes into several calls gives the same output and events (rule 1).
+    ///
+    /// # Errors
+    /// When the peer broke the protocol so that the connection has to be dropped.
+    fn advance(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Result<Step<Self::Event>, ProtoError>;
+
+    /// Answers the event that `advance` returned last.
+    fn answer(&mut self, answer: Self::Answer, out: &mut Vec<u8>);
+}
+
+/// How much a machine writes before it asks for a [`Step::Flush`], in octets: a peer that pipelines thousands of
+/// commands and reads no reply must not make us hold the replies.
+pub const FLUSH_AT: usize = 4096;
+
+/// What a downstream machine asks the session to decide: may this one log in?
+#[derive(Debug, PartialEq, Eq)]
+pub struct LoginRequest {
+    /// How the password came.
+    pub mechanism: Mechanism,
+    /// SASL PLAIN's authorization identity; empty where none was given.
+    pub authzid: Vec<u8>,
+    /// The user name exactly as sent, at most [`MAX_CREDENTIAL`] octets, not yet checked in any way.
+    pub username: Vec<u8>,
+    /// The password exactly as sent, at most [`MAX_CREDENTIAL`] octets.
+    pub password: Password,
+}
+
+/// The longest user name or password taken from a downstream, in octets.
+pub const MAX_CREDENTIAL: usize = 1024;
+
+/// How a downstream sent its user name and password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// SASL PLAIN (RFC 4616).
+    Plain,
+    /// SASL LOGIN (never standardised; draft-murchison-sasl-login).
+    Login,
+    /// The protocol's own command: IMAP LOGIN, POP3 USER and PASS.
+    Command,
+}
+
+/// The session's answer to a [`LoginRequest`]. `A` is what a protocol says on success, `R` its refusal.
+#[derive(Debug, Clone)]
+pub enum LoginAnswer<A, R> {
+    /// The upstream has accepted us: say so.
+    Accepted(A),
+    /// Not now or not ever: say this.
+    Refused {
+        /// The reply, in the protocol's own terms.
+        reply: R,
+        /// Whether this was the last try; the machine then says goodbye and closes.
+        last: bool,
+    },
+}
+
+/// Whom an upstream machine logs in as.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The mailbox: `user=` of XOAUTH2.
+    pub user: String,
+    /// The token that opens it.
+    pub token: AccessToken,
+}
+
+/// How a dialogue with an upstream ended. `C` is what the protocol learnt on success.
+#[derive(Debug, PartialEq, Eq)]
+pub enum UpstreamEvent<C> {
+    /// We are logged in; the next step is [`Step::Relay`].
+    LoggedIn(C),
+    /// We are not; the next step is [`Step::Close`].
+    Refused(UpstreamRefusal),
+}
+
+/// What an upstream said when it would not let us in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamRefusal {
+    /// Whose fault it is, from the codes in the reply and nothing else.
+    pub kind: RefusalKind,
+    /// Where in the dialogue, as a phrase: "greeting", "STARTTLS", "AUTH XOAUTH2".
+    pub stage: &'static str,
+    /// The upstream's words, one line, cut at 512 octets. Peer text: escape it wherever it is shown.
+    pub said: Vec<u8>,
+    /// What a failure challenge held after base64 (XOAUTH2's JSON), cut at 512 octets. Peer text.
+    pub challenge: Option<Vec<u8>>,
+}
+
+/// Whose fault an upstream's refusal is (see the catalogue of Microsoft's and others' replies).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The token or the user in it: a fresh token may help, once.
+    Token,
+    /// The mailbox's rights: no token helps until a person grants them.
+    Rights,
+    /// A policy or switch at the provider: no token helps until a person changes it.
+    Policy,
+    /// The upstream cannot serve anyone right now.
+    Transient,
+    /// The upstream lacks what we need: no XOAUTH2, no STARTTLS.
+    Unsupported,
+}
+
+/// The longest peer text kept for a log line, in octets.
+pub const MAX_SAID: usize = 512;
+
+/// Cuts peer text to [`MAX_SAID`] octets.
+#[must_use]
+pub fn said(text: &[u8]) -> Vec<u8> {
+    text[..text.len().min(MAX_SAID)].to_vec()
+}

@@ -1,0 +1,1 @@
+//! SASL messages (RFC 4422): encode and decode, nothing else.

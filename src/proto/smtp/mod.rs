@@ -1,0 +1,8 @@
+//! SMTP submission (RFC 5321, 6409) on both sides: login, and the mail after it.
+
+pub mod command;
+pub mod downstream;
+pub mod envelope;
+pub mod reply;
+pub mod transaction;
+pub mod upstream;

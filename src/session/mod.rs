@@ -1,0 +1,1 @@
+//! One session, accept to close.
