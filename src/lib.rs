@@ -8,7 +8,9 @@
 //! - [`config`]: what `mailferry.toml` says, checked. [`app`]: puts the parts together. [`cli`]: the commands.
 //! - [`sim`]: a simulated provider, for `mailferry demo` and the tests.
 
+pub mod app;
 pub mod config;
+pub mod drain;
 pub mod login;
 pub mod message;
 pub mod net;
@@ -17,4 +19,5 @@ pub mod proto;
 pub mod secret;
 pub mod session;
 pub mod sim;
+pub mod system;
 pub mod telemetry;

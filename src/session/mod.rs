@@ -1,1 +1,181 @@
-//! One session, accept to close.
+//! One session, from accept to close: the story, step by step. The protocols' own ways are in `protocol`.
+//!
+//! Greeting and capabilities are ours. The machine hands over the credentials; the password is verified before a token
+//! or the upstream is touched; the upstream is logged in before the client is answered; then everything that belonged to
+//! the login is dropped, and both connections go to the relay or, for SMTP, to the transaction.
+
+pub(crate) mod drive;
+pub(crate) mod failure;
+pub mod limits;
+mod mail;
+mod panic;
+mod protocol;
+mod record;
+mod relay;
+mod upstream;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use self::drive::{Lost, Outcome, Patience, Side};
+use self::failure::{Failure, FailureKind, Goodbye};
+use self::limits::{Place, SessionLimits};
+use self::panic::caught;
+use self::protocol::{Imap, Pop3, Smtp, Speaks};
+use self::record::{Ending, Record};
+use self::upstream::{Upstream, Upstreams};
+use crate::config::{Account, Config, Listener, Protocol, holds};
+use crate::drain::Drain;
+use crate::login::verify::Verifier;
+use crate::net::stream::Stream;
+use crate::oauth::credentials::Credentials;
+use crate::proto::{LoginAnswer, LoginRequest, Machine};
+
+/// How many logins one connection may fail.
+const LOGIN_TRIES: u32 = 3;
+
+/// What all sessions share.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) credentials: Arc<dyn Credentials>,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) limits: Arc<SessionLimits>,
+    pub(crate) drain: Drain,
+}
+
+/// Where one session comes from.
+struct Arrival<'a> {
+    shared: &'a Shared,
+    listener: &'a Listener,
+    peer: IpAddr,
+}
+
+/// Admits or turns away a connection that has just been accepted.
+pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
+    let address = peer.ip().to_canonical();
+    if !holds(&listener.allow, address) {
+        tracing::info!(listener = listener.name, peer = %address, "connection refused: the listener does not allow this address");
+        return;
+    }
+    let Some(place) = shared.limits.take(address) else {
+        tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
+        // Tried once: whoever floods the gateway is not waited for.
+        let _ = stream.try_write(&Goodbye::SessionLimit.line(listener.protocol));
+        return;
+    };
+    let task = serve(Arc::clone(shared), Arc::clone(listener), stream, address, place);
+    shared.drain.spawn(task);
+}
+
+/// One session. Whatever happens in it ends here.
+async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, _place: Place) {
+    let mut record = Record::new();
+    let arrival = Arrival { shared: &shared, listener: &listener, peer };
+    let session = async {
+        match listener.protocol {
+            Protocol::Smtp => run::<Smtp>(&arrival, stream, &mut record).await,
+            Protocol::Imap => run::<Imap>(&arrival, stream, &mut record).await,
+            Protocol::Pop3 => run::<Pop3>(&arrival, stream, &mut record).await,
+        }
+    };
+    let ending = caught(session).await.unwrap_or(Ending::Panicked);
+    record.write(&listener, peer, &ending);
+}
+
+async fn run<P: Speaks>(arrival: &Arrival<'_>, stream: TcpStream, record: &mut Record) -> Ending {
+    let downstream = Side::new(Stream::Plain(stream));
+    // Boxed, so that a session that has logged in, and may live for days, does not carry the login's states with it.
+    match Box::pin(log_in::<P>(arrival, downstream, record)).await {
+        Ok((downstream, upstream)) => P::carry(arrival.shared, downstream, upstream, record).await,
+        Err(ending) => ending,
+    }
+}
+
+/// From the greeting to the accepted login: the client's side of it.
+async fn log_in<P: Speaks>(
+    arrival: &Arrival<'_>,
+    mut downstream: Side,
+    record: &mut Record,
+) -> Result<(Side, Upstream<P>), Ending> {
+    let Arrival { shared, listener, peer } = arrival;
+    let mut machine = P::downstream(arrival.shared, holds(&listener.plaintext_login, *peer));
+    let mut patience = Patience::of(shared.config.limits.login_timeout);
+    let mut failures = 0;
+    let mut upstream = None;
+    loop {
+        let outcome = tokio::select! {
+            biased;
+            outcome = downstream.drive(&mut machine, &mut patience) => outcome,
+            () = shared.drain.began() => {
+                downstream.close(&Goodbye::Draining.line(P::PROTOCOL)).await;
+                return Err(Ending::Drained);
+            }
+        };
+        match outcome {
+            Ok(Outcome::Event(request)) => match attempt::<P>(arrival, &request, record).await {
+                Ok(opened) => {
+                    machine.answer(LoginAnswer::Accepted(P::welcome(&opened.learnt)), &mut downstream.out);
+                    upstream = Some(opened);
+                }
+                Err(failure) => {
+                    failures += 1;
+                    record.failed(listener, *peer, &request, &failure);
+                    let refused = LoginAnswer::Refused { reply: P::refusal(&failure), last: failures == LOGIN_TRIES };
+                    machine.answer(refused, &mut downstream.out);
+                }
+            },
+            Ok(Outcome::Relay) => {
+                // The machines relay only after they were told "accepted"; anything else would be a fault of ours.
+                let opened = upstream.ok_or(Ending::Panicked)?;
+                return Ok((downstream, opened));
+            }
+            // No listener offers STARTTLS yet, and no machine asks for it.
+            Ok(Outcome::StartTls) => return Err(Ending::Panicked),
+            Ok(Outcome::Close(reason)) => {
+                downstream.close(b"").await;
+                return Err(Ending::Closed(reason));
+            }
+            Err(Lost::TooSlow) => {
+                downstream.close(&Goodbye::LoginDeadline.line(P::PROTOCOL)).await;
+                return Err(Ending::LoginDeadline);
+            }
+            Err(lost) => return Err(Ending::DownstreamLost(lost)),
+        }
+    }
+}
+
+/// From credentials to an upstream that has let us in, within the login's budget.
+async fn attempt<P: Speaks>(
+    arrival: &Arrival<'_>,
+    request: &LoginRequest,
+    record: &mut Record,
+) -> Result<Upstream<P>, Failure> {
+    let budget = arrival.shared.config.budgets.login;
+    let work = timeout(budget, verify_and_open::<P>(arrival, request, record));
+    match caught(work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Failure::unavailable(format!("no answer within {budget:?}"))),
+        Err(panic::Panicked) => Err(Failure::unavailable("an internal error")),
+    }
+}
+
+async fn verify_and_open<P: Speaks>(
+    arrival: &Arrival<'_>,
+    request: &LoginRequest,
+    record: &mut Record,
+) -> Result<Upstream<P>, Failure> {
+    let Arrival { shared, listener, peer } = arrival;
+    let verified = shared.verifier.verify(*peer, P::PROTOCOL, request).await?;
+    let account: &Arc<Account> = &verified.account;
+    record.known(account, &account.logins[verified.login].username);
+    let provider = &account.app.provider;
+    let Some(server) = provider.server(P::PROTOCOL) else {
+        let detail = format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
+        return Err(Failure::new(FailureKind::Credentials, detail));
+    };
+    upstream::log_in::<P>(shared, account, server).await
+}

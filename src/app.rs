@@ -1,0 +1,159 @@
+//! The composition root: a configuration in; listeners, logins, tokens and sessions out; and their orderly end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, Listener};
+use crate::drain::Drain;
+use crate::login::verify::Verifier;
+use crate::net::{listener, tls};
+use crate::oauth::service::TokenService;
+use crate::session::limits::SessionLimits;
+use crate::session::{Shared, Upstreams, admit};
+use crate::system;
+
+/// A running gateway. Dropping it stops it at once; [`Gateway::drain`] lets its sessions finish.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    bound: Vec<Bound>,
+    accepting: Drain,
+    tokens: Arc<TokenService>,
+}
+
+/// A listening socket.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// The listener it belongs to.
+    pub listener: Arc<Listener>,
+    /// Where it really listens: the port is known even where the configuration says 0.
+    pub address: SocketAddr,
+}
+
+/// Why the gateway did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A listening socket could not be had.
+    #[error("cannot listen on {address} (listener {listener}): {error}. Is something else running there?")]
+    Bind {
+        /// The listener's name.
+        listener: String,
+        /// Where it should have listened.
+        address: SocketAddr,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// There is nothing to verify upstreams with.
+    #[error("no root certificates to verify upstreams with: {0}. Install the system's CA certificates (Debian: ca-certificates)")]
+    Tls(#[from] rustls::Error),
+    /// The HTTP client for token endpoints could not be built.
+    #[error("cannot prepare requests to token endpoints: {0}")]
+    Http(#[from] crate::net::http::HttpError),
+}
+
+impl Gateway {
+    /// Binds every listener and begins to serve. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When a socket cannot be bound or TLS cannot be verified; nothing is left running then.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let upstreams = Upstreams::new(&config)?;
+        let tokens = TokenService::start(&config, |provider| tls::client_config(&provider.ca))?;
+        let sessions = affordable_sessions(config.limits.sessions);
+        let shared = Arc::new(Shared {
+            verifier: Arc::new(Verifier::new(&config)),
+            credentials: Arc::clone(&tokens) as _,
+            upstreams,
+            limits: Arc::new(SessionLimits::new(sessions, config.limits.sessions_per_address)),
+            drain: Drain::default(),
+            config: Arc::clone(&config),
+        });
+        let mut sockets = Vec::new();
+        for listener in &config.listeners {
+            for address in &listener.bind {
+                sockets.push((Arc::clone(listener), bind(listener, *address)?));
+            }
+        }
+        let accepting = Drain::default();
+        let mut bound = Vec::new();
+        for (listener, (socket, address)) in sockets {
+            tracing::info!(listener = listener.name, protocol = %listener.protocol, %address, "listening");
+            bound.push(Bound { listener: Arc::clone(&listener), address });
+            accepting.spawn(accept_until(accepting.clone(), Arc::clone(&shared), listener, socket));
+        }
+        Ok(Self { shared, bound, accepting, tokens })
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.shared.limits.taken()
+    }
+
+    /// How many argon2 computations there have been.
+    #[must_use]
+    pub fn password_computations(&self) -> u64 {
+        self.shared.verifier.computations()
+    }
+
+    /// Stops accepting, lets sessions finish within the configured time, and stops the rest. Says how many those were.
+    pub async fn drain(self) -> usize {
+        let patience = self.shared.config.drain_timeout;
+        let running = self.shared.drain.running();
+        tracing::info!(sessions = running, ?patience, "shutting down: no new connections; sessions may finish");
+        self.accepting.run(std::time::Duration::ZERO).await;
+        let stopped = self.shared.drain.run(patience).await;
+        if stopped > 0 {
+            tracing::warn!(sessions = stopped, "stopped sessions that had not finished in time");
+        }
+        stopped
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.accepting.stop();
+        self.shared.drain.stop();
+        self.tokens.stop();
+    }
+}
+
+fn bind(listener: &Listener, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    listener::bind(address)
+        .and_then(|socket| socket.local_addr().map(|address| (socket, address)))
+        .map_err(|error| StartError::Bind { listener: listener.name.clone(), address, error })
+}
+
+async fn accept_until(accepting: Drain, shared: Arc<Shared>, listener: Arc<Listener>, socket: TcpListener) {
+    loop {
+        tokio::select! {
+            biased;
+            () = accepting.began() => return,
+            (stream, peer) = listener::accept(&socket) => admit(&shared, &listener, stream, peer),
+        }
+    }
+}
+
+/// As many sessions as configured, or as the descriptor limit allows.
+fn affordable_sessions(configured: usize) -> usize {
+    match system::raise_descriptor_limit() {
+        Some(affordable) if affordable < configured => {
+            tracing::warn!(
+                configured, affordable,
+                "the descriptor limit allows fewer sessions than [limits] sessions; raise it (systemd: LimitNOFILE=)"
+            );
+            affordable
+        }
+        _ => configured,
+    }
+}

@@ -1,0 +1,186 @@
+//! What the legacy side is told: every kind of failure and every kind of goodbye, in all three protocols.
+//!
+//! The codes are the contract's (`docs/reference.md`, "Replies"). A temporary fault never looks like a wrong password.
+
+use std::borrow::Cow;
+
+use crate::config::Protocol;
+use crate::oauth::credentials::TokenError;
+use crate::proto::smtp::reply::Reply;
+use crate::proto::{imap, pop3};
+
+/// How long the words of a reply may be, in octets, so that its line stays below SMTP's 512.
+const MAX_WORDS: usize = 400;
+
+/// Why a login was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// What happened, for the log and, where a person must act, for the reply. Printable; holds no secret.
+    pub(crate) detail: String,
+}
+
+/// Whose move it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// Wrong user name or password, or not allowed from here, over this protocol, to this account.
+    Credentials,
+    /// The password is right, but a person must act before the provider lets us in.
+    NeedsPerson,
+    /// The password is right, but the account lacks a right at the provider.
+    MissingRights,
+    /// It may work by itself later.
+    Unavailable,
+}
+
+impl FailureKind {
+    /// Every kind, for the test that each has a reply in every protocol.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 4] = [Self::Credentials, Self::NeedsPerson, Self::MissingRights, Self::Unavailable];
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(FailureKind::Unavailable, detail)
+    }
+
+    /// What the client is told. Only someone whose password was right is told anything about the account.
+    fn words(&self) -> Cow<'static, str> {
+        match self.kind {
+            FailureKind::Credentials => "Wrong user name or password, or not allowed from here".into(),
+            FailureKind::Unavailable => "Temporarily unavailable, please try again later".into(),
+            FailureKind::NeedsPerson | FailureKind::MissingRights => {
+                let words = &self.detail[..self.detail.floor_char_boundary(MAX_WORDS)];
+                Cow::Owned(words.to_owned())
+            }
+        }
+    }
+
+    /// RFC 4954 section 6.
+    pub(crate) fn smtp(&self) -> Reply {
+        let (code, enhanced) = match self.kind {
+            FailureKind::Credentials => (535, "5.7.8"),
+            // A scanner that is told 5xx gives up for good; 454 makes it try again after the person has acted.
+            FailureKind::NeedsPerson | FailureKind::MissingRights | FailureKind::Unavailable => (454, "4.7.0"),
+        };
+        Reply::new(code, enhanced, self.words())
+    }
+
+    /// RFC 5530 section 3.
+    pub(crate) fn imap(&self) -> imap::response::Refusal {
+        let code = match self.kind {
+            FailureKind::Credentials => "AUTHENTICATIONFAILED",
+            FailureKind::NeedsPerson => "CONTACTADMIN",
+            FailureKind::MissingRights => "AUTHORIZATIONFAILED",
+            FailureKind::Unavailable => "UNAVAILABLE",
+        };
+        imap::response::Refusal { code, text: self.words() }
+    }
+
+    /// RFC 3206 section 4.
+    pub(crate) fn pop3(&self) -> pop3::response::Refusal {
+        let code = match self.kind {
+            FailureKind::Credentials => "AUTH",
+            FailureKind::NeedsPerson | FailureKind::MissingRights => "SYS/PERM",
+            FailureKind::Unavailable => "SYS/TEMP",
+        };
+        pop3::response::Refusal { code, text: self.words() }
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        let kind = match error {
+            TokenError::Transient(_) => FailureKind::Unavailable,
+            TokenError::NeedsPerson(_) | TokenError::Refused(_) => FailureKind::NeedsPerson,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// Why the gateway hangs up by itself before or between commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goodbye {
+    SessionLimit,
+    Draining,
+    Idle,
+    LoginDeadline,
+}
+
+impl Goodbye {
+    /// Every kind, for the test that each has words in every protocol.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 4] = [Self::SessionLimit, Self::Draining, Self::Idle, Self::LoginDeadline];
+
+    /// The last words, as a whole line.
+    pub(crate) fn line(self, protocol: Protocol) -> Vec<u8> {
+        let (enhanced, words) = match self {
+            Self::SessionLimit => ("4.3.2", "Too many connections, please try again later"),
+            Self::Draining => ("4.3.2", "The gateway is shutting down, please try again later"),
+            Self::Idle => ("4.4.2", "Nothing heard for too long"),
+            Self::LoginDeadline => ("4.4.2", "No login within the time allowed"),
+        };
+        match protocol {
+            Protocol::Smtp => {
+                let mut line = Vec::new();
+                Reply::new(421, enhanced, words).write(&mut line);
+                line
+            }
+            Protocol::Imap => format!("* BYE {words}\r\n").into_bytes(),
+            Protocol::Pop3 => format!("-ERR [SYS/TEMP] {words}\r\n").into_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_has_its_reply_in_every_protocol() {
+        let told = FailureKind::ALL.map(|kind| {
+            let failure = Failure::new(kind, "Renew the secret");
+            (failure.smtp().code, failure.smtp().enhanced, failure.imap().code, failure.pop3().code)
+        });
+        assert_eq!(
+            told,
+            [
+                (535, "5.7.8", "AUTHENTICATIONFAILED", "AUTH"),
+                (454, "4.7.0", "CONTACTADMIN", "SYS/PERM"),
+                (454, "4.7.0", "AUTHORIZATIONFAILED", "SYS/PERM"),
+                (454, "4.7.0", "UNAVAILABLE", "SYS/TEMP"),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_goodbye_has_its_line_in_every_protocol() {
+        for goodbye in Goodbye::ALL {
+            for protocol in Protocol::ALL {
+                let line = String::from_utf8(goodbye.line(protocol)).unwrap();
+                let start = match protocol {
+                    Protocol::Smtp => "421 4.",
+                    Protocol::Imap => "* BYE ",
+                    Protocol::Pop3 => "-ERR [SYS/TEMP] ",
+                };
+                assert!(line.starts_with(start) && line.ends_with("\r\n"), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stranger_learns_nothing_about_the_account() {
+        let failure = Failure::new(FailureKind::Credentials, "the account scanner@contoso.com has no IMAP server");
+        assert!(!failure.smtp().text.contains("contoso"));
+    }
+
+    #[test]
+    fn long_words_are_cut_between_characters() {
+        let failure = Failure::new(FailureKind::NeedsPerson, "\u{e9}".repeat(MAX_WORDS));
+        assert_eq!(failure.smtp().text.len(), MAX_WORDS);
+    }
+}

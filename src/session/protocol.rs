@@ -1,0 +1,153 @@
+//! What a session does differently in each of the three protocols.
+
+use std::convert::Infallible;
+
+use super::drive::Side;
+use super::failure::Failure;
+use super::record::{Ending, Record};
+use super::relay::{RelayTimes, relay};
+use super::upstream::Upstream;
+use super::{Shared, mail};
+use crate::config::{Protocol, Server, UpstreamTls};
+use crate::proto::imap::capability::Capabilities;
+use crate::proto::smtp::extensions::Extensions;
+use crate::proto::smtp::reply::Reply;
+use crate::proto::{Credential, LoginAnswer, LoginRequest, Machine, UpstreamEvent, imap, pop3, smtp};
+
+/// One of the three protocols, as a session needs it.
+pub(crate) trait Speaks: Sized {
+    const PROTOCOL: Protocol;
+    /// What the client is told when it is logged in.
+    type Welcome: Send;
+    /// What it is told when it is not.
+    type Refusal: Send;
+    /// What the upstream told us at its login.
+    type Learnt: Send;
+    type Downstream: Machine<Event = LoginRequest, Answer = LoginAnswer<Self::Welcome, Self::Refusal>> + Send;
+    type Upstream: Machine<Event = UpstreamEvent<Self::Learnt>, Answer = Infallible> + Send;
+
+    /// The machine that greets the client. `auth`: a password may be taken on this channel.
+    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream;
+    /// The machine that logs in at the upstream.
+    fn upstream(shared: &Shared, server: &Server, credential: Credential) -> Self::Upstream;
+    fn welcome(learnt: &Self::Learnt) -> Self::Welcome;
+    fn refusal(failure: &Failure) -> Self::Refusal;
+    /// Everything after the login.
+    fn carry(
+        shared: &Shared,
+        downstream: Side,
+        upstream: Upstream<Self>,
+        record: &mut Record,
+    ) -> impl Future<Output = Ending> + Send;
+}
+
+pub(crate) struct Smtp;
+
+impl Speaks for Smtp {
+    const PROTOCOL: Protocol = Protocol::Smtp;
+    type Welcome = ();
+    type Refusal = Reply;
+    type Learnt = Extensions;
+    type Downstream = smtp::downstream::Downstream;
+    type Upstream = smtp::upstream::Upstream;
+
+    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream {
+        smtp::downstream::Downstream::new(smtp::downstream::Offer {
+            hostname: shared.config.hostname.clone(),
+            auth,
+            extensions: shared.config.common_smtp_extensions(),
+        })
+    }
+
+    fn upstream(shared: &Shared, server: &Server, credential: Credential) -> Self::Upstream {
+        smtp::upstream::Upstream::new(smtp::upstream::Plan {
+            hostname: shared.config.hostname.clone(),
+            starttls: server.tls == UpstreamTls::StartTls,
+            credential,
+        })
+    }
+
+    fn welcome(_: &Extensions) {}
+
+    fn refusal(failure: &Failure) -> Reply {
+        failure.smtp()
+    }
+
+    async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Self>, record: &mut Record) -> Ending {
+        mail::carry(shared, downstream, upstream, record).await
+    }
+}
+
+pub(crate) struct Imap;
+
+impl Speaks for Imap {
+    const PROTOCOL: Protocol = Protocol::Imap;
+    type Welcome = Capabilities;
+    type Refusal = imap::response::Refusal;
+    type Learnt = Capabilities;
+    type Downstream = imap::downstream::Downstream;
+    type Upstream = imap::upstream::Upstream;
+
+    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream {
+        imap::downstream::Downstream::new(imap::downstream::Offer {
+            hostname: shared.config.hostname.clone(),
+            auth,
+            capabilities: shared.config.common_imap_capabilities(),
+        })
+    }
+
+    fn upstream(_: &Shared, _: &Server, credential: Credential) -> Self::Upstream {
+        imap::upstream::Upstream::new(imap::upstream::Plan { credential, tag: super::upstream::unguessable_tag() })
+    }
+
+    fn welcome(learnt: &Capabilities) -> Capabilities {
+        learnt.clone()
+    }
+
+    fn refusal(failure: &Failure) -> imap::response::Refusal {
+        failure.imap()
+    }
+
+    async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Self>, record: &mut Record) -> Ending {
+        let relayed = relay(downstream, upstream.side, times(shared, Self::PROTOCOL), &shared.drain).await;
+        record.relayed(&relayed)
+    }
+}
+
+pub(crate) struct Pop3;
+
+impl Speaks for Pop3 {
+    const PROTOCOL: Protocol = Protocol::Pop3;
+    type Welcome = ();
+    type Refusal = pop3::response::Refusal;
+    type Learnt = ();
+    type Downstream = pop3::downstream::Downstream;
+    type Upstream = pop3::upstream::Upstream;
+
+    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream {
+        pop3::downstream::Downstream::new(pop3::downstream::Offer {
+            hostname: shared.config.hostname.clone(),
+            auth,
+            capabilities: Vec::new(),
+        })
+    }
+
+    fn upstream(_: &Shared, _: &Server, credential: Credential) -> Self::Upstream {
+        pop3::upstream::Upstream::new(pop3::upstream::Plan { credential })
+    }
+
+    fn welcome((): &()) {}
+
+    fn refusal(failure: &Failure) -> pop3::response::Refusal {
+        failure.pop3()
+    }
+
+    async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Self>, record: &mut Record) -> Ending {
+        let relayed = relay(downstream, upstream.side, times(shared, Self::PROTOCOL), &shared.drain).await;
+        record.relayed(&relayed)
+    }
+}
+
+const fn times(shared: &Shared, protocol: Protocol) -> RelayTimes {
+    RelayTimes { idle: shared.config.limits.idle(protocol), half_closed: shared.config.budgets.half_closed }
+}

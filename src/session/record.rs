@@ -1,0 +1,138 @@
+//! What the log says about a session: one line when it ends, one for each failed login, one for each message.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::drive::Lost;
+use super::failure::{Failure, FailureKind};
+use super::relay::{RelayEnd, Relayed};
+use crate::config::{Account, Listener};
+use crate::proto::smtp::transaction::MessageReport;
+use crate::proto::{CloseReason, LoginRequest, ProtoError};
+use crate::telemetry::log::PeerText;
+
+/// What is known about a session so far.
+#[derive(Debug)]
+pub(crate) struct Record {
+    begun: Instant,
+    who: Option<Who>,
+    failures: u32,
+    pub(crate) to_upstream: u64,
+    pub(crate) to_downstream: u64,
+    messages: u64,
+}
+
+/// Whose session it is, once the password was right.
+#[derive(Debug)]
+struct Who {
+    login: String,
+    account: Arc<Account>,
+}
+
+/// How a session ended.
+#[derive(Debug, Error)]
+pub(crate) enum Ending {
+    #[error("{}", closed(*.0))]
+    Closed(CloseReason),
+    #[error("client: {0}")]
+    DownstreamLost(Lost),
+    #[error("upstream: {0}")]
+    UpstreamLost(&'static str),
+    #[error("{0}")]
+    Misbehaved(#[from] ProtoError),
+    #[error("no login within the time allowed")]
+    LoginDeadline,
+    #[error("silent for too long")]
+    Idle,
+    #[error("closed by the client")]
+    DownstreamEnded,
+    #[error("closed by the upstream")]
+    UpstreamEnded,
+    #[error("ended by the shutdown")]
+    Drained,
+    #[error("an internal error")]
+    Panicked,
+}
+
+const fn closed(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Quit => "the client said goodbye",
+        CloseReason::TooManyErrors => "too many errors",
+        CloseReason::TooLong => "an endless line or literal",
+        CloseReason::Refused => "refused by the upstream",
+        CloseReason::RefusedData => "the upstream refused message data that was already on its way",
+        CloseReason::Draining => "ended by the shutdown",
+    }
+}
+
+impl Record {
+    pub(crate) fn new() -> Self {
+        Self { begun: Instant::now(), who: None, failures: 0, to_upstream: 0, to_downstream: 0, messages: 0 }
+    }
+
+    /// The password was right: from here on the session is somebody's.
+    pub(crate) fn known(&mut self, account: &Arc<Account>, login: &str) {
+        self.who = Some(Who { login: login.to_owned(), account: Arc::clone(account) });
+    }
+
+    /// A login was not accepted.
+    pub(crate) fn failed(&mut self, listener: &Listener, peer: IpAddr, request: &LoginRequest, failure: &Failure) {
+        self.failures += 1;
+        let (listener, login, mechanism) = (&listener.name, PeerText(&request.username), request.mechanism);
+        let (reason, detail) = (failure.kind, &failure.detail);
+        match failure.kind {
+            FailureKind::NeedsPerson | FailureKind::MissingRights => {
+                tracing::error!(listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
+            }
+            FailureKind::Credentials | FailureKind::Unavailable => {
+                tracing::warn!(listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
+            }
+        }
+    }
+
+    /// A message was accepted or refused by the upstream.
+    pub(crate) fn message(&mut self, report: &MessageReport) {
+        self.messages += 1;
+        let (login, account) = self.names();
+        let MessageReport { accepted, sender, recipients, octets, reply } = report;
+        let (sender, reply) = (PeerText(sender), PeerText(reply));
+        let outcome = if *accepted { "message accepted" } else { "message refused" };
+        tracing::info!(login, account, %sender, recipients, octets, %reply, "{outcome}");
+    }
+
+    /// What the relay moved.
+    pub(crate) fn relayed(&mut self, relayed: &Relayed) -> Ending {
+        self.to_upstream += relayed.to_upstream;
+        self.to_downstream += relayed.to_downstream;
+        match relayed.end {
+            RelayEnd::Downstream => Ending::DownstreamEnded,
+            RelayEnd::Upstream => Ending::UpstreamEnded,
+            RelayEnd::Idle => Ending::Idle,
+            RelayEnd::Drained => Ending::Drained,
+        }
+    }
+
+    /// The session's line.
+    pub(crate) fn write(&self, listener: &Listener, peer: IpAddr, ending: &Ending) {
+        let (login, account) = self.names();
+        let seconds = self.begun.elapsed().as_secs_f32();
+        let Self { failures, to_upstream, to_downstream, messages, .. } = self;
+        let (listener, protocol) = (&listener.name, listener.protocol);
+        if self.who.is_none() && *failures == 0 {
+            // A port scan or a health check: of no interest, and a flood of them must not fill the log.
+            tracing::debug!(listener, %protocol, %peer, seconds, "session without a login: {ending}");
+        } else {
+            tracing::info!(
+                listener, %protocol, %peer, login, account, failures, messages, to_upstream, to_downstream, seconds,
+                "session ended: {ending}"
+            );
+        }
+    }
+
+    fn names(&self) -> (&str, &str) {
+        self.who.as_ref().map_or(("-", "-"), |who| (&who.login, &who.account.address))
+    }
+}

@@ -1,0 +1,256 @@
+//! The relay: copies octets both ways, unchanged, with back-pressure, until both sides have ended.
+//!
+//! A direction reads into its thread's scratch buffer and writes from there. Only what the writer does not take at once is
+//! kept, and nothing more is read until it is gone; so an idle session holds no buffer, and a stalled peer at most one
+//! scratch buffer's worth.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::drive::Side;
+use crate::drain::Drain;
+use crate::net::stream::{Stream, with_scratch};
+use crate::proto::Input;
+
+/// When less than this is free in the scratch buffer it is written out: a TLS record may need this much.
+const ONE_RECORD: usize = 16 * 1024;
+
+/// How long a session must have been silent to be closed by a drain.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How long a relay may wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RelayTimes {
+    /// For any octet, either way.
+    pub(crate) idle: Duration,
+    /// For one side, after the other has ended.
+    pub(crate) half_closed: Duration,
+}
+
+/// What a relay moved, and why it ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Relayed {
+    /// Octets from the downstream to the upstream.
+    pub(crate) to_upstream: u64,
+    /// Octets from the upstream to the downstream.
+    pub(crate) to_downstream: u64,
+    pub(crate) end: RelayEnd,
+}
+
+/// Why a relay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RelayEnd {
+    /// The downstream closed first.
+    Downstream,
+    /// The upstream closed first.
+    Upstream,
+    /// Nobody said anything for too long.
+    Idle,
+    /// The gateway is shutting down and nothing was under way.
+    Drained,
+}
+
+/// Relays between the two sides until it is over. Their left-over input goes first, in order.
+pub(crate) async fn relay(downstream: Side, upstream: Side, times: RelayTimes, drain: &Drain) -> Relayed {
+    let (mut down, down_left) = (downstream.stream, downstream.input);
+    let (mut up, up_left) = (upstream.stream, upstream.input);
+    let mut to_upstream = Direction::new(down_left);
+    let mut to_downstream = Direction::new(up_left);
+    let mut clock = Clock::new(times);
+    let mut ended = None;
+    let copy = poll_fn(|cx| {
+        let moved = to_upstream.moved + to_downstream.moved;
+        let up_done = to_upstream.poll(cx, &mut down, &mut up);
+        let down_done = to_downstream.poll(cx, &mut up, &mut down);
+        let now = Instant::now();
+        if to_upstream.moved + to_downstream.moved > moved {
+            clock.last = now;
+        }
+        // A writer that takes no more means that its side is gone, whoever was reading. What that side had sent before
+        // is still on its way, so the other direction goes on to its own end.
+        let first = match (up_done, down_done) {
+            (Poll::Ready(Done::Ended), _) | (_, Poll::Ready(Done::Broken)) => Some(RelayEnd::Downstream),
+            (_, Poll::Ready(Done::Ended)) | (Poll::Ready(Done::Broken), _) => Some(RelayEnd::Upstream),
+            (Poll::Pending, Poll::Pending) => None,
+        };
+        if let (None, Some(first)) = (ended, first) {
+            ended = Some(first);
+            clock.half_closed = Some(now);
+        }
+        match ended {
+            Some(end) if up_done.is_ready() && down_done.is_ready() => Poll::Ready(end),
+            _ => clock.poll(cx, drain).map(|overdue| ended.unwrap_or(overdue)),
+        }
+    });
+    let mut copy = pin!(copy);
+    let end = tokio::select! {
+        biased;
+        end = copy.as_mut() => end,
+        // From here on the clock watches for a moment of silence.
+        () = drain.began() => copy.await,
+    };
+    Relayed { to_upstream: to_upstream.moved, to_downstream: to_downstream.moved, end }
+}
+
+/// How a direction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    /// Its reader came to an end, and the writer was told.
+    Ended,
+    /// Its writer takes no more.
+    Broken,
+}
+
+/// One direction of a relay.
+#[derive(Debug)]
+struct Direction {
+    /// What was read and not yet taken by the writer.
+    spill: Vec<u8>,
+    /// How much of it has been taken.
+    taken: usize,
+    reading: Reading,
+    /// Octets handed to the writer.
+    moved: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Open,
+    /// The reader has ended; the writer is to be told once it has everything.
+    Ended,
+    Over(Done),
+}
+
+impl Direction {
+    fn new(mut left_over: Input) -> Self {
+        let mut spill = Vec::new();
+        left_over.take_into(usize::MAX, &mut spill);
+        Self { spill, taken: 0, reading: Reading::Open, moved: 0 }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, reader: &mut Stream, writer: &mut Stream) -> Poll<Done> {
+        loop {
+            if let Reading::Over(done) = self.reading {
+                return Poll::Ready(done);
+            }
+            match ready!(self.poll_turn(cx, reader, writer)) {
+                Ok(()) => {}
+                Err(_) => self.reading = Reading::Over(Done::Broken),
+            }
+        }
+    }
+
+    /// One turn: what was kept, then what there is to read. An error is the writer's; the reader's are its end.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, reader: &mut Stream, writer: &mut Stream) -> Poll<io::Result<()>> {
+        while self.taken < self.spill.len() {
+            let count = ready!(Pin::new(&mut *writer).poll_write(cx, &self.spill[self.taken..]))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.taken += count;
+            self.moved += count as u64;
+        }
+        // Freed, not cleared: the next stall may never come.
+        self.spill = Vec::new();
+        self.taken = 0;
+        if self.reading == Reading::Ended {
+            // A writer that cannot be told any more has ended by itself.
+            let _ = ready!(Pin::new(&mut *writer).poll_shutdown(cx));
+            self.reading = Reading::Over(Done::Ended);
+            return Poll::Ready(Ok(()));
+        }
+        with_scratch(|scratch| self.poll_copy(cx, reader, writer, scratch))
+    }
+
+    fn poll_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Stream,
+        writer: &mut Stream,
+        scratch: &mut [u8],
+    ) -> Poll<io::Result<()>> {
+        let mut filled = 0;
+        let mut starved = false;
+        // A TLS stream gives one record at a time; several of them are written at once.
+        while scratch.len() - filled >= ONE_RECORD {
+            let mut buffer = ReadBuf::new(&mut scratch[filled..]);
+            match Pin::new(&mut *reader).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => filled += buffer.filled().len(),
+                Poll::Ready(_) => {
+                    self.reading = Reading::Ended;
+                    break;
+                }
+                Poll::Pending => {
+                    starved = true;
+                    break;
+                }
+            }
+        }
+        let mut written = 0;
+        while written < filled {
+            match Pin::new(&mut *writer).poll_write(cx, &scratch[written..filled]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.spill.extend_from_slice(&scratch[written..filled]);
+                    break;
+                }
+            }
+        }
+        self.moved += written as u64;
+        if !self.spill.is_empty() {
+            return Poll::Pending;
+        }
+        if starved {
+            // TLS keeps records back until it is flushed. While it cannot, its own waker calls again.
+            let _ = Pin::new(writer).poll_flush(cx)?;
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Watches the silence of a relay with one timer, which is set anew only when it fires.
+#[derive(Debug)]
+struct Clock {
+    times: RelayTimes,
+    /// When the last octet moved.
+    last: Instant,
+    /// When one side ended.
+    half_closed: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    fn new(times: RelayTimes) -> Self {
+        Self { times, last: Instant::now(), half_closed: None, timer: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, drain: &Drain) -> Poll<RelayEnd> {
+        let (due, end) = if drain.has_begun() {
+            (self.last + QUIET, RelayEnd::Drained)
+        } else if let Some(ended) = self.half_closed {
+            (ended + self.times.half_closed, RelayEnd::Idle)
+        } else {
+            (self.last + self.times.idle, RelayEnd::Idle)
+        };
+        loop {
+            if Instant::now() >= due {
+                return Poll::Ready(end);
+            }
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if timer.deadline() > due {
+                timer.as_mut().reset(due);
+            }
+            ready!(timer.as_mut().poll(cx));
+            timer.as_mut().reset(due);
+        }
+    }
+}
