@@ -254,3 +254,126 @@ impl Clock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const PATIENT: RelayTimes = RelayTimes { idle: Duration::from_secs(600), half_closed: Duration::from_secs(600) };
+
+    /// A connection's two ends: the gateway's and the peer's.
+    async fn connection(left_over: &[u8]) -> (Side, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut side = Side::new(Stream::Plain(listener.accept().await.unwrap().0));
+        side.input.extend(left_over);
+        (side, peer)
+    }
+
+    fn pattern(length: usize, seed: usize) -> Vec<u8> {
+        (0..length).map(|at| ((at * 31 + seed) % 251) as u8).collect()
+    }
+
+    #[tokio::test]
+    async fn both_ways_at_once_left_over_first_and_nothing_changed() {
+        let (down, client) = connection(b"left from the client ").await;
+        let (up, server) = connection(b"left from the server ").await;
+        let relaying = tokio::spawn(async move { relay(down, up, PATIENT, &Drain::default()).await });
+        let (mut client_in, mut client_out) = client.into_split();
+        let (mut server_in, mut server_out) = server.into_split();
+        let (upwards, downwards) = (pattern(3_000_000, 1), pattern(2_000_000, 2));
+        let (up_copy, down_copy) = (upwards.clone(), downwards.clone());
+        let writers = tokio::spawn(async move {
+            tokio::join!(
+                async {
+                    client_out.write_all(&up_copy).await.unwrap();
+                    client_out.shutdown().await.unwrap();
+                },
+                async {
+                    server_out.write_all(&down_copy).await.unwrap();
+                    server_out.shutdown().await.unwrap();
+                }
+            );
+        });
+        let (mut at_server, mut at_client) = (Vec::new(), Vec::new());
+        tokio::join!(async { server_in.read_to_end(&mut at_server).await.unwrap() }, async {
+            client_in.read_to_end(&mut at_client).await.unwrap()
+        });
+        writers.await.unwrap();
+        assert!(at_server == [b"left from the client ".as_slice(), &upwards].concat());
+        assert!(at_client == [b"left from the server ".as_slice(), &downwards].concat());
+        let relayed = relaying.await.unwrap();
+        assert_eq!(relayed.to_upstream, at_server.len() as u64);
+        assert_eq!(relayed.to_downstream, at_client.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn a_side_that_has_ended_still_gets_what_the_other_says() {
+        let (down, mut client) = connection(b"").await;
+        let (up, mut server) = connection(b"").await;
+        let relaying = tokio::spawn(async move { relay(down, up, PATIENT, &Drain::default()).await });
+        client.write_all(b"QUIT\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        server.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"QUIT\r\n");
+        server.write_all(b"+OK bye\r\n").await.unwrap();
+        drop(server);
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"+OK bye\r\n");
+        assert_eq!(relaying.await.unwrap().end, RelayEnd::Downstream);
+    }
+
+    #[tokio::test]
+    async fn silence_ends_it() {
+        let (down, mut client) = connection(b"").await;
+        let (up, _server) = connection(b"").await;
+        let times = RelayTimes { idle: Duration::from_millis(1), ..PATIENT };
+        assert_eq!(relay(down, up, times, &Drain::default()).await.end, RelayEnd::Idle);
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "the client is hung up on");
+    }
+
+    #[tokio::test]
+    async fn one_side_alone_is_not_kept_for_ever() {
+        let (down, mut client) = connection(b"").await;
+        let (up, server) = connection(b"").await;
+        let times = RelayTimes { half_closed: Duration::from_millis(1), ..PATIENT };
+        drop(server);
+        assert_eq!(relay(down, up, times, &Drain::default()).await.end, RelayEnd::Upstream);
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_drain_ends_a_quiet_session() {
+        let (down, _client) = connection(b"").await;
+        let (up, _server) = connection(b"").await;
+        let drain = Drain::default();
+        let told = drain.clone();
+        let relaying = tokio::spawn(async move { relay(down, up, PATIENT, &told).await });
+        drain.run(Duration::ZERO).await;
+        assert_eq!(relaying.await.unwrap().end, RelayEnd::Drained);
+    }
+
+    #[tokio::test]
+    async fn a_stalled_reader_costs_one_scratch_buffer_at_most() {
+        let (mut down, mut client) = connection(b"").await;
+        let (mut up, _stalled) = connection(b"").await;
+        let writing = tokio::spawn(async move {
+            // Ends with an error when the relay is dropped.
+            let _ = client.write_all(&pattern(64 * 1024 * 1024, 3)).await;
+        });
+        let mut direction = Direction::new(Input::new());
+        let filled = poll_fn(|cx| {
+            let _ = direction.poll(cx, &mut down.stream, &mut up.stream);
+            // The kernel's buffers take some megabytes; then the writer stalls and something is kept.
+            if direction.spill.is_empty() { Poll::Pending } else { Poll::Ready(direction.spill.len()) }
+        })
+        .await;
+        assert!((1..=64 * 1024).contains(&filled), "{filled}");
+        writing.abort();
+    }
+}

@@ -1,0 +1,78 @@
+//! `mailferry serve`: runs the gateway until it is told to stop.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::app::Gateway;
+use crate::config::Config;
+use crate::telemetry::log;
+
+/// Serves until SIGTERM or SIGINT, then drains; a second signal stops at once.
+pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    log::start(&config.log)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), hostname = config.hostname, "starting");
+    let gateway = Gateway::start(config)?;
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+    signals.stop().await;
+    tokio::select! {
+        biased;
+        () = signals.stop() => tracing::warn!("told a second time: stopping at once"),
+        _ = gateway.drain() => {}
+    }
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Completes when the gateway is told to stop.
+    async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return tracing::info!("SIGTERM"),
+                _ = self.interrupt.recv() => return tracing::info!("SIGINT"),
+                _ = self.hang_up.recv() => {
+                    tracing::warn!("SIGHUP: reloading is not supported; restart the gateway to use a changed configuration");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Completes at Ctrl-C.
+    async fn stop(&mut self) {
+        // Without a way to hear it, the process can only be killed.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `mailferry check`: a real login at one upstream, then one command that fails if the rights behind the login do.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use super::drive::{Patience, Side};
+use super::failure::Failure;
+use super::protocol::{Imap, Pop3, Smtp, Speaks};
+use super::{Shared, upstream};
+use crate::config::{Account, Protocol, Server};
+use crate::telemetry::log::PeerText;
+
+/// How many lines an upstream may send before the one that answers: Exchange and Gmail send fewer than ten.
+const MAX_LINES: usize = 64;
+
+/// The longest line read, in octets.
+const MAX_LINE: usize = 4096;
+
+/// Logs `account` in over `protocol` and asks one thing; what the upstream answered to it, fit to be shown.
+pub(crate) async fn probe(shared: &Shared, account: &Arc<Account>, protocol: Protocol) -> Result<String, Failure> {
+    let Some(server) = account.app.provider.server(protocol) else {
+        return Err(Failure::unavailable(format!("provider {} has no {protocol} server", account.app.provider.name)));
+    };
+    let budget = shared.config.budgets.login;
+    let work = async {
+        match protocol {
+            Protocol::Smtp => ask::<Smtp>(shared, account, server, "NOOP", "250", "").await,
+            // Exchange accepts a login without rights on the mailbox and refuses the first command ("User is
+            // authenticated but not connected"), so the command has to be one that needs the mailbox.
+            Protocol::Imap => ask::<Imap>(shared, account, server, "m1 EXAMINE INBOX", "m1 OK", "m1 ").await,
+            Protocol::Pop3 => ask::<Pop3>(shared, account, server, "STAT", "+OK", "").await,
+        }
+    };
+    timeout(budget, work).await.unwrap_or_else(|_| Err(Failure::unavailable(format!("no answer within {budget:?}"))))
+}
+
+/// `answer` is how a good answer begins; lines that do not begin with `ours` belong to something else.
+async fn ask<P: Speaks>(
+    shared: &Shared,
+    account: &Arc<Account>,
+    server: &Server,
+    command: &str,
+    answer: &str,
+    ours: &str,
+) -> Result<String, Failure> {
+    let mut side = upstream::log_in::<P>(shared, account, server).await?.side;
+    side.out.extend_from_slice(format!("{command}\r\n").as_bytes());
+    let said = match first_line(&mut side, ours).await {
+        Some(line) => line,
+        None => return Err(Failure::unavailable(format!("{}: no answer to {command}", server.host))),
+    };
+    side.close(b"").await;
+    if said.starts_with(answer) {
+        Ok(said)
+    } else {
+        Err(Failure::new(
+            super::FailureKind::MissingRights,
+            format!(
+                "{}: the login is accepted but {command} is refused: {said}. Give the app the right to this mailbox \
+                 (Exchange: Add-MailboxPermission -AccessRights FullAccess); rights may take half an hour to spread",
+                server.host
+            ),
+        ))
+    }
+}
+
+async fn first_line(side: &mut Side, ours: &str) -> Option<String> {
+    let mut patience = Patience::endless();
+    side.flush(&mut patience).await.ok()?;
+    for _ in 0..MAX_LINES {
+        let line = loop {
+            match side.input.line(MAX_LINE).ok()? {
+                Some(line) => break line,
+                None => side.read(&mut patience).await.ok()?,
+            }
+        };
+        // An IMAP upstream may say goodbye instead of answering.
+        if line.starts_with(ours.as_bytes()) || line.starts_with(b"* BYE") {
+            return Some(PeerText(&line).to_string());
+        }
+    }
+    None
+}
