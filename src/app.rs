@@ -7,13 +7,14 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
-use crate::config::{Config, Listener};
+use crate::config::{Account, Config, Listener, Protocol};
 use crate::drain::Drain;
 use crate::login::verify::Verifier;
 use crate::net::{listener, tls};
+use crate::oauth::credentials::{Credentials, TokenError};
 use crate::oauth::service::TokenService;
 use crate::session::limits::SessionLimits;
-use crate::session::{Shared, Upstreams, admit};
+use crate::session::{Shared, Upstreams, admit, probe};
 use crate::system;
 
 /// A running gateway. Dropping it stops it at once; [`Gateway::drain`] lets its sessions finish.
@@ -60,18 +61,8 @@ impl Gateway {
     /// # Errors
     /// When a socket cannot be bound or TLS cannot be verified; nothing is left running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let config = Arc::new(config);
-        let upstreams = Upstreams::new(&config)?;
-        let tokens = TokenService::start(&config, |provider| tls::client_config(&provider.ca))?;
-        let sessions = affordable_sessions(config.limits.sessions);
-        let shared = Arc::new(Shared {
-            verifier: Arc::new(Verifier::new(&config)),
-            credentials: Arc::clone(&tokens) as _,
-            upstreams,
-            limits: Arc::new(SessionLimits::new(sessions, config.limits.sessions_per_address)),
-            drain: Drain::default(),
-            config: Arc::clone(&config),
-        });
+        let (shared, tokens) = assemble(config)?;
+        let config = Arc::clone(&shared.config);
         let mut sockets = Vec::new();
         for listener in &config.listeners {
             for address in &listener.bind {
@@ -126,6 +117,62 @@ impl Drop for Gateway {
         self.shared.drain.stop();
         self.tokens.stop();
     }
+}
+
+/// The gateway's upstream half without its listeners: what `mailferry check` asks.
+pub struct Checker {
+    shared: Arc<Shared>,
+    tokens: Arc<TokenService>,
+}
+
+impl Checker {
+    /// Prepares everything that a login needs, and dials nobody.
+    ///
+    /// # Errors
+    /// When TLS cannot be verified.
+    pub fn new(config: Config) -> Result<Self, StartError> {
+        let (shared, tokens) = assemble(config)?;
+        Ok(Self { shared, tokens })
+    }
+
+    /// Gets a token for `account`, as a login would.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    pub async fn token(&self, account: &Arc<Account>) -> Result<(), TokenError> {
+        self.shared.credentials.credential(account, Protocol::Smtp, None).await.map(drop)
+    }
+
+    /// Logs `account` in upstream over `protocol` and asks one thing; what the upstream answered, fit to be shown.
+    ///
+    /// # Errors
+    /// With what went wrong and what to do about it.
+    pub async fn probe(&self, account: &Arc<Account>, protocol: Protocol) -> Result<String, String> {
+        probe(&self.shared, account, protocol).await.map_err(|failure| failure.detail)
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        self.tokens.stop();
+    }
+}
+
+/// Puts together what all sessions share.
+fn assemble(config: Config) -> Result<(Arc<Shared>, Arc<TokenService>), StartError> {
+    let config = Arc::new(config);
+    let upstreams = Upstreams::new(&config)?;
+    let tokens = TokenService::start(&config, |provider| tls::client_config(&provider.ca))?;
+    let sessions = affordable_sessions(config.limits.sessions);
+    let shared = Arc::new(Shared {
+        verifier: Arc::new(Verifier::new(&config)),
+        credentials: Arc::clone(&tokens) as _,
+        upstreams,
+        limits: Arc::new(SessionLimits::new(sessions, config.limits.sessions_per_address)),
+        drain: Drain::default(),
+        config,
+    });
+    Ok((shared, tokens))
 }
 
 fn bind(listener: &Listener, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 
-use crate::app::Upstreams;
+use crate::app::Checker;
 use crate::config::{Account, Config, Protocol};
 
 /// How long `--wait` lets pass between two tries.
@@ -42,10 +42,10 @@ pub(super) async fn run(config: Config, check: Check) -> anyhow::Result<ExitCode
     if check.offline {
         return Ok(ExitCode::SUCCESS);
     }
-    let upstreams = Upstreams::new(config)?;
+    let checker = Checker::new(config)?;
     let tries = if check.wait { MOST_TRIES } else { 1 };
     for attempt in 1..=tries {
-        let wrong = check_all(&upstreams, &accounts, &mut out).await?;
+        let wrong = check_all(&checker, &accounts, &mut out).await?;
         if wrong == 0 {
             return Ok(ExitCode::SUCCESS);
         }
@@ -72,18 +72,18 @@ fn chosen(config: &Config, names: &[String]) -> anyhow::Result<Vec<Arc<Account>>
 }
 
 /// Every step of every account; how many of them went wrong.
-async fn check_all(upstreams: &Upstreams, accounts: &[Arc<Account>], out: &mut impl Write) -> anyhow::Result<u32> {
+async fn check_all(checker: &Checker, accounts: &[Arc<Account>], out: &mut impl Write) -> anyhow::Result<u32> {
     let mut wrong = 0;
     for account in accounts {
         let address = &account.address;
-        if let Err(error) = upstreams.token(account).await {
+        if let Err(error) = checker.token(account).await {
             writeln!(out, "FAIL  {address}: token: {error}")?;
             wrong += 1;
             continue;
         }
         writeln!(out, "ok    {address}: token from {}", account.app.provider.name)?;
         for protocol in Protocol::ALL.into_iter().filter(|protocol| is_used(account, *protocol)) {
-            match upstreams.probe(account, protocol).await {
+            match checker.probe(account, protocol).await {
                 Ok(said) => writeln!(out, "ok    {address}: {protocol}: {said}")?,
                 Err(what) => {
                     writeln!(out, "FAIL  {address}: {protocol}: {what}")?;
