@@ -1,0 +1,248 @@
+//! What the end-to-end tests share: a simulated provider, the gateway before it, and a client that speaks in lines.
+#![allow(dead_code, reason = "each test file uses its part of this")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mailferry::app::Gateway;
+use mailferry::config::{Config, Environment, Protocol};
+use mailferry::sim::{self, Control, Personality, Simulator};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// The password of every login here.
+pub const PASSWORD: &str = "a plain password";
+
+/// argon2id of [`PASSWORD`], as cheap as it can be: what these tests are about is not its cost.
+pub const HASH: &str = include_str!("cheap-hash.txt");
+
+/// The account of the login `scanner`.
+pub const ADDRESS: &str = "scanner@contoso.example";
+
+/// A test that hangs fails after this long. Nothing is expected to take a tenth of it.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// What a test wants to be different.
+pub struct Wanted {
+    pub provider: sim::Options,
+    /// How many accounts there are beside `scanner`: `user0@contoso.example`, login `user0`, and so on.
+    pub crowd: usize,
+    /// Put before the tables of the configuration.
+    pub top: String,
+    /// Put behind them.
+    pub tables: String,
+    /// Changes what is not a key.
+    pub change: fn(&mut Config),
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            provider: sim::Options { mailboxes: vec![ADDRESS.into()], ..sim::Options::default() },
+            crowd: 0,
+            top: String::new(),
+            tables: String::new(),
+            change: |_| {},
+        }
+    }
+}
+
+impl Wanted {
+    pub fn of(personality: Personality) -> Self {
+        let mut wanted = Self::default();
+        wanted.provider.personality = personality;
+        wanted
+    }
+}
+
+/// A provider and a gateway.
+pub struct Setup {
+    pub provider: Simulator,
+    pub gateway: Gateway,
+    pub folder: TempDir,
+}
+
+impl Setup {
+    pub async fn new() -> Self {
+        Self::with(Wanted::default()).await
+    }
+
+    pub async fn with(mut wanted: Wanted) -> Self {
+        wanted.provider.mailboxes.extend((0..wanted.crowd).map(|number| format!("user{number}@contoso.example")));
+        let provider = Simulator::start(wanted.provider.clone()).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Self::configuration(&provider, &folder, &wanted);
+        (wanted.change)(&mut config);
+        let gateway = Gateway::start(config).unwrap();
+        Self { provider, gateway, folder }
+    }
+
+    /// The configuration as text goes through the same door as an administrator's.
+    pub fn configuration(provider: &Simulator, folder: &TempDir, wanted: &Wanted) -> Config {
+        let text = configuration_text(provider, folder, wanted);
+        Config::parse(&text, &folder.path().join("mailferry.toml"), &Environment::of_process()).unwrap()
+    }
+
+    pub fn control(&self) -> &Control {
+        self.provider.control()
+    }
+
+    pub fn address(&self, protocol: Protocol) -> SocketAddr {
+        self.gateway.bound().iter().find(|bound| bound.listener.protocol == protocol).unwrap().address
+    }
+
+    /// A client that has been greeted.
+    pub async fn client(&self, protocol: Protocol) -> Client {
+        let mut client = Client::connect(self.address(protocol)).await;
+        let greeting = client.line().await;
+        assert!(["220 ", "* OK", "+OK"].iter().any(|start| greeting.starts_with(start)), "{greeting}");
+        client
+    }
+
+    /// A client that has logged in.
+    pub async fn logged_in(&self, protocol: Protocol) -> Client {
+        let mut client = self.client(protocol).await;
+        assert_eq!(client.log_in(protocol, "scanner", PASSWORD).await, Answer::Accepted);
+        client
+    }
+}
+
+/// The configuration of a test, as text.
+pub fn configuration_text(provider: &Simulator, folder: &TempDir, wanted: &Wanted) -> String {
+    std::fs::write(folder.path().join("ca.pem"), provider.ca_pem()).unwrap();
+    let mut text = format!("state_dir = \"state\"\nhostname = \"gateway.example\"\n{}\n", wanted.top);
+    for protocol in Protocol::ALL {
+        text += &format!("[[listener]]\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\nname = \"{protocol}\"\n");
+    }
+    text += &format!(
+        "[provider.simulated]\ntoken_url = \"{}\"\nscopes = [\"https://outlook.office365.com/.default\"]\nca = \"ca.pem\"\n\
+         smtp = {{ host = \"localhost\", port = {}, tls = \"starttls\" }}\n\
+         imap = {{ host = \"localhost\", port = {}, tls = \"implicit\" }}\n\
+         pop3 = {{ host = \"localhost\", port = {}, tls = \"implicit\" }}\n\
+         [app.contoso]\nprovider = \"simulated\"\ngrant = \"client-credentials\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
+        provider.token_url(),
+        provider.smtp().port(),
+        provider.imap().port(),
+        provider.pop3().port(),
+        wanted.provider.client_id,
+        wanted.provider.client_secret,
+    );
+    let crowd = (0..wanted.crowd).map(|number| (format!("user{number}@contoso.example"), format!("user{number}")));
+    for (address, username) in [(ADDRESS.to_owned(), "scanner".to_owned())].into_iter().chain(crowd) {
+        text += &format!(
+            "[[account]]\naddress = \"{address}\"\napp = \"contoso\"\n\
+             [[account.login]]\nusername = \"{username}\"\npassword_hash = \"{}\"\n",
+            HASH.trim()
+        );
+    }
+    text + &wanted.tables
+}
+
+/// What a login was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Accepted,
+    /// The whole line.
+    Refused(String),
+}
+
+/// A legacy client.
+pub struct Client {
+    pub connection: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self { connection: BufReader::new(TcpStream::connect(address).await.unwrap()) }
+    }
+
+    /// Sends a line.
+    pub async fn say(&mut self, line: &str) {
+        self.send(format!("{line}\r\n").as_bytes()).await;
+    }
+
+    /// Sends octets as they are.
+    pub async fn send(&mut self, octets: &[u8]) {
+        timeout(STUCK, self.connection.write_all(octets)).await.expect("the gateway does not read").unwrap();
+    }
+
+    /// The next line, without its end; an empty string at the end of the stream.
+    pub async fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        // A reset counts as the end: who closes with unread input resets.
+        let _ = timeout(STUCK, self.connection.read_until(b'\n', &mut line)).await.expect("the gateway says nothing");
+        String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()
+    }
+
+    /// Reads lines until one begins like this, and returns it.
+    pub async fn until(&mut self, start: &str) -> String {
+        loop {
+            let line = self.line().await;
+            if line.starts_with(start) {
+                return line;
+            }
+            assert!(!line.is_empty(), "the connection ended before {start:?}");
+        }
+    }
+
+    /// Reads a whole SMTP reply; its lines.
+    pub async fn reply(&mut self) -> Vec<String> {
+        let mut lines = vec![self.line().await];
+        while lines.last().unwrap().as_bytes().get(3) == Some(&b'-') {
+            lines.push(self.line().await);
+        }
+        lines
+    }
+
+    /// Sends a command and reads its SMTP reply's last line.
+    pub async fn ask(&mut self, command: &str) -> String {
+        self.say(command).await;
+        self.reply().await.pop().unwrap()
+    }
+
+    /// Exactly this many octets.
+    pub async fn octets(&mut self, count: usize) -> Vec<u8> {
+        let mut octets = vec![0; count];
+        timeout(STUCK, self.connection.read_exact(&mut octets)).await.expect("too little came").unwrap();
+        octets
+    }
+
+    /// Everything until the end of the stream.
+    pub async fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        // As in `line`.
+        let _ = timeout(STUCK, self.connection.read_to_end(&mut rest)).await.expect("the connection stays open");
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
+    /// Logs in the way each protocol's simplest client does.
+    pub async fn log_in(&mut self, protocol: Protocol, username: &str, password: &str) -> Answer {
+        let answer = match protocol {
+            Protocol::Smtp => {
+                let secret = mailferry::proto::sasl::plain::encode(b"", username.as_bytes(), password.as_bytes());
+                let secret = mailferry::proto::sasl::encode_base64(&secret);
+                self.ask(&format!("AUTH PLAIN {}", *secret)).await
+            }
+            Protocol::Imap => {
+                self.say(&format!("tag LOGIN {username} \"{password}\"")).await;
+                loop {
+                    let line = self.line().await;
+                    // Untagged lines and nothing else may come first.
+                    if line.starts_with("tag ") || !line.starts_with("* ") {
+                        break line;
+                    }
+                }
+            }
+            Protocol::Pop3 => {
+                self.say(&format!("USER {username}")).await;
+                assert!(self.line().await.starts_with("+OK"));
+                self.say(&format!("PASS {password}")).await;
+                self.line().await
+            }
+        };
+        let accepted = ["235 ", "tag OK", "+OK"].iter().any(|start| answer.starts_with(start));
+        if accepted { Answer::Accepted } else { Answer::Refused(answer) }
+    }
+}
