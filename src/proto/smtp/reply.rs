@@ -35,7 +35,10 @@ impl Reply {
         for part in [self.enhanced, &self.text] {
             if !part.is_empty() {
                 out.push(b' ');
-                out.extend(part.bytes().map(|octet| if matches!(octet, 0x20..=0x7e) { octet } else { b'?' }));
+                out.extend(
+                    part.bytes()
+                        .map(|octet| if matches!(octet, 0x20..=0x7e) { octet } else { b'?' }),
+                );
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -135,7 +138,9 @@ mod tests {
 
     #[test]
     fn a_reply_of_two_lines_is_one_reply() {
-        let lines = read(b"535-5.7.1 Username and Password not accepted.\r\n535 5.7.1 more\r\n").unwrap().unwrap();
+        let lines = read(b"535-5.7.1 Username and Password not accepted.\r\n535 5.7.1 more\r\n")
+            .unwrap()
+            .unwrap();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].enhanced(), Some("5.7.1"));
     }
