@@ -29,12 +29,20 @@ pub struct Upstream {
 
 #[derive(Debug)]
 enum State {
-    AwaitingGreeting { credential: Credential },
-    AwaitingGoAhead { credential: Credential },
+    AwaitingGreeting {
+        credential: Credential,
+    },
+    AwaitingGoAhead {
+        credential: Credential,
+    },
     AwaitingOutcome,
-    AwaitingRefusal { challenge: Vec<u8> },
+    AwaitingRefusal {
+        challenge: Vec<u8>,
+    },
     LoggedIn,
+    /// The session knows; the upstream is still to be told goodbye.
     Refused,
+    Ended,
 }
 
 type Outcome = (State, Option<UpstreamEvent<()>>);
@@ -55,7 +63,13 @@ impl Machine for Upstream {
         loop {
             match self.state {
                 State::LoggedIn => return Ok(Step::Relay),
-                State::Refused => return Ok(Step::Close(CloseReason::Refused)),
+                State::Refused => {
+                    // Its answer is not awaited: nothing it could say matters.
+                    out.extend_from_slice(b"QUIT\r\n");
+                    self.state = State::Ended;
+                    return Ok(Step::Close(CloseReason::Refused));
+                }
+                State::Ended => return Ok(Step::Close(CloseReason::Refused)),
                 _ => {}
             }
             let line = input
@@ -63,7 +77,7 @@ impl Machine for Upstream {
                 .map_err(|_| ProtoError::UpstreamMisbehaved("a response line of more than 4096 octets"))?;
             let Some(line) = line else { return Ok(Step::NeedInput) };
             // An error ends the dialogue, so it does not matter that it leaves the machine in this state.
-            let state = mem::replace(&mut self.state, State::Refused);
+            let state = mem::replace(&mut self.state, State::Ended);
             let (state, event) = state.on_line(&line, out)?;
             self.state = state;
             if let Some(event) = event {
@@ -87,11 +101,11 @@ impl State {
                 Ok((Self::AwaitingGoAhead { credential }, None))
             }
             (Self::AwaitingGreeting { .. }, Response::Err { code }) => {
-                Ok(refused(kind(code, RefusalKind::Transient), "greeting", line, None, out))
+                Ok(refused(kind(code, RefusalKind::Transient), "greeting", line, None))
             }
             (Self::AwaitingGoAhead { credential }, Response::Continue(_)) => Ok(send_token(&credential, out)),
             (Self::AwaitingGoAhead { .. }, Response::Err { code }) => {
-                Ok(refused(kind(code, RefusalKind::Unsupported), STAGE, line, None, out))
+                Ok(refused(kind(code, RefusalKind::Unsupported), STAGE, line, None))
             }
             (Self::AwaitingOutcome, Response::Ok) => Ok((Self::LoggedIn, Some(UpstreamEvent::LoggedIn(())))),
             (Self::AwaitingOutcome, Response::Continue(challenge)) => {
@@ -100,10 +114,10 @@ impl State {
                 Ok((Self::AwaitingRefusal { challenge: xoauth2::decode_challenge(challenge) }, None))
             }
             (Self::AwaitingOutcome, Response::Err { code }) => {
-                Ok(refused(kind(code, RefusalKind::Token), STAGE, line, None, out))
+                Ok(refused(kind(code, RefusalKind::Token), STAGE, line, None))
             }
             (Self::AwaitingRefusal { challenge }, Response::Err { code }) => {
-                Ok(refused(kind(code, RefusalKind::Token), STAGE, line, Some(challenge), out))
+                Ok(refused(kind(code, RefusalKind::Token), STAGE, line, Some(challenge)))
             }
             (Self::AwaitingRefusal { .. }, Response::Continue(_)) => {
                 out.extend_from_slice(b"*\r\n");
@@ -120,7 +134,7 @@ fn send_token(credential: &Credential, out: &mut Vec<u8>) -> Outcome {
     let Some(message) = xoauth2::encode(&credential.user, &credential.token) else {
         out.extend_from_slice(b"*\r\n");
         let why = b"not tried: the mailbox's address is empty or holds a control character";
-        return refused(RefusalKind::Policy, STAGE, why, None, out);
+        return refused(RefusalKind::Policy, STAGE, why, None);
     };
     // At once, so that no growth of the buffer leaves a copy of the token behind.
     out.reserve(message.len() + 2);
@@ -129,14 +143,7 @@ fn send_token(credential: &Credential, out: &mut Vec<u8>) -> Outcome {
     (State::AwaitingOutcome, None)
 }
 
-fn refused(
-    kind: RefusalKind,
-    stage: &'static str,
-    line: &[u8],
-    challenge: Option<Vec<u8>>,
-    out: &mut Vec<u8>,
-) -> Outcome {
-    out.extend_from_slice(b"QUIT\r\n");
+fn refused(kind: RefusalKind, stage: &'static str, line: &[u8], challenge: Option<Vec<u8>>) -> Outcome {
     let refusal = UpstreamRefusal { kind, stage, said: said(line), challenge };
     (State::Refused, Some(UpstreamEvent::Refused(refusal)))
 }

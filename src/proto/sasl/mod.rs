@@ -104,9 +104,10 @@ mod tests {
         #[test]
         fn what_we_encode_decodes(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
             let text = encode_base64(&octets);
-            prop_assert_eq!(decode_base64(text.as_bytes(), octets.len()).unwrap().to_vec(), octets.clone());
-            let bare = text.trim_end_matches('=');
-            prop_assert_eq!(decode_base64(bare.as_bytes(), octets.len()).unwrap().to_vec(), octets);
+            for text in [text.as_str(), text.trim_end_matches('=')] {
+                let decoded = decode_base64(text.as_bytes(), octets.len()).unwrap();
+                prop_assert_eq!(decoded.as_slice(), octets.as_slice());
+            }
         }
 
         #[test]
