@@ -1,1 +1,230 @@
-//! downstream
+//! SMTP before login, where we are the server (RFC 5321, 4954): greets, answers what needs no login, takes a user name
+//! and a password. It decides on no login and takes no mail.
+
+use std::borrow::Cow;
+
+use super::auth::{Exchange, LINE_TOO_LONG, Progress};
+use super::command::{Command, MAX_COMMAND, Verb, trim};
+use super::reply::{Reply, write_lines};
+use crate::proto::line::{LineTooLong, Skipped};
+use crate::proto::{CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, ProtoError, Step, sasl};
+
+/// How many commands that no server knows a connection may send; the last one ends it.
+const MAX_UNKNOWN: u32 = 3;
+
+/// What the server says it can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The name in the greeting: printable ASCII.
+    pub hostname: String,
+    /// Whether a password may be taken on this channel.
+    pub auth: bool,
+    /// Extensions beyond the basic set, as EHLO keywords: those that every provider behind this server has.
+    pub extensions: Vec<String>,
+}
+
+/// The server's side of the dialogue up to the login.
+pub struct Downstream {
+    offer: Offer,
+    state: State,
+    /// How many unknown commands there were.
+    unknown: u32,
+}
+
+/// A transition takes the state out; where it leaves none behind, a command is next.
+#[derive(Default)]
+enum State {
+    AwaitingGreeting,
+    #[default]
+    AwaitingCommand,
+    AwaitingResponse(Exchange),
+    /// The rest of a line that is too long; it is answered when it ends.
+    SkippingLine {
+        budget: usize,
+    },
+    /// The session has a login request and has not answered.
+    AwaitingAnswer,
+    LoggedIn,
+    Closing(CloseReason),
+}
+
+impl Downstream {
+    /// A server that has not yet greeted.
+    #[must_use]
+    pub const fn new(offer: Offer) -> Self {
+        Self { offer, state: State::AwaitingGreeting, unknown: 0 }
+    }
+
+    /// The longest line that may come now. An AUTH command carries a SASL response, so it may be as long as one.
+    fn line_cap(&self, input: &Input) -> usize {
+        let start = &input.unused()[..input.len().min(MAX_COMMAND)];
+        match self.state {
+            State::AwaitingResponse(_) => sasl::MAX_LINE,
+            _ if Command::parse(start).verb == Some(Verb::Auth) => sasl::MAX_LINE,
+            _ => MAX_COMMAND,
+        }
+    }
+
+    fn on_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Option<LoginRequest> {
+        match std::mem::take(&mut self.state) {
+            State::AwaitingResponse(exchange) => self.on_progress(exchange.respond(trim(line)), out),
+            _ => self.on_command(Command::parse(line), out),
+        }
+    }
+
+    fn on_command(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Option<LoginRequest> {
+        match command.verb {
+            // EHLO first is asked of a client by RFC 5321 section 4.1.4; devices say HELO or nothing and log in all the same.
+            Some(Verb::Auth) if self.offer.auth => return self.on_progress(Exchange::begin(command.arguments), out),
+            Some(Verb::Auth) => CLEAR_CHANNEL.write(out),
+            // The client's name is taken as it is: devices send empty and impossible ones, and it goes nowhere.
+            Some(Verb::Ehlo) => self.offer.write(out),
+            Some(Verb::Helo) => Reply::new(250, "", self.offer.hostname.clone()).write(out),
+            Some(Verb::Noop | Verb::Rset) => OK.write(out),
+            Some(Verb::Vrfy) => NOT_VERIFIED.write(out),
+            Some(Verb::Help) => HELP.write(out),
+            Some(Verb::Quit) => self.close(CloseReason::Quit, &GOODBYE, out),
+            Some(Verb::StartTls) => NO_TLS.write(out),
+            Some(Verb::Mail | Verb::Rcpt | Verb::Expn) => LOGIN_FIRST.write(out),
+            // Clients that do not wait send the message next. It must not be read as commands, and where it would end
+            // cannot be known.
+            Some(Verb::Data | Verb::Bdat) => {
+                LOGIN_FIRST.write(out);
+                self.close(CloseReason::RefusedData, &DATA_NOT_TAKEN, out);
+            }
+            None => self.on_unknown(out),
+        }
+        None
+    }
+
+    fn on_unknown(&mut self, out: &mut Vec<u8>) {
+        self.unknown += 1;
+        if self.unknown < MAX_UNKNOWN {
+            UNKNOWN_COMMAND.write(out);
+        } else {
+            self.close(CloseReason::TooManyErrors, &TOO_MANY_ERRORS, out);
+        }
+    }
+
+    fn on_progress(&mut self, progress: Progress, out: &mut Vec<u8>) -> Option<LoginRequest> {
+        match progress {
+            Progress::Prompting(exchange) => {
+                // The blank after 334 stands even where no text follows: clients look for it.
+                out.extend_from_slice(b"334 ");
+                out.extend_from_slice(exchange.prompt().as_bytes());
+                out.extend_from_slice(b"\r\n");
+                self.state = State::AwaitingResponse(exchange);
+                None
+            }
+            Progress::Complete(request) => {
+                self.state = State::AwaitingAnswer;
+                Some(request)
+            }
+            Progress::Failed(reply) => {
+                reply.write(out);
+                None
+            }
+        }
+    }
+
+    fn close(&mut self, reason: CloseReason, reply: &Reply, out: &mut Vec<u8>) {
+        reply.write(out);
+        self.state = State::Closing(reason);
+    }
+}
+
+impl Machine for Downstream {
+    type Event = LoginRequest;
+    type Answer = LoginAnswer<(), Reply>;
+
+    fn advance(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Result<Step<LoginRequest>, ProtoError> {
+        loop {
+            match &mut self.state {
+                State::AwaitingGreeting => {
+                    Reply::new(220, "", format!("{} ESMTP mailferry ready", self.offer.hostname)).write(out);
+                    self.state = State::AwaitingCommand;
+                }
+                State::SkippingLine { budget } => match input.skip_line(budget) {
+                    Skipped::SoFar => return Ok(Step::NeedInput),
+                    Skipped::OverBudget => self.close(CloseReason::TooLong, &FAR_TOO_LONG, out),
+                    Skipped::Whole => {
+                        LINE_TOO_LONG.write(out);
+                        self.state = State::AwaitingCommand;
+                    }
+                },
+                State::AwaitingCommand | State::AwaitingResponse(_) => {
+                    let cap = self.line_cap(input);
+                    match input.line(cap) {
+                        Ok(None) => return Ok(Step::NeedInput),
+                        Ok(Some(line)) => {
+                            if let Some(request) = self.on_line(&line, out) {
+                                return Ok(Step::Event(request));
+                            }
+                        }
+                        // Nothing of the line is used up yet, so the budget counts it from its start.
+                        Err(LineTooLong) => self.state = State::SkippingLine { budget: 2 * cap },
+                    }
+                }
+                State::AwaitingAnswer => return Ok(Step::NeedInput),
+                State::LoggedIn => return Ok(Step::Relay),
+                State::Closing(reason) => return Ok(Step::Close(*reason)),
+            }
+            if out.len() >= FLUSH_AT {
+                return Ok(Step::Flush);
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: LoginAnswer<(), Reply>, out: &mut Vec<u8>) {
+        match answer {
+            LoginAnswer::Accepted(()) => {
+                LOGGED_IN.write(out);
+                self.state = State::LoggedIn;
+            }
+            LoginAnswer::Refused { reply, last } => {
+                reply.write(out);
+                if last {
+                    self.close(CloseReason::TooManyErrors, &TOO_MANY_ERRORS, out);
+                } else {
+                    self.state = State::AwaitingCommand;
+                }
+            }
+        }
+    }
+}
+
+impl Offer {
+    /// Appends the reply to EHLO (RFC 5321 section 4.1.1.1). Its lines carry no enhanced status (RFC 2034 section 4).
+    fn write(&self, out: &mut Vec<u8>) {
+        let auth = self.auth.then_some("AUTH PLAIN LOGIN");
+        let basic = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE"];
+        let extensions = self.extensions.iter().map(String::as_str);
+        let lines: Vec<&str> = [self.hostname.as_str()]
+            .into_iter()
+            .chain(auth)
+            .chain(basic)
+            .chain(extensions)
+            .collect();
+        write_lines(250, &lines, out);
+    }
+}
+
+const fn reply(code: u16, enhanced: &'static str, text: &'static str) -> Reply {
+    Reply { code, enhanced, text: Cow::Borrowed(text) }
+}
+
+const HELP: Reply = reply(214, "2.0.0", "Log in with AUTH, then send mail: RFC 5321 and RFC 4954");
+const GOODBYE: Reply = reply(221, "2.0.0", "Goodbye");
+const LOGGED_IN: Reply = reply(235, "2.7.0", "Authentication successful");
+const OK: Reply = reply(250, "2.0.0", "Ok");
+const NOT_VERIFIED: Reply = reply(252, "2.0.0", "Addresses are not verified before login");
+const FAR_TOO_LONG: Reply = reply(421, "4.7.0", "The line is far too long, closing");
+const DATA_NOT_TAKEN: Reply = reply(421, "4.7.0", "No message is taken before login, closing");
+const TOO_MANY_ERRORS: Reply = reply(421, "4.7.0", "Too many errors, closing");
+const NO_TLS: Reply = reply(502, "5.5.1", "STARTTLS is not offered here");
+const UNKNOWN_COMMAND: Reply = reply(502, "5.5.2", "The command is unknown");
+const LOGIN_FIRST: Reply = reply(530, "5.7.0", "Authentication required");
+const CLEAR_CHANNEL: Reply = reply(538, "5.7.11", "A password is not taken over a connection without encryption");
+
+#[cfg(test)]
+mod tests;

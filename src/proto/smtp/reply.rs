@@ -35,14 +35,29 @@ impl Reply {
         for part in [self.enhanced, &self.text] {
             if !part.is_empty() {
                 out.push(b' ');
-                out.extend(
-                    part.bytes()
-                        .map(|octet| if matches!(octet, 0x20..=0x7e) { octet } else { b'?' }),
-                );
+                write_text(part, out);
             }
         }
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Appends a reply of ours that has several lines, one for each text (RFC 5321 section 4.2.1). Texts are treated as
+/// [`Reply::write`] does.
+pub fn write_lines(code: u16, texts: &[&str], out: &mut Vec<u8>) {
+    for (index, text) in texts.iter().enumerate() {
+        out.extend_from_slice(code.to_string().as_bytes());
+        out.push(if index + 1 == texts.len() { b' ' } else { b'-' });
+        write_text(text, out);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    out.extend(
+        text.bytes()
+            .map(|octet| if matches!(octet, 0x20..=0x7e) { octet } else { b'?' }),
+    );
 }
 
 /// One line of an upstream's reply.
@@ -176,6 +191,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_lines_we_write_read_back_as_one_reply(texts in proptest::collection::vec("[ -~]{0,40}", 1..20)) {
+            let mut out = Vec::new();
+            write_lines(250, &texts.iter().map(String::as_str).collect::<Vec<_>>(), &mut out);
+            let lines = read(&out).unwrap().unwrap();
+            let read: Vec<_> = lines.into_iter().map(|line| String::from_utf8(line.text).unwrap()).collect();
+            prop_assert_eq!(read, texts);
+        }
+
         #[test]
         fn what_we_write_reads_back(code in 200u16..600, text in "[ -~]{0,80}") {
             let mut out = Vec::new();

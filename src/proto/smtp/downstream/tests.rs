@@ -1,0 +1,366 @@
+//! Dialogues with legacy clients: the ones RFC 4954 shows, the ones devices have, and hostile ones.
+
+use proptest::prelude::*;
+use smtp_proto::{AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_CHUNKING, EXT_PIPELINING, EXT_SIZE, EhloResponse};
+
+use super::*;
+use crate::proto::play::{Ending, Played, cut, play};
+use crate::proto::sasl::encode_base64;
+use crate::proto::{MAX_CREDENTIAL, Mechanism};
+use crate::secret::Password;
+
+const GREETING: &str = "220 gw.example ESMTP mailferry ready\r\n";
+/// `\0scanner\0secret`
+const PLAIN: &str = "AHNjYW5uZXIAc2VjcmV0";
+/// `scanner`
+const USERNAME: &str = "c2Nhbm5lcg==";
+/// `secret`
+const PASSWORD: &str = "c2VjcmV0";
+const LOGIN_FIRST_LINE: &str = "530 5.7.0 Authentication required\r\n";
+const SYNTAX: &str = "501 5.5.2 The AUTH command or its response cannot be decoded\r\n";
+const TOO_LONG: &str = "500 5.5.6 The line is too long\r\n";
+
+fn downstream() -> Downstream {
+    Downstream::new(Offer {
+        hostname: "gw.example".into(),
+        auth: true,
+        extensions: vec!["DSN".into(), "CHUNKING".into()],
+    })
+}
+
+type Answer = LoginAnswer<(), Reply>;
+
+const ACCEPTED: Answer = LoginAnswer::Accepted(());
+
+const fn refused(last: bool) -> Answer {
+    LoginAnswer::Refused { reply: reply(535, "5.7.8", "no"), last }
+}
+
+/// Everything the client sends comes at once, and every login gets `answer`.
+fn with_answer(octets: &str, answer: Answer) -> Played<LoginRequest> {
+    play(downstream(), [octets.as_bytes()], |_| Some(answer.clone()))
+}
+
+/// What is said to a client whose logins are refused, without the greeting.
+fn said_to(octets: &str) -> String {
+    let played = with_answer(octets, refused(false));
+    played.text().strip_prefix(GREETING).unwrap().to_owned()
+}
+
+fn request(mechanism: Mechanism, authzid: &str, username: &str, password: &str) -> LoginRequest {
+    LoginRequest {
+        mechanism,
+        authzid: authzid.into(),
+        username: username.into(),
+        password: Password::new(password.into()),
+    }
+}
+
+#[track_caller]
+fn assert_logs_in(octets: &str, mechanism: Mechanism) {
+    let played = with_answer(octets, ACCEPTED);
+    assert_eq!(played.events, [request(mechanism, "", "scanner", "secret")], "{octets:?}");
+    assert!(played.text().ends_with("235 2.7.0 Authentication successful\r\n"), "{}", played.text());
+    assert_eq!(played.ending, Some(Ending::Relay));
+}
+
+#[test]
+fn ehlo_offers_what_another_implementation_understands() {
+    let text = said_to("EHLO [192.168.1.21]\r\n");
+    assert_eq!(
+        text,
+        "250-gw.example\r\n250-AUTH PLAIN LOGIN\r\n250-PIPELINING\r\n250-8BITMIME\r\n\
+         250-ENHANCEDSTATUSCODES\r\n250-SIZE\r\n250-DSN\r\n250 CHUNKING\r\n",
+    );
+    let theirs = EhloResponse::parse(&mut text.as_bytes().iter()).unwrap();
+    assert_eq!(theirs.auth_mechanisms, AUTH_PLAIN | AUTH_LOGIN);
+    let expected = EXT_PIPELINING | EXT_8BIT_MIME | EXT_SIZE | EXT_CHUNKING;
+    assert_eq!(theirs.capabilities & expected, expected);
+}
+
+#[test]
+fn helo_is_answered_in_one_line_whatever_the_name() {
+    for line in ["HELO medea", "HELO ", "HELO", "helo [IPV6:::1]", " HELO _ x", "HELO \u{ff}\0"] {
+        assert_eq!(said_to(&format!("{line}\n")), "250 gw.example\r\n", "{line:?}");
+    }
+    for line in ["EHLO", "EHLO PhpStorm 9.0.3", "ehlo cabinet-maitre-.domain"] {
+        assert!(said_to(&format!("{line}\r\n")).ends_with("\r\n250 CHUNKING\r\n"), "{line:?}");
+    }
+}
+
+#[test]
+fn plain_in_one_line_and_in_two_steps() {
+    let hello = "EHLO x\r\n";
+    assert_logs_in(&format!("{hello}AUTH PLAIN {PLAIN}\r\n"), Mechanism::Plain);
+    assert_logs_in(&format!("{hello}auth plain  {PLAIN} \n"), Mechanism::Plain);
+    for line in ["AUTH PLAIN", "AUTH PLAIN ", "AUTH PLAIN =", "\tAuth\tPlain"] {
+        let octets = format!("{hello}{line}\r\n{PLAIN}\r\n");
+        assert_logs_in(&octets, Mechanism::Plain);
+        assert!(said_to(&octets).contains("\r\n334 \r\n535 5.7.8 no\r\n"), "{line:?}");
+    }
+}
+
+#[test]
+fn the_prompts_of_login_are_exact() {
+    assert_eq!(
+        said_to(&format!("AUTH LOGIN\r\n{USERNAME}\r\n{PASSWORD}\r\n")),
+        "334 VXNlcm5hbWU6\r\n334 UGFzc3dvcmQ6\r\n535 5.7.8 no\r\n",
+    );
+    assert_eq!(said_to(&format!("AUTH login {USERNAME}\r\n{PASSWORD}\r\n")), "334 UGFzc3dvcmQ6\r\n535 5.7.8 no\r\n");
+}
+
+/// Everything is sent at once, without a greeting read, an EHLO, or padding.
+#[test]
+fn login_works_for_the_client_that_does_not_wait() {
+    for octets in [
+        format!("EHLO x\r\nAUTH LOGIN\r\n{USERNAME}\r\n{PASSWORD}\r\n"),
+        format!("HELO x\r\nAUTH LOGIN {USERNAME}\r\n{PASSWORD}\r\n"),
+        format!("AUTH LOGIN\n{}\n{PASSWORD}\n", USERNAME.trim_end_matches('=')),
+        format!("AUTH LOGIN =\r\n {USERNAME} \r\n{PASSWORD}\t\r\n"),
+    ] {
+        assert_logs_in(&octets, Mechanism::Login);
+    }
+}
+
+/// Hostile case 7: the session checks the characters, so it must see them as they are.
+#[test]
+fn names_and_passwords_are_handed_over_raw() {
+    let evil = "x\x01user=y\r\n";
+    let plain = encode_base64(format!("z\u{fc}\0{evil}\0 p\r\n").as_bytes());
+    let played = with_answer(&format!("AUTH PLAIN {}\r\n", *plain), refused(false));
+    assert_eq!(played.events, [request(Mechanism::Plain, "z\u{fc}", evil, " p\r\n")]);
+    let name = encode_base64(b"a\0b");
+    let played = with_answer(&format!("AUTH LOGIN {}\r\n\r\n", *name), refused(false));
+    assert_eq!(played.events, [request(Mechanism::Login, "", "a\0b", "")]);
+}
+
+#[test]
+fn an_exchange_that_fails_leaves_the_connection_usable() {
+    for (octets, expected) in [
+        ("AUTH PLAIN\r\n*\r\n", "334 \r\n501 5.7.0 Authentication cancelled\r\n"),
+        ("AUTH LOGIN\r\n * \r\n", "334 VXNlcm5hbWU6\r\n501 5.7.0 Authentication cancelled\r\n"),
+        ("AUTH LOGIN eA==\r\n*\r\n", "334 UGFzc3dvcmQ6\r\n501 5.7.0 Authentication cancelled\r\n"),
+        ("AUTH\r\n", SYNTAX),
+        ("AUTH PLAIN a b\r\n", SYNTAX),
+        ("AUTH PLAIN !!!!\r\n", SYNTAX),
+        ("AUTH PLAIN A=BC\r\n", SYNTAX),
+        ("AUTH PLAIN eA==\r\n", SYNTAX),
+        ("AUTH LOGIN not-base64\r\n", SYNTAX),
+        ("AUTH PLAIN\r\n\r\n", &format!("334 \r\n{SYNTAX}")),
+        ("AUTH CRAM-MD5\r\n", "504 5.5.4 The mechanism is unknown: use PLAIN or LOGIN\r\n"),
+        ("AUTH XOAUTH2 eA==\r\n", "504 5.5.4 The mechanism is unknown: use PLAIN or LOGIN\r\n"),
+    ] {
+        let then_log_in = format!("{octets}AUTH PLAIN {PLAIN}\r\n");
+        assert_eq!(said_to(octets), expected, "{octets:?}");
+        assert_logs_in(&then_log_in, Mechanism::Plain);
+    }
+}
+
+#[test]
+fn credentials_are_bounded() {
+    let fits = "x".repeat(MAX_CREDENTIAL);
+    let over = "x".repeat(MAX_CREDENTIAL + 1);
+    for (name, password, taken) in [(&fits, &fits, true), (&over, &fits, false), (&fits, &over, false)] {
+        let plain = encode_base64(format!("\0{name}\0{password}").as_bytes());
+        let by_plain = with_answer(&format!("AUTH PLAIN {}\r\n", *plain), ACCEPTED);
+        let [name, password] = [name, password].map(|text| encode_base64(text.as_bytes()));
+        let by_login = with_answer(&format!("AUTH LOGIN\r\n{}\r\n{}\r\n", *name, *password), ACCEPTED);
+        for played in [by_plain, by_login] {
+            assert_eq!(played.events.len(), usize::from(taken));
+            assert_eq!(played.text().contains(TOO_LONG), !taken, "{}", played.text());
+        }
+    }
+}
+
+#[test]
+fn what_needs_no_login_is_answered() {
+    for (line, code) in [
+        ("NOOP", "250 2.0.0 "),
+        ("noop x y", "250 2.0.0 "),
+        ("RSET", "250 2.0.0 "),
+        ("VRFY root", "252 2.0.0 "),
+        ("HELP", "214 2.0.0 "),
+        ("STARTTLS", "502 5.5.1 "),
+        ("MAIL FROM:<a@b>", "530 5.7.0 "),
+        ("RCPT TO:<a@b>", "530 5.7.0 "),
+        ("EXPN list", "530 5.7.0 "),
+    ] {
+        let text = said_to(&format!("{line}\r\n"));
+        assert!(text.starts_with(code) && text.lines().count() == 1, "{line}: {text}");
+    }
+    let played = with_answer("QUIT\r\nNOOP\r\n", ACCEPTED);
+    assert_eq!(played.text(), format!("{GREETING}221 2.0.0 Goodbye\r\n"));
+    assert_eq!(played.ending, Some(Ending::Close(CloseReason::Quit)));
+}
+
+/// A message behind a refused DATA or BDAT is never read as commands: this one would log in.
+#[test]
+fn refused_data_ends_the_connection() {
+    for command in ["DATA", "BDAT 40 LAST", "bdat x"] {
+        let played = with_answer(&format!("MAIL FROM:<a@b>\r\n{command}\r\nAUTH PLAIN {PLAIN}\r\n"), ACCEPTED);
+        assert_eq!(played.events, [], "{command}");
+        assert_eq!(played.ending, Some(Ending::Close(CloseReason::RefusedData)), "{command}");
+        assert!(
+            played.text().ends_with(&format!(
+                "{LOGIN_FIRST_LINE}{LOGIN_FIRST_LINE}421 4.7.0 No message is taken before login, closing\r\n"
+            )),
+            "{}",
+            played.text()
+        );
+    }
+}
+
+#[test]
+fn the_third_unknown_command_ends_the_connection() {
+    // A device whose AUTH failed goes on with what it would have answered to the prompts.
+    let played = with_answer("AUTH CRAM-MD5\r\nZTQ5ZjM5\r\nNOOP\r\nbWF0\r\nSTARTTLS\r\n\r\nNOOP\r\n", ACCEPTED);
+    let text = played.text();
+    assert_eq!(text.matches("502 5.5.2 The command is unknown\r\n").count(), 2, "{text}");
+    assert!(text.ends_with("421 4.7.0 Too many errors, closing\r\n"), "{text}");
+    assert_eq!(played.ending, Some(Ending::Close(CloseReason::TooManyErrors)));
+    assert_eq!(played.left, b"NOOP\r\n");
+}
+
+/// Hostile case 11: what a client pipelines behind AUTH waits for the answer, and goes to whoever it is for.
+#[test]
+fn what_follows_auth_waits_for_the_answer() {
+    let mail = "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n";
+    let octets = format!("EHLO x\r\nAUTH PLAIN {PLAIN}\r\n{mail}");
+
+    let accepted = with_answer(&octets, ACCEPTED);
+    assert_eq!(accepted.left, mail.as_bytes());
+    assert_eq!(accepted.ending, Some(Ending::Relay));
+    assert!(accepted.text().ends_with("235 2.7.0 Authentication successful\r\n"));
+
+    let undecided = play(downstream(), [octets.as_bytes()], |_| None);
+    assert_eq!(undecided.left, mail.as_bytes());
+    assert_eq!(undecided.ending, None);
+
+    let refusal = with_answer(&octets, refused(false));
+    assert!(
+        refusal
+            .text()
+            .ends_with(&format!("535 5.7.8 no\r\n{LOGIN_FIRST_LINE}{LOGIN_FIRST_LINE}"))
+    );
+    assert_eq!(refusal.ending, None);
+
+    let last = with_answer(&octets, refused(true));
+    assert!(last.text().ends_with("535 5.7.8 no\r\n421 4.7.0 Too many errors, closing\r\n"));
+    assert_eq!(last.ending, Some(Ending::Close(CloseReason::TooManyErrors)));
+    assert_eq!(last.left, mail.as_bytes());
+}
+
+#[test]
+fn on_a_clear_channel_that_is_not_allowed_no_password_is_asked_for() {
+    let machine = || Downstream::new(Offer { hostname: "gw".into(), auth: false, extensions: vec![] });
+    for line in ["AUTH PLAIN", "AUTH LOGIN", "AUTH", "AUTH X y z"] {
+        let played = play(machine(), [format!("{line}\r\n").as_bytes()], |_| Some(ACCEPTED));
+        assert!(played.text().contains("\r\n538 5.7.11 "), "{}", played.text());
+        assert_eq!(played.events, []);
+    }
+    let played = play(machine(), [b"EHLO x\r\n".as_slice()], |_| None);
+    assert!(!played.text().contains("AUTH") && played.text().ends_with("\r\n250 SIZE\r\n"), "{}", played.text());
+}
+
+/// Hostile case 10. A cap counts the line's end.
+#[test]
+fn a_line_over_its_cap_is_skipped_and_one_far_over_it_ends_the_connection() {
+    for (before, start, cap) in [
+        ("", "NOOP ", MAX_COMMAND),
+        ("", "\u{16}\u{3}\u{1}", MAX_COMMAND),
+        ("", "AUTH PLAIN ", sasl::MAX_LINE),
+        ("", " auth\tlogin ", sasl::MAX_LINE),
+        ("AUTH LOGIN\r\n", "", sasl::MAX_LINE),
+    ] {
+        let unended = |length: usize| format!("{before}{start}{}", "A".repeat(length - start.len()));
+        for length in [cap + 1, 2 * cap] {
+            let played = with_answer(&format!("{}\r\nRSET\r\n", unended(length - 2)), ACCEPTED);
+            assert!(played.text().ends_with(&format!("{TOO_LONG}250 2.0.0 Ok\r\n")), "{start:?}: {}", played.text());
+        }
+        let endless = with_answer(&unended(2 * cap), ACCEPTED);
+        assert!(endless.text().ends_with("421 4.7.0 The line is far too long, closing\r\n"), "{}", endless.text());
+        assert_eq!(endless.ending, Some(Ending::Close(CloseReason::TooLong)));
+    }
+}
+
+#[test]
+fn a_line_at_its_cap_is_read() {
+    assert_eq!(said_to(&format!("NOOP {}\r\n", "x".repeat(MAX_COMMAND - 7))), "250 2.0.0 Ok\r\n");
+    // Base64 of this length could hold a PLAIN message that is not too long: what is wrong with it is its alphabet.
+    let response = "!".repeat(2 * MAX_COMMAND);
+    assert_eq!(said_to(&format!("AUTH PLAIN {response}\r\n")), SYNTAX);
+    let filler = " ".repeat(sasl::MAX_LINE - response.len() - "AUTH PLAIN \r\n".len());
+    assert_eq!(said_to(&format!("AUTH PLAIN {filler}{response}\r\n")), SYNTAX);
+    assert_eq!(said_to(&format!("AUTH PLAIN\r\n{filler}{response}\r\n")), format!("334 \r\n{SYNTAX}"));
+}
+
+#[test]
+fn replies_are_flushed_before_they_pile_up() {
+    let mut machine = downstream();
+    let mut input = Input::new();
+    input.extend("EHLO x\r\n".repeat(1000).as_bytes());
+    let mut answered = 0;
+    loop {
+        let mut out = Vec::new();
+        let step = machine.advance(&mut input, &mut out).unwrap();
+        assert!(out.len() < FLUSH_AT + 512, "{}", out.len());
+        answered += String::from_utf8(out).unwrap().matches("250 CHUNKING").count();
+        match step {
+            Step::Flush => {}
+            Step::NeedInput => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(answered, 1000);
+}
+
+/// A client's side that may go anywhere, but mostly stays near the grammar.
+fn client() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        8 => proptest::sample::select(vec![
+            "EHLO x", "HELO", "AUTH PLAIN", "auth login", "AUTH LOGIN c2Nhbm5lcg", "AUTH PLAIN AHNjYW5uZXIAc2VjcmV0",
+            "AHNjYW5uZXIAc2VjcmV0", "c2VjcmV0", "*", "NOOP", "RSET", "MAIL FROM:<a@b>", "STARTTLS", "VRFY x", "AUTH X",
+        ]).prop_map(|line| line.as_bytes().to_vec()),
+        1 => proptest::sample::select(vec!["QUIT", "DATA", "BDAT 5 LAST"]).prop_map(|line| line.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..30),
+        1 => (MAX_COMMAND - 5..2 * MAX_COMMAND + 5).prop_map(|length| vec![b'A'; length]),
+    ];
+    let end = proptest::sample::select(vec!["\r\n", "\n", "\r\n", ""]);
+    proptest::collection::vec((line, end), 0..16).prop_map(|lines| {
+        lines
+            .into_iter()
+            .flat_map(|(line, end)| [line, end.as_bytes().to_vec()].concat())
+            .collect()
+    })
+}
+
+proptest! {
+    /// Rule 1.
+    #[test]
+    fn any_split_gives_the_same_dialogue(
+        octets in client(),
+        sizes in proptest::collection::vec(1usize..80, 0..60),
+        accepted in any::<bool>(),
+    ) {
+        let answers = || {
+            let mut logins = 0;
+            move |_: &LoginRequest| {
+                logins += 1;
+                Some(if accepted && logins == 2 { ACCEPTED } else { refused(logins == 3) })
+            }
+        };
+        let whole = play(downstream(), [octets.as_slice()], answers());
+        prop_assert_eq!(&play(downstream(), cut(&octets, &sizes), answers()), &whole);
+        let single: Vec<usize> = vec![1; octets.len()];
+        prop_assert_eq!(&play(downstream(), cut(&octets, &single), answers()), &whole);
+    }
+
+    /// Whatever a client sends, each of its lines makes at most one reply and one last word.
+    #[test]
+    fn output_is_bounded_by_input(octets in client()) {
+        let lines = octets.iter().filter(|octet| **octet == b'\n').count();
+        let played = play(downstream(), [octets.as_slice()], |_| Some(refused(false)));
+        let replies = played.text().lines().filter(|line| line.as_bytes().get(3) == Some(&b' ')).count();
+        prop_assert!(replies <= lines + 2, "{} replies to {} lines", replies, lines);
+    }
+}
