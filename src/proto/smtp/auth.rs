@@ -1,8 +1,6 @@
 //! A downstream's SASL exchange (RFC 4954 section 4): PLAIN and LOGIN, from the AUTH command to a login request.
 //! It knows no line and no connection, and checks no password.
 
-use std::borrow::Cow;
-
 use zeroize::Zeroizing;
 
 use super::command::words;
@@ -22,14 +20,14 @@ pub(super) enum Progress {
     Failed(Reply),
 }
 
-/// An exchange that waits for the client's next line.
+/// An exchange under way, by what it waits for.
 pub(super) enum Exchange {
     /// PLAIN's only message (RFC 4616).
-    AwaitingPlain,
+    PlainMessage,
     /// LOGIN's first message.
-    AwaitingUsername,
+    Username,
     /// LOGIN's second message.
-    AwaitingPassword {
+    Password {
         /// What the first message held.
         username: Zeroizing<Vec<u8>>,
     },
@@ -43,9 +41,9 @@ impl Exchange {
             return Progress::Failed(BAD_SYNTAX);
         };
         let exchange = if mechanism.eq_ignore_ascii_case(b"PLAIN") {
-            Self::AwaitingPlain
+            Self::PlainMessage
         } else if mechanism.eq_ignore_ascii_case(b"LOGIN") {
-            Self::AwaitingUsername
+            Self::Username
         } else {
             return Progress::Failed(UNKNOWN_MECHANISM);
         };
@@ -60,9 +58,9 @@ impl Exchange {
     /// The text of the 334 reply that asks for the next message. The prompts of LOGIN are fixed: printers compare them.
     pub(super) const fn prompt(&self) -> &'static str {
         match self {
-            Self::AwaitingPlain => "",
-            Self::AwaitingUsername => login::USERNAME_PROMPT,
-            Self::AwaitingPassword { .. } => login::PASSWORD_PROMPT,
+            Self::PlainMessage => "",
+            Self::Username => login::USERNAME_PROMPT,
+            Self::Password { .. } => login::PASSWORD_PROMPT,
         }
     }
 
@@ -73,10 +71,10 @@ impl Exchange {
 
     fn take(self, text: &[u8]) -> Progress {
         let taken = match self {
-            Self::AwaitingPlain => plain_request(text).map(Progress::Complete),
-            Self::AwaitingUsername => sasl::decode_base64(text, MAX_CREDENTIAL)
-                .map(|username| Progress::Prompting(Self::AwaitingPassword { username })),
-            Self::AwaitingPassword { username } => sasl::decode_base64(text, MAX_CREDENTIAL)
+            Self::PlainMessage => plain_request(text).map(Progress::Complete),
+            Self::Username => sasl::decode_base64(text, MAX_CREDENTIAL)
+                .map(|username| Progress::Prompting(Self::Password { username })),
+            Self::Password { username } => sasl::decode_base64(text, MAX_CREDENTIAL)
                 .map(|password| Progress::Complete(login_request(username, password))),
         };
         taken.unwrap_or_else(|error| {
@@ -103,10 +101,7 @@ fn login_request(mut username: Zeroizing<Vec<u8>>, mut password: Zeroizing<Vec<u
 }
 
 /// A SASL line, or what it holds, is longer than anyone needs (RFC 4954 section 4). Also said of commands.
-pub(super) const LINE_TOO_LONG: Reply =
-    Reply { code: 500, enhanced: "5.5.6", text: Cow::Borrowed("The line is too long") };
-const BAD_SYNTAX: Reply =
-    Reply { code: 501, enhanced: "5.5.2", text: Cow::Borrowed("The AUTH command or its response cannot be decoded") };
-const CANCELLED: Reply = Reply { code: 501, enhanced: "5.7.0", text: Cow::Borrowed("Authentication cancelled") };
-const UNKNOWN_MECHANISM: Reply =
-    Reply { code: 504, enhanced: "5.5.4", text: Cow::Borrowed("The mechanism is unknown: use PLAIN or LOGIN") };
+pub(super) const LINE_TOO_LONG: Reply = Reply::fixed(500, "5.5.6", "The line is too long");
+const BAD_SYNTAX: Reply = Reply::fixed(501, "5.5.2", "The AUTH command or its response cannot be decoded");
+const CANCELLED: Reply = Reply::fixed(501, "5.7.0", "Authentication cancelled");
+const UNKNOWN_MECHANISM: Reply = Reply::fixed(504, "5.5.4", "The mechanism is unknown: use PLAIN or LOGIN");

@@ -1,8 +1,6 @@
 //! SMTP before login, where we are the server (RFC 5321, 4954): greets, answers what needs no login, takes a user name
 //! and a password. It decides on no login and takes no mail.
 
-use std::borrow::Cow;
-
 use super::auth::{Exchange, LINE_TOO_LONG, Progress};
 use super::command::{Command, MAX_COMMAND, Verb, trim};
 use super::reply::{Reply, write_lines};
@@ -209,22 +207,19 @@ impl Offer {
     }
 }
 
-const fn reply(code: u16, enhanced: &'static str, text: &'static str) -> Reply {
-    Reply { code, enhanced, text: Cow::Borrowed(text) }
-}
-
-const HELP: Reply = reply(214, "2.0.0", "Log in with AUTH, then send mail: RFC 5321 and RFC 4954");
-const GOODBYE: Reply = reply(221, "2.0.0", "Goodbye");
-const LOGGED_IN: Reply = reply(235, "2.7.0", "Authentication successful");
-const OK: Reply = reply(250, "2.0.0", "Ok");
-const NOT_VERIFIED: Reply = reply(252, "2.0.0", "Addresses are not verified before login");
-const FAR_TOO_LONG: Reply = reply(421, "4.7.0", "The line is far too long, closing");
-const DATA_NOT_TAKEN: Reply = reply(421, "4.7.0", "No message is taken before login, closing");
-const TOO_MANY_ERRORS: Reply = reply(421, "4.7.0", "Too many errors, closing");
-const NO_TLS: Reply = reply(502, "5.5.1", "STARTTLS is not offered here");
-const UNKNOWN_COMMAND: Reply = reply(502, "5.5.2", "The command is unknown");
-const LOGIN_FIRST: Reply = reply(530, "5.7.0", "Authentication required");
-const CLEAR_CHANNEL: Reply = reply(538, "5.7.11", "A password is not taken over a connection without encryption");
+const HELP: Reply = Reply::fixed(214, "2.0.0", "Log in with AUTH, then send mail: RFC 5321 and RFC 4954");
+const GOODBYE: Reply = Reply::fixed(221, "2.0.0", "Goodbye");
+const LOGGED_IN: Reply = Reply::fixed(235, "2.7.0", "Authentication successful");
+const OK: Reply = Reply::fixed(250, "2.0.0", "Ok");
+const NOT_VERIFIED: Reply = Reply::fixed(252, "2.0.0", "Addresses are not verified before login");
+const FAR_TOO_LONG: Reply = Reply::fixed(421, "4.7.0", "The line is far too long, closing");
+const DATA_NOT_TAKEN: Reply = Reply::fixed(421, "4.7.0", "No message is taken before login, closing");
+const TOO_MANY_ERRORS: Reply = Reply::fixed(421, "4.7.0", "Too many errors, closing");
+const NO_TLS: Reply = Reply::fixed(502, "5.5.1", "STARTTLS is not offered here");
+const UNKNOWN_COMMAND: Reply = Reply::fixed(502, "5.5.2", "The command is unknown");
+const LOGIN_FIRST: Reply = Reply::fixed(530, "5.7.0", "Authentication required");
+const CLEAR_CHANNEL: Reply =
+    Reply::fixed(538, "5.7.11", "A password is not taken over a connection without encryption");
 
 #[cfg(test)]
 mod tests;

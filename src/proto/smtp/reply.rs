@@ -29,6 +29,12 @@ impl Reply {
         Self { code, enhanced, text: text.into() }
     }
 
+    /// A reply that is always the same.
+    #[must_use]
+    pub const fn fixed(code: u16, enhanced: &'static str, text: &'static str) -> Self {
+        Self { code, enhanced, text: Cow::Borrowed(text) }
+    }
+
     /// Appends the reply as one line. Anything in the text that could end the line, or that is not ASCII, becomes `?`.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.code.to_string().as_bytes());

@@ -33,7 +33,7 @@ type Answer = LoginAnswer<(), Reply>;
 const ACCEPTED: Answer = LoginAnswer::Accepted(());
 
 const fn refused(last: bool) -> Answer {
-    LoginAnswer::Refused { reply: reply(535, "5.7.8", "no"), last }
+    LoginAnswer::Refused { reply: Reply::fixed(535, "5.7.8", "no"), last }
 }
 
 /// Everything the client sends comes at once, and every login gets `answer`.

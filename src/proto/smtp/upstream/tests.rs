@@ -203,7 +203,7 @@ fn an_upstream_that_makes_no_sense_is_dropped() {
     for pieces in [
         &["* PREAUTH ready\r\n"] as &[&str],
         &["+OK POP3\r\n"],
-        &["\0220 h\r\n"],
+        &["\u{0}220 h\r\n"],
         &["\u{ff}\r\n"],
         &["\r\n"],
         &["250 h\r\n"],
