@@ -72,7 +72,7 @@ impl Downstream {
 
     fn on_command(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Option<LoginRequest> {
         match command.verb {
-            // EHLO first is asked of a client by RFC 5321 section 4.1.4; devices say HELO or nothing and log in all the same.
+            // RFC 5321 section 4.1.4 asks for EHLO first; devices say HELO or nothing, and log in all the same.
             Some(Verb::Auth) if self.offer.auth => return self.on_progress(Exchange::begin(command.arguments), out),
             Some(Verb::Auth) => CLEAR_CHANNEL.write(out),
             // The client's name is taken as it is: devices send empty and impossible ones, and it goes nowhere.
