@@ -1,0 +1,260 @@
+//! The side that faces a legacy program: greeting to login (RFC 3501 sections 3.1 and 6.1 to 6.2), as the server.
+//!
+//! Answers everything itself; the upstream hears of a session only once its password has been found right.
+
+use std::borrow::Cow;
+use std::mem;
+
+use crate::proto::{CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, Mechanism, ProtoError, Step};
+
+use super::authenticate::{Exchange, Progress};
+use super::capability::Capabilities;
+use super::command::{Command, Tag, Verb};
+use super::framing::{Excess, Framed, Framer};
+use super::response::{CONTINUATION, UNTAGGED, write};
+
+/// How many commands that no server knows are answered before the connection ends.
+const MAX_UNKNOWN: u8 = 3;
+
+/// What a listener offers.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The name in the greeting.
+    pub hostname: String,
+    /// Whether a password may be taken on this connection.
+    pub auth: bool,
+    /// What every upstream behind this listener has beyond the basic set: IDLE, NAMESPACE, UIDPLUS, UNSELECT.
+    pub capabilities: Vec<String>,
+}
+
+/// A refusal of a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The response code (RFC 5530), as in `AUTHENTICATIONFAILED`; empty where there is none.
+    pub code: &'static str,
+    /// What the reader is told.
+    pub text: Cow<'static, str>,
+}
+
+/// One session, from the greeting to the completion of its login.
+pub struct Downstream {
+    hostname: String,
+    auth: bool,
+    capabilities: Capabilities,
+    /// Whether the other side has asked for the list: it then expects the new one untagged as well.
+    listed: bool,
+    unknown: u8,
+    state: State,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Greeting,
+    AwaitingCommand(Framer),
+    /// AUTHENTICATE goes on.
+    AwaitingMessage {
+        tag: Tag,
+        exchange: Exchange,
+    },
+    /// The session is asked.
+    AwaitingAnswer {
+        tag: Tag,
+    },
+    LoggedIn,
+    Ended(CloseReason),
+}
+
+/// The next state, and the step to return now, if any.
+type Turn = (State, Option<Step<LoginRequest>>);
+
+impl Downstream {
+    /// A session to come; the first `advance` greets.
+    #[must_use]
+    pub fn new(offer: Offer) -> Self {
+        let Offer { hostname, auth, capabilities } = offer;
+        let mechanisms: &[&str] = if auth { &["AUTH=PLAIN", "AUTH=LOGIN"] } else { &["LOGINDISABLED"] };
+        let basic = ["IMAP4rev1", "SASL-IR", "ID"].iter().chain(mechanisms).map(ToString::to_string);
+        Self {
+            hostname,
+            auth,
+            capabilities: Capabilities::new(basic.chain(capabilities)),
+            listed: false,
+            unknown: 0,
+            state: State::Greeting,
+        }
+    }
+
+    fn greet(&self, out: &mut Vec<u8>) -> Turn {
+        write(out, UNTAGGED, format_args!("OK [CAPABILITY {}] {} mailferry ready", self.capabilities, self.hostname));
+        ready()
+    }
+
+    fn read_command(&mut self, mut framer: Framer, input: &mut Input, out: &mut Vec<u8>) -> Turn {
+        let framed = framer.next(input);
+        match framed {
+            Framed::Incomplete => return (State::AwaitingCommand(framer), Some(Step::NeedInput)),
+            Framed::LiteralAwaited => {
+                write(out, CONTINUATION, "OK");
+                return (State::AwaitingCommand(framer), None);
+            }
+            Framed::Command(octets) => match Command::parse(&octets) {
+                Some(command) => self.obey(command, out),
+                None => {
+                    write(out, UNTAGGED, "BAD A command begins with a tag and a verb");
+                    self.count_unknown(out)
+                }
+            },
+            Framed::Excessive { start, excess } => {
+                let reply = match excess {
+                    Excess::Length => "BAD Command too long",
+                    Excess::Literal => "NO [TOOBIG] Literal too long",
+                };
+                match Tag::cut_from(&start) {
+                    Some((tag, _)) => write(out, tag, reply),
+                    None => write(out, UNTAGGED, reply),
+                }
+                ready()
+            }
+            Framed::Endless => endless(out),
+        }
+    }
+
+    fn obey(&mut self, Command { tag, verb }: Command, out: &mut Vec<u8>) -> Turn {
+        match verb {
+            Verb::Capability => {
+                self.listed = true;
+                write(out, UNTAGGED, format_args!("CAPABILITY {}", self.capabilities));
+                write(out, tag, "OK CAPABILITY completed");
+            }
+            Verb::Noop => write(out, tag, "OK NOOP completed"),
+            Verb::Id => {
+                write(out, UNTAGGED, r#"ID ("name" "mailferry")"#);
+                write(out, tag, "OK ID completed");
+            }
+            Verb::Logout => {
+                write(out, UNTAGGED, "BYE Logging out");
+                write(out, tag, "OK LOGOUT completed");
+                return (State::Ended(CloseReason::Quit), None);
+            }
+            Verb::Login { .. } | Verb::Authenticate { .. } if !self.auth => {
+                write(out, tag, "NO [PRIVACYREQUIRED] No password is taken on this connection");
+            }
+            Verb::Login { username, password } => {
+                let mechanism = Mechanism::Command;
+                return ask(tag, LoginRequest { mechanism, authzid: Vec::new(), username, password });
+            }
+            Verb::Authenticate { mechanism, initial } => return go_on(tag, Exchange::begin(mechanism, initial), out),
+            Verb::Malformed(why) => write(out, tag, format_args!("BAD {why}")),
+            Verb::NotNow => write(out, tag, "BAD Log in first"),
+            Verb::Unknown => {
+                write(out, tag, "BAD Unknown command");
+                return self.count_unknown(out);
+            }
+        }
+        ready()
+    }
+
+    /// Who sends one unknown command after the other speaks another protocol, or sends what is no command.
+    fn count_unknown(&mut self, out: &mut Vec<u8>) -> Turn {
+        self.unknown += 1;
+        if self.unknown < MAX_UNKNOWN {
+            return ready();
+        }
+        write(out, UNTAGGED, "BYE Too many unknown commands");
+        (State::Ended(CloseReason::TooManyErrors), None)
+    }
+
+    fn accept(&self, tag: &Tag, capabilities: &Capabilities, out: &mut Vec<u8>) -> State {
+        if capabilities.is_empty() {
+            write(out, tag, "OK Logged in");
+            return State::LoggedIn;
+        }
+        if self.listed {
+            write(out, UNTAGGED, format_args!("CAPABILITY {capabilities}"));
+        }
+        write(out, tag, format_args!("OK [CAPABILITY {capabilities}] Logged in"));
+        State::LoggedIn
+    }
+}
+
+impl Machine for Downstream {
+    type Event = LoginRequest;
+    type Answer = LoginAnswer<Capabilities, Refusal>;
+
+    fn advance(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Result<Step<LoginRequest>, ProtoError> {
+        let full = out.len() + FLUSH_AT;
+        loop {
+            let (state, step) = match mem::take(&mut self.state) {
+                State::Greeting => self.greet(out),
+                State::AwaitingCommand(framer) => self.read_command(framer, input, out),
+                State::AwaitingMessage { tag, exchange } => go_on(tag, exchange.read(input), out),
+                state @ State::AwaitingAnswer { .. } => (state, Some(Step::NeedInput)),
+                State::LoggedIn => (State::LoggedIn, Some(Step::Relay)),
+                State::Ended(reason) => (State::Ended(reason), Some(Step::Close(reason))),
+            };
+            self.state = state;
+            match step {
+                Some(step) => return Ok(step),
+                None if out.len() >= full => return Ok(Step::Flush),
+                None => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: Self::Answer, out: &mut Vec<u8>) {
+        self.state = match (mem::take(&mut self.state), answer) {
+            (State::AwaitingAnswer { tag }, LoginAnswer::Accepted(capabilities)) => {
+                self.accept(&tag, &capabilities, out)
+            }
+            (State::AwaitingAnswer { tag }, LoginAnswer::Refused { reply, last }) => {
+                refuse(&tag, &reply, out);
+                if last {
+                    write(out, UNTAGGED, "BYE Too many failed logins");
+                    State::Ended(CloseReason::TooManyErrors)
+                } else {
+                    State::AwaitingCommand(Framer::default())
+                }
+            }
+            (unasked, _) => unasked,
+        };
+    }
+}
+
+fn ready() -> Turn {
+    (State::AwaitingCommand(Framer::default()), None)
+}
+
+fn endless(out: &mut Vec<u8>) -> Turn {
+    write(out, UNTAGGED, "BYE Command too long");
+    (State::Ended(CloseReason::TooLong), None)
+}
+
+fn refuse(tag: &Tag, refusal: &Refusal, out: &mut Vec<u8>) {
+    let Refusal { code, text } = refusal;
+    if code.is_empty() {
+        write(out, tag, format_args!("NO {text}"));
+    } else {
+        write(out, tag, format_args!("NO [{code}] {text}"));
+    }
+}
+
+fn ask(tag: Tag, request: LoginRequest) -> Turn {
+    (State::AwaitingAnswer { tag }, Some(Step::Event(request)))
+}
+
+fn go_on(tag: Tag, progress: Progress, out: &mut Vec<u8>) -> Turn {
+    match progress {
+        Progress::Incomplete(exchange) => (State::AwaitingMessage { tag, exchange }, Some(Step::NeedInput)),
+        Progress::Challenged(challenge, exchange) => {
+            write(out, CONTINUATION, challenge);
+            (State::AwaitingMessage { tag, exchange }, None)
+        }
+        Progress::Finished(request) => ask(tag, request),
+        Progress::Failed(why) => {
+            write(out, tag, format_args!("BAD {why}"));
+            ready()
+        }
+        Progress::Endless => endless(out),
+    }
+}

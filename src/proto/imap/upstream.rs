@@ -1,0 +1,316 @@
+//! The side that faces the provider: greeting to login with XOAUTH2, as the client.
+
+use std::convert::Infallible;
+use std::mem;
+
+use zeroize::Zeroizing;
+
+use crate::proto::sasl::xoauth2;
+use crate::proto::{
+    CloseReason, Credential, Input, Machine, ProtoError, RefusalKind, Step, UpstreamEvent, UpstreamRefusal, said,
+};
+
+use super::capability::Capabilities;
+use super::response::{Condition, Response, ResponseReader, Status};
+
+/// How long an AUTHENTICATE line with its initial response may be, its end included. Exchange takes 10,240 octets
+/// where nobody has changed it, and no other server is known to take fewer.
+const MAX_INITIAL_RESPONSE_LINE: usize = 8 * 1024;
+
+/// What to do upstream.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Whom to log in as.
+    pub credential: Credential,
+    /// What our tags begin with: 1 to 100 ASCII letters and digits that the other side cannot guess.
+    pub tag: String,
+}
+
+/// One login to an upstream.
+pub struct Upstream {
+    credential: Credential,
+    tags: Tags,
+    responses: ResponseReader,
+    state: State,
+}
+
+/// The tags of our commands, each used once.
+struct Tags {
+    prefix: String,
+    given: u32,
+}
+
+#[derive(Default)]
+enum State {
+    AwaitingGreeting,
+    /// CAPABILITY was sent before the login.
+    AwaitingOffer {
+        offer: Capabilities,
+    },
+    /// AUTHENTICATE was sent without the credential; it is ready for when it is asked for.
+    AwaitingInvitation {
+        message: Zeroizing<String>,
+    },
+    /// The credential was sent. `listed` came since then.
+    AwaitingVerdict {
+        challenge: Option<Vec<u8>>,
+        listed: Capabilities,
+    },
+    /// CAPABILITY was sent after the login.
+    AwaitingCapabilities {
+        listed: Capabilities,
+    },
+    LoggedIn,
+    /// The session knows; whether the upstream still listens says `farewell`.
+    Refused {
+        farewell: bool,
+    },
+    #[default]
+    Ended,
+}
+
+/// The next state, and the step to return now, if any.
+type Turn = (State, Option<Step<UpstreamEvent<Capabilities>>>);
+
+impl Upstream {
+    /// A login to come; nothing is sent before the greeting.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        let Plan { credential, tag } = plan;
+        Self {
+            credential,
+            tags: Tags { prefix: tag, given: 0 },
+            responses: ResponseReader::default(),
+            state: State::AwaitingGreeting,
+        }
+    }
+
+    fn command(&mut self, out: &mut Vec<u8>, command: &str) {
+        out.extend_from_slice(format!("{} {command}\r\n", self.tags.next()).as_bytes());
+    }
+
+    fn react(&mut self, state: State, response: Response, out: &mut Vec<u8>) -> Result<Turn, ProtoError> {
+        match response {
+            Response::Untagged(condition) => match condition.status {
+                Status::Bye => Ok(refuse(state, &condition)),
+                // RFC 3501 section 7.1.4. It would be somebody else's session.
+                Status::PreAuth => Err(ProtoError::UpstreamMisbehaved("logged in before anyone asked")),
+                Status::Ok | Status::No | Status::Bad => self.react_to_condition(state, &condition, out),
+            },
+            Response::Capability(list) => Ok((state.listing(list)?, None)),
+            Response::Continuation(text) => self.react_to_continuation(state, &text, out),
+            Response::Completion { tag, condition } if tag.to_string() == self.tags.last() => {
+                self.react_to_completion(state, &condition, out)
+            }
+            Response::Completion { .. } => Err(ProtoError::UpstreamMisbehaved("a completion of no command of ours")),
+        }
+    }
+
+    fn react_to_condition(
+        &mut self,
+        state: State,
+        condition: &Condition,
+        out: &mut Vec<u8>,
+    ) -> Result<Turn, ProtoError> {
+        let list = condition.capabilities();
+        match (state, condition.status) {
+            (State::AwaitingGreeting, Status::Ok) => match list {
+                Some(offer) => Ok(self.authenticate(&offer, out)),
+                None => {
+                    self.command(out, "CAPABILITY");
+                    Ok((State::AwaitingOffer { offer: Capabilities::default() }, None))
+                }
+            },
+            (State::AwaitingGreeting, _) => Err(ProtoError::UpstreamMisbehaved("no greeting")),
+            (state, _) => match list {
+                Some(list) => Ok((state.listing(list)?, None)),
+                None => Ok((state, None)),
+            },
+        }
+    }
+
+    fn authenticate(&mut self, offer: &Capabilities, out: &mut Vec<u8>) -> Turn {
+        if !offer.has("AUTH=XOAUTH2") {
+            return unsupported(offer.to_string().as_bytes());
+        }
+        let Credential { user, token } = &self.credential;
+        let Some(message) = xoauth2::encode(user, token) else { return unsupported(b"") };
+        let command = format!("{} AUTHENTICATE XOAUTH2", self.tags.next());
+        let line = command.len() + " ".len() + message.len() + "\r\n".len();
+        out.extend_from_slice(command.as_bytes());
+        // RFC 4959 section 3.
+        if offer.has("SASL-IR") && line <= MAX_INITIAL_RESPONSE_LINE {
+            out.push(b' ');
+            return (send(&message, out), None);
+        }
+        out.extend_from_slice(b"\r\n");
+        (State::AwaitingInvitation { message }, None)
+    }
+
+    fn react_to_continuation(&self, state: State, text: &[u8], out: &mut Vec<u8>) -> Result<Turn, ProtoError> {
+        match state {
+            State::AwaitingInvitation { message } => Ok((send(&message, out), None)),
+            // XOAUTH2 says why it fails in a challenge, and completes the command only after an empty answer.
+            State::AwaitingVerdict { challenge: None, listed } => {
+                out.extend_from_slice(b"\r\n");
+                let challenge = Some(xoauth2::decode_challenge(text.trim_ascii()));
+                Ok((State::AwaitingVerdict { challenge, listed }, None))
+            }
+            State::AwaitingVerdict { challenge: Some(_), .. } => {
+                out.extend_from_slice(b"*\r\n");
+                Err(ProtoError::UpstreamMisbehaved("a second challenge"))
+            }
+            _ => Err(ProtoError::UpstreamMisbehaved("a continuation request to no command of ours")),
+        }
+    }
+
+    fn react_to_completion(
+        &mut self,
+        state: State,
+        condition: &Condition,
+        out: &mut Vec<u8>,
+    ) -> Result<Turn, ProtoError> {
+        match (state, condition.status) {
+            (State::AwaitingOffer { offer }, Status::Ok) => {
+                Ok(self.authenticate(&condition.capabilities().unwrap_or(offer), out))
+            }
+            (State::AwaitingVerdict { listed, .. }, Status::Ok) => {
+                let listed = condition.capabilities().unwrap_or(listed);
+                if listed.is_empty() {
+                    self.command(out, "CAPABILITY");
+                    return Ok((State::AwaitingCapabilities { listed }, None));
+                }
+                Ok(log_in(listed))
+            }
+            // The login stands, even if this question was not welcome: what is wrong, the downstream hears at its own
+            // first command, in the upstream's own words.
+            (State::AwaitingCapabilities { listed }, _) => Ok(log_in(condition.capabilities().unwrap_or(listed))),
+            (State::AwaitingInvitation { .. }, Status::Ok) => {
+                Err(ProtoError::UpstreamMisbehaved("logged in without a credential"))
+            }
+            (state, _) => Ok(refuse(state, condition)),
+        }
+    }
+}
+
+impl Machine for Upstream {
+    type Event = UpstreamEvent<Capabilities>;
+    type Answer = Infallible;
+
+    fn advance(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Result<Step<Self::Event>, ProtoError> {
+        loop {
+            let (state, step) = match mem::take(&mut self.state) {
+                State::LoggedIn => (State::LoggedIn, Some(Step::Relay)),
+                State::Refused { farewell } => {
+                    if farewell {
+                        self.command(out, "LOGOUT");
+                    }
+                    (State::Ended, Some(Step::Close(CloseReason::Refused)))
+                }
+                State::Ended => (State::Ended, Some(Step::Close(CloseReason::Refused))),
+                waiting => match self.responses.read(input)? {
+                    Some(response) => self.react(waiting, response, out)?,
+                    None => (waiting, Some(Step::NeedInput)),
+                },
+            };
+            self.state = state;
+            if let Some(step) = step {
+                return Ok(step);
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: Infallible, _out: &mut Vec<u8>) {
+        match answer {}
+    }
+}
+
+impl State {
+    /// Notes a capability list that came by itself.
+    fn listing(self, list: Capabilities) -> Result<Self, ProtoError> {
+        Ok(match self {
+            Self::AwaitingGreeting => return Err(ProtoError::UpstreamMisbehaved("no greeting")),
+            Self::AwaitingOffer { .. } => Self::AwaitingOffer { offer: list },
+            Self::AwaitingVerdict { challenge, .. } => Self::AwaitingVerdict { challenge, listed: list },
+            Self::AwaitingCapabilities { .. } => Self::AwaitingCapabilities { listed: list },
+            other => other,
+        })
+    }
+
+    /// Where in the dialogue this is, for the log.
+    const fn stage(&self) -> &'static str {
+        match self {
+            Self::AwaitingGreeting => "greeting",
+            Self::AwaitingOffer { .. } => "CAPABILITY",
+            Self::AwaitingInvitation { .. } | Self::AwaitingVerdict { .. } => "AUTHENTICATE XOAUTH2",
+            _ => "after login",
+        }
+    }
+
+    /// Whose fault a NO or BAD is (RFC 5530 section 3).
+    fn classify(&self, condition: &Condition) -> RefusalKind {
+        let code = condition.code().map(|(name, _)| name);
+        match (code.as_deref(), self) {
+            // Whoever ends the connection judges nobody.
+            _ if condition.status == Status::Bye => RefusalKind::Transient,
+            (Some("AUTHENTICATIONFAILED" | "EXPIRED"), _) => RefusalKind::Token,
+            (Some("AUTHORIZATIONFAILED" | "NOPERM"), _) => RefusalKind::Rights,
+            // A referral (RFC 2221) is never followed: the token is for this host. WEBALERT is Gmail's, and names a
+            // page for a person to visit.
+            (Some("CONTACTADMIN" | "PRIVACYREQUIRED" | "REFERRAL" | "WEBALERT"), _) => RefusalKind::Policy,
+            (Some("UNAVAILABLE" | "INUSE" | "LIMIT" | "SERVERBUG"), _) => RefusalKind::Transient,
+            // A challenge is XOAUTH2's own way to say that the token is no good.
+            (_, Self::AwaitingVerdict { challenge: Some(_), .. }) if condition.status == Status::No => {
+                RefusalKind::Token
+            }
+            // Microsoft's "NO AUTHENTICATE failed." has no code.
+            (None, Self::AwaitingVerdict { .. }) if condition.status == Status::No => RefusalKind::Token,
+            // RFC 3501 section 6.2.2: NO before the credential refuses the mechanism.
+            (None, Self::AwaitingInvitation { .. }) if condition.status == Status::No => RefusalKind::Unsupported,
+            // BAD is never about the token: Exchange says it when it throttles, is out of service or is out of step.
+            // Nor is a code that is none of the above, such as Gmail's "[ALERT] Too many simultaneous connections".
+            _ => RefusalKind::Transient,
+        }
+    }
+}
+
+impl Tags {
+    fn next(&mut self) -> String {
+        self.given += 1;
+        self.last()
+    }
+
+    fn last(&self) -> String {
+        format!("{}{}", self.prefix, self.given)
+    }
+}
+
+fn send(message: &str, out: &mut Vec<u8>) -> State {
+    out.extend_from_slice(message.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    State::AwaitingVerdict { challenge: None, listed: Capabilities::default() }
+}
+
+fn log_in(listed: Capabilities) -> Turn {
+    (State::LoggedIn, Some(Step::Event(UpstreamEvent::LoggedIn(listed.after_login()))))
+}
+
+/// What a NO, BAD or BYE ends.
+fn refuse(state: State, condition: &Condition) -> Turn {
+    let (stage, kind) = (state.stage(), state.classify(condition));
+    let challenge = match state {
+        State::AwaitingVerdict { challenge, .. } => challenge,
+        _ => None,
+    };
+    let refusal = UpstreamRefusal { kind, stage, said: said(&condition.said), challenge };
+    // Who has said BYE reads no LOGOUT.
+    let farewell = condition.status != Status::Bye;
+    (State::Refused { farewell }, Some(Step::Event(UpstreamEvent::Refused(refusal))))
+}
+
+/// The login cannot be tried: what the upstream offers has no place for it.
+fn unsupported(offer: &[u8]) -> Turn {
+    let kind = RefusalKind::Unsupported;
+    let refusal = UpstreamRefusal { kind, stage: "CAPABILITY", said: said(offer), challenge: None };
+    (State::Refused { farewell: true }, Some(Step::Event(UpstreamEvent::Refused(refusal))))
+}
