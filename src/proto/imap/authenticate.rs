@@ -14,9 +14,9 @@ use super::command;
 
 /// What the other side has yet to send.
 pub(super) enum Exchange {
-    AwaitingPlain,
-    AwaitingLoginName,
-    AwaitingLoginPassword { username: Zeroizing<Vec<u8>> },
+    Plain,
+    LoginName,
+    LoginPassword { username: Zeroizing<Vec<u8>> },
 }
 
 /// How far the exchange came.
@@ -38,12 +38,10 @@ impl Exchange {
     pub(super) fn begin(mechanism: command::Mechanism, initial: Option<Line>) -> Progress {
         match (mechanism, initial) {
             // No message of PLAIN's is empty: who sends `=` there means that nothing has been sent yet.
-            (command::Mechanism::Plain, Some(message)) if !message.is_empty() => Self::AwaitingPlain.take(&message),
-            (command::Mechanism::Plain, _) => Progress::Challenged("", Self::AwaitingPlain),
-            (command::Mechanism::Login, Some(username)) => Self::AwaitingLoginName.take(&username),
-            (command::Mechanism::Login, None) => {
-                Progress::Challenged(sasl::login::USERNAME_PROMPT, Self::AwaitingLoginName)
-            }
+            (command::Mechanism::Plain, Some(message)) if !message.is_empty() => Self::Plain.take(&message),
+            (command::Mechanism::Plain, _) => Progress::Challenged("", Self::Plain),
+            (command::Mechanism::Login, Some(username)) => Self::LoginName.take(&username),
+            (command::Mechanism::Login, None) => Progress::Challenged(sasl::login::USERNAME_PROMPT, Self::LoginName),
             (command::Mechanism::Unknown, _) => Progress::Failed("Unknown mechanism: use PLAIN or LOGIN"),
         }
     }
@@ -63,11 +61,10 @@ impl Exchange {
 
     fn take(self, base64: &[u8]) -> Progress {
         let progress = match self {
-            Self::AwaitingPlain => read_plain(base64).map(Progress::Finished),
-            Self::AwaitingLoginName => sasl::decode_base64(base64, MAX_CREDENTIAL).map(|username| {
-                Progress::Challenged(sasl::login::PASSWORD_PROMPT, Self::AwaitingLoginPassword { username })
-            }),
-            Self::AwaitingLoginPassword { username } => sasl::decode_base64(base64, MAX_CREDENTIAL).map(|password| {
+            Self::Plain => read_plain(base64).map(Progress::Finished),
+            Self::LoginName => sasl::decode_base64(base64, MAX_CREDENTIAL)
+                .map(|username| Progress::Challenged(sasl::login::PASSWORD_PROMPT, Self::LoginPassword { username })),
+            Self::LoginPassword { username } => sasl::decode_base64(base64, MAX_CREDENTIAL).map(|password| {
                 Progress::Finished(LoginRequest {
                     mechanism: Mechanism::Login,
                     authzid: Vec::new(),

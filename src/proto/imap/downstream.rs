@@ -91,12 +91,11 @@ impl Downstream {
     }
 
     fn read_command(&mut self, mut framer: Framer, input: &mut Input, out: &mut Vec<u8>) -> Turn {
-        let framed = framer.next(input);
-        match framed {
-            Framed::Incomplete => return (State::AwaitingCommand(framer), Some(Step::NeedInput)),
+        match framer.next(input) {
+            Framed::Incomplete => (State::AwaitingCommand(framer), Some(Step::NeedInput)),
             Framed::LiteralAwaited => {
                 write(out, CONTINUATION, "OK");
-                return (State::AwaitingCommand(framer), None);
+                (State::AwaitingCommand(framer), None)
             }
             Framed::Command(octets) => match Command::parse(&octets) {
                 Some(command) => self.obey(command, out),
@@ -258,3 +257,6 @@ fn go_on(tag: Tag, progress: Progress, out: &mut Vec<u8>) -> Turn {
         Progress::Endless => endless(out),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,3 +210,140 @@ fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
         None => (text, &[]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::play::cut;
+
+    /// What is read from these pieces, the error that ended it, and what is left unread.
+    fn read(pieces: &[&[u8]]) -> (Vec<Response>, Option<ProtoError>, usize) {
+        let (mut reader, mut input, mut responses) = (ResponseReader::default(), Input::new(), Vec::new());
+        let mut error = None;
+        for piece in pieces {
+            input.extend(piece);
+            while error.is_none() {
+                match reader.read(&mut input) {
+                    Ok(Some(response)) => responses.push(response),
+                    Ok(None) => break,
+                    Err(fault) => error = Some(fault),
+                }
+            }
+        }
+        (responses, error, input.len())
+    }
+
+    fn one(line: &str) -> Response {
+        let (mut responses, error, _) = read(&[line.as_bytes(), b"\r\n"]);
+        assert_eq!((responses.len(), error), (1, None), "{line:?}");
+        responses.remove(0)
+    }
+
+    #[test]
+    fn each_kind_of_response_is_known() {
+        for line in ["+", "+ "] {
+            assert_eq!(one(line), Response::Continuation(vec![]));
+        }
+        assert_eq!(one("+ eyJ9"), Response::Continuation(b"eyJ9".to_vec()));
+        assert_eq!(one("* capability IMAP4 IDLE"), Response::Capability(Capabilities::new(["IMAP4", "IDLE"])));
+        let condition = |status, said: &str| Condition { status, said: said.into() };
+        assert_eq!(one("* bye now"), Response::Untagged(condition(Status::Bye, "bye now")));
+        assert_eq!(one("* PREAUTH"), Response::Untagged(condition(Status::PreAuth, "PREAUTH")));
+        let Response::Completion { tag, condition: read } = one("x7 NO [ALERT] \u{e9}") else {
+            panic!("no completion")
+        };
+        assert_eq!((tag.to_string().as_str(), read), ("x7", condition(Status::No, "NO [ALERT] \u{e9}")));
+    }
+
+    #[test]
+    fn what_is_no_response_is_refused() {
+        for line in
+            ["", " ", "\0* OK hi", "*OK hi", "+OK hi", "a", "a BYE x", "a PREAUTH", "a+b OK", "220 mail ESMTP", "** OK"]
+        {
+            let (responses, error, _) = read(&[line.as_bytes(), b"\r\n"]);
+            assert_eq!((responses, error.is_some()), (vec![], true), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_code_stands_at_the_start_of_the_text() {
+        let code = |said: &str| {
+            let condition = Condition::parse(said.as_bytes()).unwrap();
+            condition
+                .code()
+                .map(|(name, arguments)| (name, String::from_utf8_lossy(arguments).into_owned()))
+        };
+        let expected = |name: &str, arguments: &str| Some((name.to_owned(), arguments.to_owned()));
+        assert_eq!(code("NO [AuthenticationFailed] no"), expected("AUTHENTICATIONFAILED", ""));
+        assert_eq!(code("OK [CAPABILITY A B=C] hi"), expected("CAPABILITY", "A B=C"));
+        assert_eq!(code("NO [REFERRAL imap://a@b/] x"), expected("REFERRAL", "imap://a@b/"));
+        for said in ["OK", "OK hi", "OK The service is ready. [UwBOAA==]", "NO [ALERT no end", "OK  [ALERT] x"] {
+            assert_eq!(code(said), None, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_literal_in_untagged_data_is_counted_and_never_read() {
+        let sent = b"* LIST () \"/\" {9}\r\na OK evil {8}\r\nb OK x\r\n)\r\n* OK {9}\r\na OK done\r\n";
+        let (responses, error, left) = read(&[sent]);
+        assert_eq!((error, left), (None, 0));
+        // A status text that looks like a literal is only text.
+        assert_eq!(responses.len(), 2, "{responses:?}");
+        assert!(matches!(&responses[0], Response::Untagged(condition) if condition.said == b"OK {9}"));
+        assert!(matches!(&responses[1], Response::Completion { .. }));
+    }
+
+    #[test]
+    fn nothing_is_endless() {
+        let endless = |sent: &[u8]| {
+            let (_, error, _) = read(&[sent]);
+            assert!(error.is_some(), "{}", String::from_utf8_lossy(&sent[..20]));
+        };
+        endless(&b"* 1 EXISTS\r\n".repeat(MAX_RESPONSE_LINES + 1));
+        endless(&b"* OK still here\r\n".repeat(MAX_RESPONSE_LINES + 1));
+        endless(&[b"* OK ".as_slice(), &vec![b'x'; MAX_RESPONSE_LINE]].concat());
+        endless(&[&vec![b'x'; 4096], b"\r\n".as_slice()].concat().repeat(20));
+        for literal in ["{65536}", "{4294967295}", "{18446744073709551616}"] {
+            endless(format!("* 1 FETCH (BODY[] {literal}\r\n").as_bytes());
+        }
+        endless(
+            b"* X {30000}\r\n"
+                .iter()
+                .copied()
+                .chain([b'x'; 30_000])
+                .cycle()
+                .take(100_000)
+                .collect::<Vec<_>>()
+                .as_slice(),
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_responses(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    Just("* OK [CAPABILITY A B] hi\r\n".to_owned()),
+                    Just("* CAPABILITY A B\n".to_owned()),
+                    Just("* LIST {7}\r\na OK x\n{2}\r\n\r\n\r\n".to_owned()),
+                    Just("* X {90000}\r\n".to_owned()),
+                    Just("+ abc\r\n".to_owned()),
+                    Just("a1 NO [X] y\r\n".to_owned()),
+                    "[ -~\r\n]{0,20}",
+                ],
+                0..20,
+            ),
+            sizes in proptest::collection::vec(1usize..40, 0..40),
+        ) {
+            let sent = pieces.concat().into_bytes();
+            prop_assert_eq!(read(&cut(&sent, &sizes)), read(&[&sent]));
+        }
+
+        #[test]
+        fn nothing_panics(sent in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read(&[&sent]);
+        }
+    }
+}

@@ -11,6 +11,7 @@ use crate::proto::{
 };
 
 use super::capability::Capabilities;
+use super::command::Tag;
 use super::response::{Condition, Response, ResponseReader, Status};
 
 /// How long an AUTHENTICATE line with its initial response may be, its end included. Exchange takes 10,240 octets
@@ -99,7 +100,7 @@ impl Upstream {
             },
             Response::Capability(list) => Ok((state.listing(list)?, None)),
             Response::Continuation(text) => self.react_to_continuation(state, &text, out),
-            Response::Completion { tag, condition } if tag.to_string() == self.tags.last() => {
+            Response::Completion { tag, condition } if self.tags.is_last(&tag) => {
                 self.react_to_completion(state, &condition, out)
             }
             Response::Completion { .. } => Err(ProtoError::UpstreamMisbehaved("a completion of no command of ours")),
@@ -277,11 +278,12 @@ impl State {
 impl Tags {
     fn next(&mut self) -> String {
         self.given += 1;
-        self.last()
+        format!("{}{}", self.prefix, self.given)
     }
 
-    fn last(&self) -> String {
-        format!("{}{}", self.prefix, self.given)
+    /// Whether `tag` names the command that is under way. Before the first there is none.
+    fn is_last(&self, tag: &Tag) -> bool {
+        self.given > 0 && tag.to_string() == format!("{}{}", self.prefix, self.given)
     }
 }
 
@@ -314,3 +316,6 @@ fn unsupported(offer: &[u8]) -> Turn {
     let refusal = UpstreamRefusal { kind, stage: "CAPABILITY", said: said(offer), challenge: None };
     (State::Refused { farewell: true }, Some(Step::Event(UpstreamEvent::Refused(refusal))))
 }
+
+#[cfg(test)]
+mod tests;
