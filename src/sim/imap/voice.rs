@@ -1,0 +1,77 @@
+//! What Exchange Online and Dovecot say where they say it differently.
+
+use crate::sim::Personality;
+use crate::sim::faults::Refusal;
+
+/// The responses of one personality.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Voice(Personality);
+
+impl Voice {
+    pub(super) const fn new(personality: Personality) -> Self {
+        Self(personality)
+    }
+
+    pub(super) const fn personality(self) -> Personality {
+        self.0
+    }
+
+    /// Exchange tells no capability unasked.
+    pub(super) fn greeting(self, capabilities: &str) -> String {
+        match self.0 {
+            Personality::Microsoft => "* OK The Microsoft Exchange IMAP4 service is ready. [UwBJAE0A]".into(),
+            Personality::Dovecot => format!("* OK [CAPABILITY {capabilities}] Dovecot (Debian) ready."),
+        }
+    }
+
+    pub(super) const fn capabilities(self, stranger: bool) -> &'static str {
+        match (self.0, stranger) {
+            (Personality::Microsoft, true) => {
+                "IMAP4 IMAP4rev1 AUTH=XOAUTH2 LOGINDISABLED SASL-IR UIDPLUS ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
+            }
+            (Personality::Microsoft, false) => {
+                "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS ID UNSELECT CLIENTACCESSRULES \
+                 CLIENTNETWORKPRESENCELOCATION BACKENDAUTHENTICATE CHILDREN IDLE NAMESPACE LITERAL+"
+            }
+            (Personality::Dovecot, true) => {
+                "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID IDLE LITERAL+ LOGINDISABLED AUTH=XOAUTH2"
+            }
+            (Personality::Dovecot, false) => {
+                "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID IDLE CHILDREN NAMESPACE UIDPLUS UNSELECT LITERAL+"
+            }
+        }
+    }
+
+    pub(super) fn logged_in(self, capabilities: &str) -> String {
+        match self.0 {
+            Personality::Microsoft => "OK AUTHENTICATE completed.".into(),
+            Personality::Dovecot => format!("OK [CAPABILITY {capabilities}] Logged in"),
+        }
+    }
+
+    pub(super) const fn refused(self, refusal: Refusal) -> &'static str {
+        match (refusal, self.0) {
+            (Refusal::Token | Refusal::TokenWithChallenge, Personality::Microsoft) => "NO AUTHENTICATE failed.",
+            (Refusal::Token | Refusal::TokenWithChallenge, Personality::Dovecot) => {
+                "NO [AUTHENTICATIONFAILED] Authentication failed."
+            }
+            (Refusal::Policy, _) => "NO [CONTACTADMIN] IMAP is disabled for this mailbox.",
+            (Refusal::Rights, _) => "NO [AUTHORIZATIONFAILED] No rights on this mailbox.",
+            (Refusal::Temporary, _) => "NO [UNAVAILABLE] Temporary authentication failure.",
+        }
+    }
+
+    pub(super) const fn id(self) -> &'static str {
+        match self.0 {
+            Personality::Microsoft => "* ID (\"name\" \"Microsoft.Exchange.Imap4.Imap4Server\" \"version\" \"15.20\")",
+            Personality::Dovecot => "* ID (\"name\" \"Dovecot\")",
+        }
+    }
+
+    pub(super) const fn bye(self) -> &'static str {
+        match self.0 {
+            Personality::Microsoft => "* BYE Microsoft Exchange Server IMAP4 server signing off.",
+            Personality::Dovecot => "* BYE Logging out",
+        }
+    }
+}
