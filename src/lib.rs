@@ -9,6 +9,7 @@
 //! - [`sim`]: a simulated provider, for `mailferry demo` and the tests.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod drain;
 pub mod login;

@@ -1,8 +1,26 @@
 //! The configuration, checked: plain data that every part reads and none changes.
 //!
-//! [`Config`] is what `mailferry.toml` means once every name in it has been resolved. `raw` is what the file says.
+//! [`Config`] is what `mailferry.toml` means once every name in it has been resolved. `raw` is what the file says;
+//! `shape` and `resolve` lead from one to the other and report every fault on the way.
+
+mod accounts;
+mod apps;
+mod environment;
+mod error;
+mod listeners;
+mod load;
+mod presets;
+mod providers;
+mod raw;
+mod report;
+mod resolve;
+mod secrets;
+mod shape;
+mod units;
+mod whole;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +28,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use rustls_pki_types::CertificateDer;
+use serde::Deserialize;
 use url::Url;
+
+pub use environment::Environment;
+pub use error::{ConfigError, ConfigErrors, Position};
 
 use crate::secret::SecretText;
 
@@ -49,7 +71,8 @@ pub struct Log {
 }
 
 /// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -112,7 +135,8 @@ impl Default for Budgets {
 }
 
 /// The three protocols.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// Submission, RFC 6409.
     Smtp,
@@ -137,8 +161,8 @@ impl Protocol {
     }
 }
 
-impl std::fmt::Display for Protocol {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
@@ -195,7 +219,6 @@ pub struct Account {
 }
 
 /// `[[account.login]]`.
-#[derive(Debug)]
 pub struct Login {
     /// In lower case; ASCII without control characters, at most 255 octets.
     pub username: String,
@@ -205,6 +228,14 @@ pub struct Login {
     pub protocols: Vec<Protocol>,
     /// From where; `None` where the listener decides alone.
     pub networks: Option<Vec<IpNet>>,
+}
+
+impl fmt::Debug for Login {
+    /// Leaves the hash out: it can be guessed at.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { username, protocols, networks, .. } = self;
+        write!(f, "Login({username:?}, {protocols:?}, {networks:?})")
+    }
 }
 
 /// A provider: a preset, a `[provider.NAME]`, or both.
@@ -224,6 +255,8 @@ pub struct Provider {
     pub pop3: Option<Server>,
     /// SMTP extensions it surely has beyond the basic set, in upper case.
     pub smtp_extensions: Vec<String>,
+    /// EHLO keywords to hide after login although it offers them, in upper case: it does not keep what they promise.
+    pub smtp_masked: Vec<String>,
     /// IMAP capabilities it surely has beyond the basic set, in upper case.
     pub imap_capabilities: Vec<String>,
     /// Roots to trust beside the system's.
@@ -270,7 +303,8 @@ pub struct Server {
 }
 
 /// How a connection to an upstream is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum UpstreamTls {
     /// TLS from the first byte.
     Implicit,

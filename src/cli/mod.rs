@@ -1,0 +1,102 @@
+//! The command line: one file a command. Results go to standard output, everything else to standard error.
+
+mod passwd;
+
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{Config, ConfigErrors, Environment};
+
+/// A local gateway between programs that know only a user name and a password, and mail servers that want OAuth 2.0.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mailferry",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit status: 0 done, 1 it ran and found or hit a failure, 2 bad usage or configuration."
+)]
+pub struct Cli {
+    /// The configuration file [default: $MAILFERRY_CONFIG, ./mailferry.toml (not for root),
+    /// $XDG_CONFIG_HOME/mailferry/mailferry.toml, /etc/mailferry/mailferry.toml]
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Passwd(passwd::Args),
+}
+
+impl Cli {
+    /// Runs the command; a failure becomes lines on standard error and an exit status.
+    pub async fn run(self) -> ExitCode {
+        let outcome = match &self.command {
+            Command::Passwd(args) => passwd::run(args),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                // Nobody is left to tell when standard error is gone too.
+                _ = write!(std::io::stderr(), "{failure}");
+                failure.status()
+            }
+        }
+    }
+}
+
+/// The whole command line, for whatever documents or checks it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+enum Failure {
+    /// The configuration is wrong: status 2.
+    Configuration(ConfigErrors),
+    /// It ran and hit a failure: status 1. The text says what to do.
+    Failed(anyhow::Error),
+}
+
+impl Failure {
+    fn status(&self) -> ExitCode {
+        match self {
+            Self::Configuration(_) => ExitCode::from(2),
+            Self::Failed(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// The configuration that `--config` names, or the first that is found.
+fn configuration(path: Option<&Path>) -> Result<Config, Failure> {
+    Ok(Config::load(path, &Environment::of_process())?)
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Configuration(errors)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// One line for each fault, each with the program's name.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration(errors) => errors.iter().try_for_each(|error| writeln!(f, "mailferry: {error}")),
+            Self::Failed(error) => writeln!(f, "mailferry: {error:#}"),
+        }
+    }
+}

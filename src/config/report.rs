@@ -1,0 +1,143 @@
+//! Collects every fault in a file while it is read; finds the line, the column and the key by itself.
+
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, ConfigErrors, Position};
+
+/// The faults and remarks so far, and the file they are about.
+pub(super) struct Report<'a> {
+    file: &'a Path,
+    text: &'a str,
+    tree: Spanned<DeTable<'a>>,
+    errors: Vec<ConfigError>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Report<'a> {
+    /// Reads the text as TOML; what is no TOML is the first entry.
+    pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
+        let (tree, faults) = DeTable::parse_recoverable(text);
+        let mut report = Self { file, text, tree, errors: Vec::new(), warnings: Vec::new() };
+        for fault in faults {
+            report.error(fault.span().unwrap_or(text.len()..text.len()), fault.message());
+        }
+        report
+    }
+
+    /// The file as TOML, every key and value with its place.
+    pub(super) const fn tree(&self) -> &Spanned<DeTable<'a>> {
+        &self.tree
+    }
+
+    /// Notes a fault at a key or a value.
+    pub(super) fn error(&mut self, at: Range<usize>, what: impl Into<String>) {
+        let key = key_at(self.tree.get_ref(), at.start).unwrap_or_default().join(".");
+        self.push(Some(at.start), key, what.into());
+    }
+
+    /// Notes that a table lacks a key.
+    pub(super) fn missing(&mut self, table: Range<usize>, key: &str, right: &str) {
+        let mut path = key_at(self.tree.get_ref(), table.start).unwrap_or_default();
+        path.push(key);
+        let key = path.join(".");
+        self.push(Some(table.start), key, format!("missing; {right}"));
+    }
+
+    /// Notes a fault of the file as a whole.
+    pub(super) fn error_in_file(&mut self, key: &str, what: impl Into<String>) {
+        self.push(None, key.into(), what.into());
+    }
+
+    /// The value of a key that has to be there; its absence is noted.
+    pub(super) fn required<'v, T>(
+        &mut self,
+        value: &'v Option<Spanned<T>>,
+        table: Range<usize>,
+        key: &str,
+        right: &str,
+    ) -> Option<&'v Spanned<T>> {
+        if value.is_none() {
+            self.missing(table, key, right);
+        }
+        value.as_ref()
+    }
+
+    /// Notes what is not wrong but should be known.
+    pub(super) fn warn(&mut self, what: String) {
+        self.warnings.push(what);
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(super) const fn is_clean(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// The remarks, or the faults if there is one.
+    pub(super) fn finish(self) -> Result<Vec<String>, ConfigErrors> {
+        if self.is_clean() { Ok(self.warnings) } else { Err(self.into_errors()) }
+    }
+
+    /// The faults.
+    pub(super) fn into_errors(self) -> ConfigErrors {
+        ConfigErrors::new(self.errors)
+    }
+
+    fn push(&mut self, at: Option<usize>, key: String, what: String) {
+        let position = at.map(|at| Position::of(self.text, at));
+        self.errors.push(ConfigError { file: self.file.into(), position, key, what });
+    }
+}
+
+/// The names that lead to what stands at an octet of the text. Tables of an array share their array's name.
+fn key_at<'t>(table: &'t DeTable<'_>, at: usize) -> Option<Vec<&'t str>> {
+    table.iter().find_map(|(key, value)| {
+        let inner = key_in(value.get_ref(), at);
+        let here = || (key.span().contains(&at) || value.span().contains(&at)).then(Vec::new);
+        let mut path = inner.or_else(here)?;
+        path.insert(0, key.get_ref());
+        Some(path)
+    })
+}
+
+fn key_in<'t>(value: &'t DeValue<'_>, at: usize) -> Option<Vec<&'t str>> {
+    match value {
+        DeValue::Table(table) => key_at(table, at),
+        DeValue::Array(array) => array.iter().find_map(|element| {
+            let inner = key_in(element.get_ref(), at);
+            inner.or_else(|| element.span().contains(&at).then(Vec::new))
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str, at: &str) -> String {
+        let tree = DeTable::parse(text).unwrap();
+        key_at(tree.get_ref(), text.find(at).unwrap()).unwrap_or_default().join(".")
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_place() {
+        let text =
+            "top = 'v'\n[app.x]\nsmtp = { host = 'h' }\n[[listener]]\nbind = ['a', 'b']\n[[listener]]\nname = 'n'\n";
+        for (at, found) in [
+            ("top", "top"),
+            ("'v'", "top"),
+            ("[app.x]", "app.x"),
+            ("host", "app.x.smtp.host"),
+            ("'h'", "app.x.smtp.host"),
+            ("[[listener]]", "listener"),
+            ("'b'", "listener.bind"),
+            ("'n'", "listener.name"),
+        ] {
+            assert_eq!(key(text, at), found, "{at}");
+        }
+    }
+}

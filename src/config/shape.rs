@@ -1,0 +1,84 @@
+//! From TOML to `RawConfig`: finds every key that is unknown or holds the wrong kind of value, not just the first.
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue, Deserializer};
+
+use super::raw::RawConfig;
+use super::report::Report;
+
+/// The file in its raw form, if all of it has the right shape.
+pub(super) fn read(report: &mut Report<'_>) -> Option<RawConfig> {
+    if !report.is_clean() {
+        return None;
+    }
+    let mut tree = report.tree().clone();
+    // serde stops at the first fault. Without the key at fault it finds the next one; each round removes one key.
+    loop {
+        match RawConfig::deserialize(Deserializer::from(tree.clone())) {
+            Ok(raw) => return report.is_clean().then_some(raw),
+            Err(fault) => {
+                let what = in_plain_words(fault.message());
+                let Some(at) = fault.span() else {
+                    report.error_in_file("", what);
+                    return None;
+                };
+                report.error(at.clone(), what);
+                if !remove(tree.get_mut(), at.start) {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// Removes the innermost key at an octet of the text; says whether there was one.
+fn remove(table: &mut DeTable<'_>, at: usize) -> bool {
+    let mut here = None;
+    for (key, value) in table.iter_mut() {
+        if remove_within(value.get_mut(), at) {
+            return true;
+        }
+        if key.span().contains(&at) || value.span().contains(&at) {
+            here = Some(key.clone());
+        }
+    }
+    here.is_some_and(|key| table.remove(&key).is_some())
+}
+
+fn remove_within(value: &mut DeValue<'_>, at: usize) -> bool {
+    match value {
+        DeValue::Table(table) => remove(table, at),
+        DeValue::Array(array) => array.iter_mut().any(|element| remove_within(element.get_mut(), at)),
+        _ => false,
+    }
+}
+
+/// Says what serde says as a person would, and without the value: it may be a secret.
+fn in_plain_words(message: &str) -> String {
+    let Some((fault, expected)) = message.split_once(", expected ") else { return message.into() };
+    let known = expected.trim_start_matches("one of ").replace(" or ", ", ").replace('`', "");
+    if fault.starts_with("unknown field") {
+        return format!("unknown key; known here: {known}");
+    }
+    if let Some(word) = fault.strip_prefix("unknown variant ") {
+        return format!("{} is not known here; known: {known}", word.replace('`', "\""));
+    }
+    if let Some(found) = fault.strip_prefix("invalid type: ") {
+        let kind = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+        return format!("must be {expected}, not {}", kind_of_value(kind));
+    }
+    message.into()
+}
+
+/// The kinds of values, as TOML names them.
+fn kind_of_value(serde_name: &str) -> &str {
+    match serde_name {
+        "integer" => "an integer",
+        "string" => "a string",
+        "boolean" => "a boolean",
+        "floating point" => "a float",
+        "sequence" => "an array",
+        "map" => "a table",
+        _ => "this",
+    }
+}

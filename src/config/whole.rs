@@ -1,0 +1,49 @@
+//! What only shows once everything has been read: listeners and logins that can never meet.
+
+use std::ops::Range;
+
+use super::report::Report;
+use super::{Config, Login, Protocol, units};
+
+/// Checks a configuration whose parts are all right. `places` is where its listeners are written.
+pub(super) fn check(config: &Config, places: &[Range<usize>], report: &mut Report<'_>) {
+    for (listener, place) in config.listeners.iter().zip(places) {
+        let protocol = listener.protocol;
+        if logins_for(config, protocol).next().is_none() {
+            let what = format!("nobody could ever log in here: no login is for {protocol}, or no provider has it");
+            report.error(place.clone(), what);
+        }
+    }
+    for account in &config.accounts {
+        for login in account.logins.iter().filter(|login| !can_be_used(login, config)) {
+            report.warn(format!(
+                "the login {:?} of {} cannot be used: no listener takes its protocols from its networks",
+                login.username, account.address
+            ));
+        }
+    }
+}
+
+/// The logins that can use a protocol as far as their accounts are concerned.
+fn logins_for(config: &Config, protocol: Protocol) -> impl Iterator<Item = &Login> {
+    let accounts = config
+        .accounts
+        .iter()
+        .filter(move |account| account.app.provider.server(protocol).is_some());
+    accounts
+        .flat_map(|account| &account.logins)
+        .filter(move |login| login.protocols.contains(&protocol))
+}
+
+fn can_be_used(login: &Login, config: &Config) -> bool {
+    let listeners = config
+        .listeners
+        .iter()
+        .filter(|listener| login.protocols.contains(&listener.protocol));
+    listeners.map(|listener| &listener.allow).any(|allowed| match &login.networks {
+        Some(networks) => networks
+            .iter()
+            .any(|network| allowed.iter().any(|other| units::overlap(network, other))),
+        None => true,
+    })
+}
