@@ -1,1 +1,6 @@
-//! Local logins: who may use which account.
+//! Local logins: who may use which account. Knows nothing of the upstream and never sees a token.
+
+mod bounded;
+mod gate;
+pub mod throttle;
+pub mod verify;

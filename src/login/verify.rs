@@ -1,0 +1,404 @@
+//! Is this the password? The verified cache, the throttle, the gate and argon2id, in that order. Never touches a
+//! token: what is denied here costs the upstream nothing.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use argon2::password_hash::{self, PasswordVerifier};
+use argon2::{Argon2, PasswordHash};
+use aws_lc_rs::{hmac, rand};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::bounded::Bounded;
+use super::gate::{Full, Gate};
+use super::throttle::{Fingerprint, Origin, Throttle, Verdict};
+use crate::config::{Account, Config, Login, Protocol, holds};
+use crate::proto::LoginRequest;
+use crate::secret::Password;
+
+/// How long a verified password is remembered.
+const VERIFIED_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// How many verified passwords are remembered.
+const VERIFIED: usize = 16 * 1024;
+
+/// How many (address, login) pairs are remembered to have succeeded.
+const PROVEN: usize = 16 * 1024;
+
+/// The longest user name, in octets.
+const MAX_NAME: usize = 255;
+
+/// What argon2id costs where no configured hash says otherwise: the parameters `mailferry passwd` uses.
+const COMMON_COST: &str = "$argon2id$v=19$m=19456,t=2,p=1";
+
+/// A login that may go on.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// The mailbox it opens.
+    pub account: Arc<Account>,
+    /// Which of [`Account::logins`] it was.
+    pub login: usize,
+}
+
+/// Why a login may not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Denied {
+    /// The name or password is wrong, or this login may not be used from there or for this protocol. Which of these
+    /// it was is not told.
+    #[error("wrong user name or password, or a login that may not be used here")]
+    Credentials,
+    /// Too many failures; the password was not looked at.
+    #[error("too many failed logins")]
+    Throttled,
+    /// Too many are waiting for their passwords to be checked, or the check itself broke.
+    #[error("too many logins at once")]
+    Busy,
+}
+
+/// The system gave no random octets to make a key of.
+#[derive(Debug, Error)]
+#[error("the system has no random numbers to give")]
+pub struct NoRandomness;
+
+/// Checks local passwords. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Verifier(Arc<Shared>);
+
+struct Shared {
+    memory: Mutex<Memory>,
+    gate: Gate,
+    /// Random and never stored: fingerprints mean nothing outside this process.
+    key: hmac::Key,
+    /// What a name nobody has is checked against.
+    decoy: Arc<[String]>,
+    computations: AtomicU64,
+}
+
+struct Memory {
+    throttle: Throttle,
+    /// Fingerprints of right passwords; which of the name's hashes they fit, and when that was found.
+    verified: Bounded<Fingerprint, (Instant, Arc<[usize]>)>,
+    proven: Bounded<(Origin, String), ()>,
+    /// Computations under way, one a fingerprint.
+    flights: HashMap<Fingerprint, Arc<watch::Sender<Option<Outcome>>>>,
+}
+
+/// How a computation ended.
+#[derive(Debug, Clone)]
+enum Outcome {
+    /// The positions of the hashes that fit, in order.
+    Fits(Arc<[usize]>),
+    /// There was no place in the queue, or the hashing broke.
+    Unchecked,
+}
+
+/// Everything a computation needs.
+struct Task {
+    fingerprint: Fingerprint,
+    hashes: Arc<[String]>,
+    password: Password,
+    origin: Origin,
+    proven: bool,
+}
+
+impl Verifier {
+    /// A verifier with the limits of `config`, and as many computations at once as there are cores.
+    ///
+    /// # Errors
+    /// [`NoRandomness`], when no key can be made.
+    pub fn new(config: &Config) -> Result<Self, NoRandomness> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new()).map_err(|_| NoRandomness)?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self(Arc::new(Shared {
+            memory: Mutex::new(Memory {
+                throttle: Throttle::new(config.limits.failed_logins),
+                verified: Bounded::new(VERIFIED),
+                proven: Bounded::new(PROVEN),
+                flights: HashMap::new(),
+            }),
+            gate: Gate::new(cores),
+            key,
+            decoy: Arc::new([decoy(config)]),
+            computations: AtomicU64::new(0),
+        })))
+    }
+
+    /// How many times argon2 has run.
+    #[must_use]
+    pub fn computations(&self) -> u64 {
+        self.0.computations.load(Ordering::Relaxed)
+    }
+
+    /// Decides on a login that came from `peer` over `protocol`. Where the throttle wants an attempt to wait, the
+    /// waiting is done in here: at most 5 s, on loopback at most 2 s. `config` is the session's snapshot.
+    ///
+    /// # Errors
+    /// See [`Denied`].
+    pub async fn verify(
+        &self,
+        config: &Config,
+        peer: IpAddr,
+        protocol: Protocol,
+        request: &LoginRequest,
+    ) -> Result<Verified, Denied> {
+        let name = local_name(request).ok_or(Denied::Credentials)?;
+        let origin = Origin::of(peer);
+        let candidates = Candidates::of(config, &name);
+        let fingerprint = self.0.fingerprint(&name, &candidates.hashes, &request.password);
+
+        // A password that fits where it may not be used gets no quick answer: the time would tell that it fits.
+        let remembered = self.0.remembered(&fingerprint);
+        if let Some(verified) = remembered.and_then(|fits| candidates.choose(&fits, peer, protocol)) {
+            self.0.memory().proven.insert((origin, name), ());
+            return Ok(verified);
+        }
+
+        let verdict = self.0.memory().throttle.begin(Instant::now(), origin, &name, fingerprint);
+        match verdict {
+            Verdict::Proceed => {}
+            Verdict::After(wait) => tokio::time::sleep(wait).await,
+            Verdict::Blocked => return Err(Denied::Throttled),
+        }
+
+        let known = candidates.account.is_some();
+        let task = Task {
+            fingerprint,
+            hashes: if known { Arc::clone(&candidates.hashes) } else { Arc::clone(&self.0.decoy) },
+            password: request.password.clone(),
+            origin,
+            proven: self.0.memory().proven.get(&(origin, name.clone())).is_some(),
+        };
+        let outcome = self.0.compute(task).await;
+
+        let mut memory = self.0.memory();
+        let Outcome::Fits(fits) = outcome else {
+            memory.throttle.withdrawn(origin, &name, fingerprint);
+            return Err(Denied::Busy);
+        };
+        match candidates.choose(&fits, peer, protocol) {
+            Some(verified) => {
+                memory.throttle.succeeded(origin, &name);
+                memory.proven.insert((origin, name), ());
+                Ok(verified)
+            }
+            None => {
+                memory.throttle.failed(Instant::now(), origin, &name, fingerprint);
+                Err(Denied::Credentials)
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Each field goes in with its length, so that no two attempts run together into one.
+    fn fingerprint(&self, name: &str, hashes: &[String], password: &Password) -> Fingerprint {
+        let mut digest = hmac::Context::with_key(&self.key);
+        let fields = hashes.iter().map(String::as_bytes).chain([name.as_bytes(), password.expose()]);
+        for field in fields {
+            digest.update(&field.len().to_be_bytes());
+            digest.update(field);
+        }
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.copy_from_slice(digest.sign().as_ref());
+        fingerprint
+    }
+
+    fn remembered(&self, fingerprint: &Fingerprint) -> Option<Arc<[usize]>> {
+        let memory = self.memory();
+        let (since, fits) = memory.verified.get(fingerprint)?;
+        (since.elapsed() < VERIFIED_FOR).then(|| Arc::clone(fits))
+    }
+
+    /// Joins the computation of this very attempt, or starts it. It runs in a task of its own: one of those who wait
+    /// may leave without the others noticing.
+    async fn compute(self: &Arc<Self>, task: Task) -> Outcome {
+        let mut outcome = {
+            let mut memory = self.memory();
+            if let Some(sender) = memory.flights.get(&task.fingerprint) {
+                sender.subscribe()
+            } else {
+                let (sender, receiver) = watch::channel(None);
+                let sender = Arc::new(sender);
+                memory.flights.insert(task.fingerprint, Arc::clone(&sender));
+                let flight = Flight { shared: Arc::clone(self), fingerprint: task.fingerprint, sender };
+                tokio::spawn(flight.run(task));
+                receiver
+            }
+        };
+        let landed = outcome.wait_for(Option::is_some).await;
+        landed.ok().and_then(|outcome| outcome.clone()).unwrap_or(Outcome::Unchecked)
+    }
+}
+
+/// A computation under way. Whatever ends it, it takes itself off the list.
+struct Flight {
+    shared: Arc<Shared>,
+    fingerprint: Fingerprint,
+    sender: Arc<watch::Sender<Option<Outcome>>>,
+}
+
+impl Flight {
+    async fn run(self, task: Task) {
+        let permit = tokio::select! {
+            permit = self.shared.gate.enter(task.origin, task.proven) => permit,
+            () = self.abandoned() => return,
+        };
+        let outcome = match permit {
+            Err(Full) => Outcome::Unchecked,
+            Ok(permit) => {
+                let shared = Arc::clone(&self.shared);
+                // The permit goes along: should this task be dropped, the core is still busy.
+                let hashing = tokio::task::spawn_blocking(move || {
+                    let _permit = permit;
+                    fitting(&task.password, &task.hashes, &shared.computations)
+                });
+                match hashing.await {
+                    Ok(Ok(fits)) => Outcome::Fits(fits.into()),
+                    Ok(Err(_)) | Err(_) => Outcome::Unchecked,
+                }
+            }
+        };
+        if let Outcome::Fits(fits) = &outcome
+            && !fits.is_empty()
+        {
+            self.shared
+                .memory()
+                .verified
+                .insert(self.fingerprint, (Instant::now(), Arc::clone(fits)));
+        }
+        self.sender.send_replace(Some(outcome));
+    }
+
+    /// Returns once nobody waits for the outcome and nobody can begin to.
+    async fn abandoned(&self) {
+        loop {
+            self.sender.closed().await;
+            let mut memory = self.shared.memory();
+            if self.sender.receiver_count() == 0 {
+                memory.flights.remove(&self.fingerprint);
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut memory = self.shared.memory();
+        // An abandoned flight has left the list, and another may have taken its place.
+        if memory
+            .flights
+            .get(&self.fingerprint)
+            .is_some_and(|listed| Arc::ptr_eq(listed, &self.sender))
+        {
+            memory.flights.remove(&self.fingerprint);
+        }
+    }
+}
+
+/// Tries every hash, also after one has fitted: two logins of one name may share a password and differ in where it
+/// may be used.
+fn fitting(
+    password: &Password,
+    hashes: &[String],
+    computations: &AtomicU64,
+) -> Result<Vec<usize>, password_hash::Error> {
+    let mut fits = Vec::new();
+    for (position, hash) in hashes.iter().enumerate() {
+        let hash = PasswordHash::new(hash).map_err(|_| password_hash::Error::EncodingInvalid)?;
+        computations.fetch_add(1, Ordering::Relaxed);
+        match Argon2::default().verify_password(password.expose(), &hash) {
+            Ok(()) => fits.push(position),
+            Err(password_hash::Error::PasswordInvalid) => {}
+            Err(broken) => return Err(broken),
+        }
+    }
+    Ok(fits)
+}
+
+/// The logins that share a name, in the order of the configuration.
+struct Candidates<'a> {
+    account: Option<&'a Arc<Account>>,
+    indices: Vec<usize>,
+    hashes: Arc<[String]>,
+}
+
+impl<'a> Candidates<'a> {
+    fn of(config: &'a Config, name: &str) -> Self {
+        let account = config.logins.get(name);
+        let logins = account.map_or(&[][..], |account| &account.logins);
+        let named = || logins.iter().enumerate().filter(|(_, login)| login.username == name);
+        Self {
+            account,
+            indices: named().map(|(index, _)| index).collect(),
+            hashes: named().map(|(_, login)| login.password_hash.clone()).collect(),
+        }
+    }
+
+    /// The first login whose hash fits and that may be used from `peer` for `protocol`.
+    fn choose(&self, fits: &[usize], peer: IpAddr, protocol: Protocol) -> Option<Verified> {
+        let account = self.account?;
+        fits.iter()
+            .filter_map(|position| self.indices.get(*position).copied())
+            .find(|index| {
+                account
+                    .logins
+                    .get(*index)
+                    .is_some_and(|login| may_be_used(login, peer, protocol))
+            })
+            .map(|login| Verified { account: Arc::clone(account), login })
+    }
+}
+
+fn may_be_used(login: &Login, peer: IpAddr, protocol: Protocol) -> bool {
+    login.protocols.contains(&protocol) && login.networks.as_deref().is_none_or(|networks| holds(networks, peer))
+}
+
+/// The name in the form it is kept in. `None` for a name that no login can have: control characters could switch
+/// identities at an upstream (`\x01` parts the fields of XOAUTH2), and look-alike letters could switch them here.
+fn local_name(request: &LoginRequest) -> Option<String> {
+    let name = &request.username;
+    let clean = |octet: &u8| octet.is_ascii() && !octet.is_ascii_control();
+    if name.is_empty() || name.len() > MAX_NAME || !name.iter().all(clean) {
+        return None;
+    }
+    // RFC 4616 section 2: an authorization identity asks to act as somebody else, which nobody may.
+    if !request.authzid.is_empty() && !request.authzid.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    String::from_utf8(name.to_ascii_lowercase()).ok()
+}
+
+/// A hash nothing fits, at the cost most logins have: an unknown name must take as long as a known one.
+fn decoy(config: &Config) -> String {
+    let mut costs: HashMap<&str, usize> = HashMap::new();
+    for login in config.accounts.iter().flat_map(|account| &account.logins) {
+        if let Some(cost) = cost(&login.password_hash) {
+            *costs.entry(cost).or_default() += 1;
+        }
+    }
+    // The text decides between equals, so that every start chooses the same.
+    let common = costs
+        .into_iter()
+        .max_by_key(|(cost, logins)| (*logins, *cost))
+        .map_or(COMMON_COST, |(cost, _)| cost);
+    format!("{common}$bm8gc3VjaCBsb2dpbiEhIQ${}", "A".repeat(43))
+}
+
+/// What a PHC string says before its salt and hash.
+fn cost(hash: &str) -> Option<&str> {
+    let (rest, _) = hash.rsplit_once('$')?;
+    rest.rsplit_once('$').map(|(cost, _)| cost)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! The verifier against a configuration made by hand, with hashes as cheap as argon2 allows.
+
+use argon2::password_hash::CustomizedPasswordHasher;
+use argon2::{Algorithm, Params, Version};
+
+use super::*;
+use crate::config::{App, Budgets, FailedLogins, Grant, Limits, Log, LogFormat, Provider, TokenUrl};
+use crate::proto::Mechanism;
+use crate::secret::SecretText;
+
+const OFFICE: [u8; 4] = [192, 0, 2, 7];
+
+fn hash(password: &str) -> String {
+    let cheap = Params::new(8, 1, 1, None).unwrap();
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, cheap.clone())
+        .hash_password_customized(password.as_bytes(), b"0123456789abcdef", None, None, cheap)
+        .unwrap()
+        .to_string()
+}
+
+fn login(username: &str, password: &str) -> Login {
+    Login {
+        username: username.into(),
+        password_hash: hash(password),
+        protocols: Protocol::ALL.to_vec(),
+        networks: None,
+    }
+}
+
+fn config(accounts: Vec<Vec<Login>>) -> Config {
+    let provider = Arc::new(Provider {
+        name: "example".into(),
+        token_url: TokenUrl("https://login.example.com/token".into()),
+        scopes: vec![],
+        smtp: None,
+        imap: None,
+        pop3: None,
+        smtp_extensions: vec![],
+        imap_capabilities: vec![],
+        ca: vec![],
+    });
+    let app = Arc::new(App {
+        name: "example".into(),
+        provider,
+        grant: Grant::ClientCredentials {
+            tenant: None,
+            client_id: "id".into(),
+            client_secret: SecretText::new("secret".into()),
+        },
+    });
+    let accounts: Vec<_> = accounts
+        .into_iter()
+        .enumerate()
+        .map(|(number, logins)| {
+            let address = format!("mailbox{number}@example.com");
+            Arc::new(Account { address, app: Arc::clone(&app), logins })
+        })
+        .collect();
+    let logins = accounts
+        .iter()
+        .flat_map(|account| account.logins.iter().map(|login| (login.username.clone(), Arc::clone(account))))
+        .collect();
+    let idle = Duration::from_secs(600);
+    Config {
+        state_dir: "state".into(),
+        hostname: "mailferry.example".into(),
+        drain_timeout: idle,
+        log: Log { filter: "info".into(), format: LogFormat::Text },
+        limits: Limits {
+            sessions: 100,
+            sessions_per_address: 100,
+            login_timeout: idle,
+            idle_smtp: idle,
+            idle_imap: idle,
+            idle_pop3: idle,
+            failed_logins: FailedLogins {
+                count: 10,
+                within: Duration::from_secs(300),
+                block: Duration::from_secs(900),
+            },
+        },
+        budgets: Budgets::default(),
+        listeners: vec![],
+        accounts,
+        logins,
+        warnings: vec![],
+    }
+}
+
+fn request(username: impl AsRef<[u8]>, password: &str) -> LoginRequest {
+    LoginRequest {
+        mechanism: Mechanism::Plain,
+        authzid: vec![],
+        username: username.as_ref().to_vec(),
+        password: Password::new(password.into()),
+    }
+}
+
+/// A gateway with one account that `scanner` opens with `right`.
+struct Office {
+    config: Config,
+    verifier: Verifier,
+}
+
+impl Office {
+    fn new(logins: Vec<Login>) -> Self {
+        let config = config(vec![logins]);
+        let verifier = Verifier::new(&config).unwrap();
+        Self { config, verifier }
+    }
+
+    async fn try_from_peer(&self, peer: [u8; 4], protocol: Protocol, request: &LoginRequest) -> Result<usize, Denied> {
+        let verified = self.verifier.verify(&self.config, peer.into(), protocol, request).await?;
+        Ok(verified.login)
+    }
+
+    async fn attempt(&self, username: &str, password: &str) -> Result<usize, Denied> {
+        self.try_from_peer(OFFICE, Protocol::Smtp, &request(username, password)).await
+    }
+}
+
+#[tokio::test]
+async fn the_right_password_is_computed_once_and_then_remembered() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    assert_eq!(office.attempt("scanner", "right").await, Ok(0));
+    assert_eq!(office.attempt("SCANNER", "right").await, Ok(0));
+    assert_eq!(office.verifier.computations(), 1);
+    assert_eq!(office.attempt("scanner", "wrong").await, Err(Denied::Credentials));
+    assert_eq!(office.attempt("scanner", "wrong").await, Err(Denied::Credentials));
+    assert_eq!(office.verifier.computations(), 3, "only success is remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verified_password_is_computed_again_after_an_hour() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    office.attempt("scanner", "right").await.unwrap();
+    tokio::time::advance(VERIFIED_FOR).await;
+    office.attempt("scanner", "right").await.unwrap();
+    assert_eq!(office.verifier.computations(), 2);
+}
+
+#[tokio::test]
+async fn a_changed_hash_is_not_answered_from_memory() {
+    let mut office = Office::new(vec![login("scanner", "right")]);
+    office.attempt("scanner", "right").await.unwrap();
+    office.config = config(vec![vec![login("scanner", "new")]]);
+    assert_eq!(office.attempt("scanner", "right").await, Err(Denied::Credentials));
+    assert_eq!(office.attempt("scanner", "new").await, Ok(0));
+}
+
+#[tokio::test]
+async fn an_unknown_name_costs_what_a_known_one_does() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    assert_eq!(office.attempt("nobody", "right").await, Err(Denied::Credentials));
+    assert_eq!(office.verifier.computations(), 1);
+    let decoy = decoy(&office.config);
+    assert!(decoy.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{decoy}");
+    let params = Params::try_from(&PasswordHash::new(&decoy).unwrap()).unwrap();
+    let known = Params::try_from(&PasswordHash::new(&hash("x")).unwrap()).unwrap();
+    assert_eq!(params, known);
+}
+
+#[test]
+fn without_logins_the_decoy_costs_the_default() {
+    let decoy = decoy(&config(vec![]));
+    assert!(decoy.starts_with(COMMON_COST), "{decoy}");
+    assert_eq!(fitting(&Password::new(b"x".to_vec()), &[decoy], &AtomicU64::new(0)), Ok(vec![]));
+}
+
+#[tokio::test]
+async fn names_no_login_can_have_are_refused_without_computing() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    let long = "x".repeat(MAX_NAME + 1);
+    let names: [&[u8]; 7] = [
+        b"",
+        b"scanner\x01user=boss@example.com",
+        b"scanner\0",
+        b"scanner\x7f",
+        b"a\r\nb",
+        "scänner".as_bytes(),
+        long.as_bytes(),
+    ];
+    for name in names {
+        let refused = office.try_from_peer(OFFICE, Protocol::Imap, &request(name, "right")).await;
+        assert_eq!(refused, Err(Denied::Credentials), "{}", name.escape_ascii());
+    }
+    assert_eq!(office.verifier.computations(), 0);
+}
+
+#[tokio::test]
+async fn nobody_acts_as_somebody_else() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    for (authzid, expected) in [("", Ok(0)), ("Scanner", Ok(0)), ("boss", Err(Denied::Credentials))] {
+        let request = LoginRequest { authzid: authzid.into(), ..request("scanner", "right") };
+        assert_eq!(office.try_from_peer(OFFICE, Protocol::Smtp, &request).await, expected, "{authzid}");
+    }
+}
+
+#[tokio::test]
+async fn every_hash_of_a_name_is_tried() {
+    let other = login("other", "first");
+    let office = Office::new(vec![login("scanner", "first"), other, login("scanner", "second")]);
+    assert_eq!(office.attempt("scanner", "second").await, Ok(2));
+    assert_eq!(office.verifier.computations(), 2);
+    assert_eq!(office.attempt("scanner", "first").await, Ok(0));
+    assert_eq!(office.attempt("other", "second").await, Err(Denied::Credentials));
+}
+
+#[tokio::test]
+async fn a_login_is_refused_where_it_may_not_be_used() {
+    let smtp_only = Login { protocols: vec![Protocol::Smtp], ..login("scanner", "right") };
+    let here_only = Login { networks: Some(vec!["192.0.2.0/24".parse().unwrap()]), ..login("printer", "right") };
+    let office = Office::new(vec![smtp_only, here_only]);
+    let (scanner, printer) = (request("scanner", "right"), request("printer", "right"));
+
+    assert_eq!(office.try_from_peer(OFFICE, Protocol::Smtp, &scanner).await, Ok(0));
+    let computed = office.verifier.computations();
+    assert_eq!(office.try_from_peer(OFFICE, Protocol::Imap, &scanner).await, Err(Denied::Credentials));
+    assert_eq!(office.verifier.computations(), computed + 1, "the refusal takes as long as a wrong password's");
+    assert_eq!(office.try_from_peer(OFFICE, Protocol::Imap, &printer).await, Ok(1));
+    assert_eq!(office.try_from_peer([198, 51, 100, 1], Protocol::Imap, &printer).await, Err(Denied::Credentials));
+}
+
+#[tokio::test]
+async fn of_two_logins_with_one_password_the_one_that_may_be_used_here_counts() {
+    let smtp = Login { protocols: vec![Protocol::Smtp], ..login("scanner", "right") };
+    let imap = Login { protocols: vec![Protocol::Imap], ..login("scanner", "right") };
+    let office = Office::new(vec![smtp, imap]);
+    let request = request("scanner", "right");
+    assert_eq!(office.try_from_peer(OFFICE, Protocol::Imap, &request).await, Ok(1));
+    assert_eq!(office.try_from_peer(OFFICE, Protocol::Smtp, &request).await, Ok(0));
+    assert_eq!(office.try_from_peer(OFFICE, Protocol::Pop3, &request).await, Err(Denied::Credentials));
+}
+
+#[tokio::test]
+async fn a_blocked_pair_is_not_computed_and_a_remembered_password_passes() {
+    let office = Office::new(vec![login("scanner", "right"), login("scanner", "spare")]);
+    office.attempt("scanner", "right").await.unwrap();
+    for guess in 0..10 {
+        assert_eq!(office.attempt("scanner", &format!("guess{guess}")).await, Err(Denied::Credentials));
+    }
+    let computed = office.verifier.computations();
+    assert_eq!(office.attempt("scanner", "spare").await, Err(Denied::Throttled));
+    assert_eq!(office.verifier.computations(), computed);
+    assert_eq!(office.attempt("scanner", "right").await, Ok(0));
+    assert_eq!(office.attempt("scanner", "spare").await, Err(Denied::Throttled), "the block stays for the others");
+}
+
+#[tokio::test(start_paused = true)]
+async fn loopback_waits_and_is_then_checked() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    let here = [127, 0, 0, 1];
+    for guess in 0..30 {
+        let wrong = request("scanner", &format!("guess{guess}"));
+        assert_eq!(office.try_from_peer(here, Protocol::Pop3, &wrong).await, Err(Denied::Credentials));
+    }
+    let before = Instant::now();
+    assert_eq!(office.try_from_peer(here, Protocol::Pop3, &request("scanner", "right")).await, Ok(0));
+    assert_eq!(before.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_attempts_at_once_share_one_computation() {
+    let names: Vec<String> = (0..200).map(|number| format!("device{number}")).collect();
+    let config = Arc::new(config(names.iter().map(|name| vec![login(name, "right")]).collect()));
+    let verifier = Verifier::new(&config).unwrap();
+    let mut attempts = tokio::task::JoinSet::new();
+    for name in names.iter().cycle().take(1000) {
+        let (config, verifier, request) = (Arc::clone(&config), verifier.clone(), request(name, "right"));
+        attempts.spawn(async move {
+            let here = [127, 0, 0, 1].into();
+            verifier
+                .verify(&config, here, Protocol::Imap, &request)
+                .await
+                .map(|verified| verified.login)
+        });
+    }
+    while let Some(outcome) = attempts.join_next().await {
+        assert_eq!(outcome.unwrap(), Ok(0));
+    }
+    assert_eq!(verifier.computations(), 200);
+}
+
+#[tokio::test]
+async fn a_crowd_from_one_address_is_told_to_come_back() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let mut held = Vec::new();
+    let elsewhere = Origin::of([198, 51, 100, 1].into());
+    for _ in 0..cores {
+        held.push(office.verifier.0.gate.enter(elsewhere, false).await.unwrap());
+    }
+    let mut attempts = tokio::task::JoinSet::new();
+    let config = Arc::new(config(vec![]));
+    for number in 0..100 {
+        let (config, verifier) = (Arc::clone(&config), office.verifier.clone());
+        let request = request(format!("name{number}"), "x");
+        attempts.spawn(async move { verifier.verify(&config, OFFICE.into(), Protocol::Imap, &request).await.err() });
+    }
+    for _ in 64..100 {
+        assert_eq!(attempts.join_next().await.unwrap().unwrap(), Some(Denied::Busy));
+    }
+    held.clear();
+    while let Some(outcome) = attempts.join_next().await {
+        assert_eq!(outcome.unwrap(), Some(Denied::Credentials));
+    }
+}
+
+#[tokio::test]
+async fn a_computation_nobody_waits_for_leaves_the_queue() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    let elsewhere = Origin::of([198, 51, 100, 1].into());
+    let mut held = Vec::new();
+    for _ in 0..std::thread::available_parallelism().unwrap().get() {
+        held.push(office.verifier.0.gate.enter(elsewhere, false).await.unwrap());
+    }
+    {
+        let mut attempt = Box::pin(office.attempt("scanner", "right"));
+        assert!(poll_once(&mut attempt).await.is_none());
+        tokio::task::yield_now().await;
+    }
+    while !office.verifier.0.memory().flights.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    held.clear();
+    assert_eq!(office.verifier.computations(), 0);
+    assert_eq!(office.attempt("scanner", "right").await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_hash_that_cannot_be_checked_is_not_a_wrong_password() {
+    let broken = Login { password_hash: "$argon2id$v=19$m=1,t=0,p=9$AAAA$AAAA".into(), ..login("scanner", "right") };
+    let office = Office::new(vec![broken]);
+    for _ in 0..20 {
+        assert_eq!(office.attempt("scanner", "right").await, Err(Denied::Busy));
+    }
+    assert!(office.verifier.0.memory().flights.is_empty());
+}
+
+/// Polls once; `None` while it is pending.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        let polled = std::pin::Pin::new(&mut *future).poll(context);
+        std::task::Poll::Ready(match polled {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
