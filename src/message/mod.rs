@@ -1,1 +1,3 @@
-//! Mail as it passes.
+//! Mail as it passes: its bytes are counted and watched, never rewritten.
+
+pub mod body;
