@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use mailferry::proto::LoginAnswer;
 use mailferry::proto::imap::downstream::{Downstream, Offer};
 use mailferry::proto::imap::capability::Capabilities;
-use mailferry::proto::imap::response::Refusal;
+use mailferry::proto::imap::downstream::Refusal;
 
 fuzz_target!(|data: &[u8]| {
     let auth = data.len() % 8 != 7;

@@ -61,6 +61,39 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// The SMTP extensions that every provider behind these accounts has: what can be promised before the login says
+    /// which account it is.
+    #[must_use]
+    pub fn common_smtp_extensions(&self) -> Vec<String> {
+        common(self.providers_of(Protocol::Smtp).map(|provider| &provider.smtp_extensions))
+    }
+
+    /// The IMAP capabilities that every provider behind these accounts has.
+    #[must_use]
+    pub fn common_imap_capabilities(&self) -> Vec<String> {
+        common(self.providers_of(Protocol::Imap).map(|provider| &provider.imap_capabilities))
+    }
+
+    /// The providers that a login over `protocol` can lead to.
+    fn providers_of(&self, protocol: Protocol) -> impl Iterator<Item = &Provider> {
+        let leads_there = move |account: &&Arc<Account>| {
+            account.app.provider.server(protocol).is_some()
+                && account.logins.iter().any(|login| login.protocols.contains(&protocol))
+        };
+        self.accounts.iter().filter(leads_there).map(|account| &*account.app.provider)
+    }
+}
+
+/// What all lists hold, in the first one's order.
+fn common<'a>(mut lists: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
+    let mut common = lists.next().cloned().unwrap_or_default();
+    for list in lists {
+        common.retain(|name| list.contains(name));
+    }
+    common
+}
+
 /// `[log]`.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -97,6 +130,18 @@ pub struct Limits {
     pub idle_pop3: Duration,
     /// When a guesser is shut out.
     pub failed_logins: FailedLogins,
+}
+
+impl Limits {
+    /// How long a logged-in session may be silent.
+    #[must_use]
+    pub const fn idle(&self, protocol: Protocol) -> Duration {
+        match protocol {
+            Protocol::Smtp => self.idle_smtp,
+            Protocol::Imap => self.idle_imap,
+            Protocol::Pop3 => self.idle_pop3,
+        }
+    }
 }
 
 /// `[limits] failed_logins`.

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::config::Protocol;
+use crate::login::verify::Denied;
 use crate::oauth::credentials::TokenError;
 use crate::proto::smtp::reply::Reply;
 use crate::proto::{imap, pop3};
@@ -71,14 +72,14 @@ impl Failure {
     }
 
     /// RFC 5530 section 3.
-    pub(crate) fn imap(&self) -> imap::response::Refusal {
+    pub(crate) fn imap(&self) -> imap::downstream::Refusal {
         let code = match self.kind {
             FailureKind::Credentials => "AUTHENTICATIONFAILED",
             FailureKind::NeedsPerson => "CONTACTADMIN",
             FailureKind::MissingRights => "AUTHORIZATIONFAILED",
             FailureKind::Unavailable => "UNAVAILABLE",
         };
-        imap::response::Refusal { code, text: self.words() }
+        imap::downstream::Refusal { code, text: self.words() }
     }
 
     /// RFC 3206 section 4.
@@ -89,6 +90,16 @@ impl Failure {
             FailureKind::Unavailable => "SYS/TEMP",
         };
         pop3::response::Refusal { code, text: self.words() }
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let kind = match denied {
+            Denied::Credentials => FailureKind::Credentials,
+            Denied::Throttled | Denied::Busy => FailureKind::Unavailable,
+        };
+        Self::new(kind, denied.to_string())
     }
 }
 

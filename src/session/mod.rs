@@ -172,7 +172,7 @@ async fn verify_and_open<P: Speaks>(
     record: &mut Record,
 ) -> Result<Upstream<P>, Failure> {
     let Arrival { shared, listener, peer } = arrival;
-    let verified = shared.verifier.verify(*peer, P::PROTOCOL, request).await?;
+    let verified = shared.verifier.verify(&shared.config, *peer, P::PROTOCOL, request).await?;
     let account: &Arc<Account> = &verified.account;
     record.known(account, &account.logins[verified.login].username);
     let provider = &account.app.provider;

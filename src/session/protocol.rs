@@ -83,7 +83,7 @@ pub(crate) struct Imap;
 impl Speaks for Imap {
     const PROTOCOL: Protocol = Protocol::Imap;
     type Welcome = Capabilities;
-    type Refusal = imap::response::Refusal;
+    type Refusal = imap::downstream::Refusal;
     type Learnt = Capabilities;
     type Downstream = imap::downstream::Downstream;
     type Upstream = imap::upstream::Upstream;
@@ -104,7 +104,7 @@ impl Speaks for Imap {
         learnt.clone()
     }
 
-    fn refusal(failure: &Failure) -> imap::response::Refusal {
+    fn refusal(failure: &Failure) -> imap::downstream::Refusal {
         failure.imap()
     }
 

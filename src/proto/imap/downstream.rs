@@ -5,9 +5,10 @@
 use std::borrow::Cow;
 use std::mem;
 
+use crate::proto::sasl::exchange::{Exchange, Progress};
 use crate::proto::{CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, Mechanism, ProtoError, Step};
 
-use super::authenticate::{Exchange, Progress};
+use super::authenticate::{self, Reading};
 use super::capability::Capabilities;
 use super::command::{Command, Tag, Verb};
 use super::framing::{Excess, Framed, Framer};
@@ -143,7 +144,10 @@ impl Downstream {
                 let mechanism = Mechanism::Command;
                 return ask(tag, LoginRequest { mechanism, authzid: Vec::new(), username, password });
             }
-            Verb::Authenticate { mechanism, initial } => return go_on(tag, Exchange::begin(mechanism, initial), out),
+            Verb::Authenticate { mechanism, initial } => match authenticate::begin(mechanism, initial.as_ref()) {
+                Some(progress) => return go_on(tag, progress, out),
+                None => write(out, tag, "BAD Unknown mechanism: use PLAIN or LOGIN"),
+            },
             Verb::Malformed(why) => write(out, tag, format_args!("BAD {why}")),
             Verb::NotNow => write(out, tag, "BAD Log in first"),
             Verb::Unknown => {
@@ -187,7 +191,7 @@ impl Machine for Downstream {
             let (state, step) = match mem::take(&mut self.state) {
                 State::Greeting => self.greet(out),
                 State::AwaitingCommand(framer) => self.read_command(framer, input, out),
-                State::AwaitingMessage { tag, exchange } => go_on(tag, exchange.read(input), out),
+                State::AwaitingMessage { tag, exchange } => read_message(tag, exchange, input, out),
                 state @ State::AwaitingAnswer { .. } => (state, Some(Step::NeedInput)),
                 State::LoggedIn => (State::LoggedIn, Some(Step::Relay)),
                 State::Ended(reason) => (State::Ended(reason), Some(Step::Close(reason))),
@@ -242,19 +246,25 @@ fn ask(tag: Tag, request: LoginRequest) -> Turn {
     (State::AwaitingAnswer { tag }, Some(Step::Event(request)))
 }
 
+fn read_message(tag: Tag, exchange: Exchange, input: &mut Input, out: &mut Vec<u8>) -> Turn {
+    match authenticate::read(exchange, input) {
+        Reading::Incomplete(exchange) => (State::AwaitingMessage { tag, exchange }, Some(Step::NeedInput)),
+        Reading::Read(progress) => go_on(tag, progress, out),
+        Reading::Endless => endless(out),
+    }
+}
+
 fn go_on(tag: Tag, progress: Progress, out: &mut Vec<u8>) -> Turn {
     match progress {
-        Progress::Incomplete(exchange) => (State::AwaitingMessage { tag, exchange }, Some(Step::NeedInput)),
-        Progress::Challenged(challenge, exchange) => {
-            write(out, CONTINUATION, challenge);
+        Progress::Prompting(exchange) => {
+            write(out, CONTINUATION, exchange.prompt());
             (State::AwaitingMessage { tag, exchange }, None)
         }
-        Progress::Finished(request) => ask(tag, request),
-        Progress::Failed(why) => {
-            write(out, tag, format_args!("BAD {why}"));
+        Progress::Complete(request) => ask(tag, request),
+        Progress::Failed(error) => {
+            write(out, tag, format_args!("BAD {}", authenticate::why(error)));
             ready()
         }
-        Progress::Endless => endless(out),
     }
 }
 

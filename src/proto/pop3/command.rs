@@ -30,19 +30,10 @@ pub enum Command {
 /// The arguments of AUTH.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Auth {
-    /// `None` for a mechanism that is not offered.
-    pub mechanism: Option<AuthMechanism>,
+    /// The mechanism's name as it was sent.
+    pub mechanism: Vec<u8>,
     /// The initial response as it stands in the line, in base64. It holds a password, hence the type.
     pub initial_response: Option<Password>,
-}
-
-/// The mechanisms offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthMechanism {
-    /// RFC 4616.
-    Plain,
-    /// draft-murchison-sasl-login.
-    Login,
 }
 
 impl Command {
@@ -76,17 +67,9 @@ impl Command {
 impl Auth {
     fn parse(argument: &[u8]) -> Self {
         let (mechanism, initial_response) = split_word(argument);
-        let mechanism = match mechanism.to_ascii_uppercase().as_slice() {
-            b"PLAIN" => Some(AuthMechanism::Plain),
-            b"LOGIN" => Some(AuthMechanism::Login),
-            _ => None,
-        };
-        // `=` stands for an empty response (RFC 5034 section 4). Neither mechanism has one: the client means none.
-        let initial_response = initial_response
-            .map(<[u8]>::trim_ascii)
-            .filter(|response| !matches!(*response, b"" | b"="))
-            .map(|response| Password::new(response.to_vec()));
-        Self { mechanism, initial_response }
+        let initial_response =
+            initial_response.map(<[u8]>::trim_ascii).map(|response| Password::new(response.to_vec()));
+        Self { mechanism: mechanism.to_vec(), initial_response }
     }
 }
 
@@ -110,9 +93,9 @@ mod tests {
 
     use super::*;
 
-    fn auth(mechanism: Option<AuthMechanism>, initial_response: Option<&str>) -> Command {
+    fn auth(mechanism: &str, initial_response: Option<&str>) -> Command {
         let initial_response = initial_response.map(|text| Password::new(text.into()));
-        Command::Auth(Auth { mechanism, initial_response })
+        Command::Auth(Auth { mechanism: mechanism.into(), initial_response })
     }
 
     #[test]
@@ -149,17 +132,16 @@ mod tests {
 
     #[test]
     fn auth_comes_with_and_without_an_initial_response() {
-        use AuthMechanism::{Login, Plain};
         for (line, command) in [
             ("AUTH", Command::ListMechanisms),
             ("AUTH ", Command::ListMechanisms),
-            ("AUTH PLAIN", auth(Some(Plain), None)),
-            ("AUTH PLAIN ", auth(Some(Plain), None)),
-            ("AUTH PLAIN =", auth(Some(Plain), None)),
-            ("auth plain AHQAcA==", auth(Some(Plain), Some("AHQAcA=="))),
-            ("AUTH login dGlt ", auth(Some(Login), Some("dGlt"))),
-            ("AUTH CRAM-MD5", auth(None, None)),
-            ("AUTH XOAUTH2 dGlt", auth(None, Some("dGlt"))),
+            ("AUTH PLAIN", auth("PLAIN", None)),
+            ("AUTH PLAIN ", auth("PLAIN", None)),
+            ("AUTH PLAIN =", auth("PLAIN", Some("="))),
+            ("auth plain AHQAcA==", auth("plain", Some("AHQAcA=="))),
+            ("AUTH login dGlt ", auth("login", Some("dGlt"))),
+            ("AUTH CRAM-MD5", auth("CRAM-MD5", None)),
+            ("AUTH XOAUTH2 dGlt", auth("XOAUTH2", Some("dGlt"))),
         ] {
             assert_eq!(Command::parse(line.as_bytes()), command, "{line:?}");
         }

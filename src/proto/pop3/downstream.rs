@@ -2,14 +2,12 @@
 
 use std::mem;
 
-use super::command::{self, Auth, AuthMechanism, Command};
+use super::command::{self, Auth, Command};
 use super::response::{Refusal, write_err, write_line, write_ok};
 use crate::proto::line::{Line, Skipped};
-use crate::proto::sasl::login::{PASSWORD_PROMPT, USERNAME_PROMPT};
-use crate::proto::sasl::plain::{self, Plain};
-use crate::proto::sasl::{self, SaslError, decode_base64};
+use crate::proto::sasl::exchange::{Exchange, ExchangeError, Progress};
 use crate::proto::{
-    CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, MAX_CREDENTIAL, Machine, Mechanism, ProtoError, Step,
+    CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, Mechanism, ProtoError, Step, sasl,
 };
 use crate::secret::Password;
 
@@ -19,7 +17,6 @@ pub const MAX_COMMAND_LINE: usize = 1024;
 /// How many commands that no POP3 server knows are borne.
 const MAX_UNKNOWN: u8 = 3;
 
-const BAD_RESPONSE: &str = "Malformed authentication response";
 const LINE_TOO_LONG: &str = "Line too long";
 
 /// What a listener says of itself.
@@ -55,9 +52,7 @@ enum State {
 #[derive(Debug)]
 enum Expected {
     Command { user: Option<Vec<u8>> },
-    PlainMessage,
-    LoginUsername,
-    LoginPassword { username: Vec<u8> },
+    SaslMessage(Exchange),
 }
 
 impl Expected {
@@ -94,14 +89,8 @@ impl Downstream {
     fn on_line(&mut self, expected: Expected, line: &Line, out: &mut Vec<u8>) -> Outcome {
         match expected {
             Expected::Command { user } => self.on_command(Command::parse(line), user, out),
-            // RFC 5034 section 4: a line of a single "*" cancels.
-            _ if line.trim_ascii() == b"*" => {
-                write_err(out, "Authentication cancelled");
-                Expected::FRESH_COMMAND.into()
-            }
-            Expected::PlainMessage => on_plain_message(line, out),
-            Expected::LoginUsername => on_login_username(line, out),
-            Expected::LoginPassword { username } => on_login_password(username, line, out),
+            // RFC 5034 section 4.
+            Expected::SaslMessage(exchange) => on_progress(exchange.respond(line), out),
         }
     }
 
@@ -120,7 +109,10 @@ impl Downstream {
                 return Expected::Command { user: Some(name) }.into();
             }
             Command::Pass(password) => match user {
-                Some(username) => return asks(Mechanism::Command, username, password),
+                Some(username) => {
+                    let mechanism = Mechanism::Command;
+                    return Outcome::Asks(LoginRequest { mechanism, authzid: Vec::new(), username, password });
+                }
                 None => write_err(out, "USER comes first"),
             },
             Command::ListMechanisms => {
@@ -228,65 +220,35 @@ impl Machine for Downstream {
 }
 
 fn on_auth(auth: Auth, out: &mut Vec<u8>) -> Outcome {
-    match (auth.mechanism, auth.initial_response) {
-        (Some(AuthMechanism::Plain), Some(response)) => on_plain_message(response.expose(), out),
-        (Some(AuthMechanism::Plain), None) => {
-            // The space belongs to it (RFC 5034 section 4): clients compare "+ ".
-            write_line(out, &["+ "]);
-            Expected::PlainMessage.into()
-        }
-        (Some(AuthMechanism::Login), Some(response)) => on_login_username(response.expose(), out),
-        (Some(AuthMechanism::Login), None) => {
-            write_line(out, &["+ ", USERNAME_PROMPT]);
-            Expected::LoginUsername.into()
-        }
-        (None, _) => {
+    match Exchange::of(&auth.mechanism) {
+        Some(exchange) => on_progress(exchange.begin(auth.initial_response.as_ref().map(Password::expose)), out),
+        None => {
             write_err(out, "Unknown mechanism");
             Expected::FRESH_COMMAND.into()
         }
     }
 }
 
-fn on_plain_message(text: &[u8], out: &mut Vec<u8>) -> Outcome {
-    let message = decode_base64(text.trim_ascii(), plain::MAX_MESSAGE).and_then(|octets| Plain::decode(&octets));
-    match message {
-        Ok(Plain { authzid, authcid: username, password }) => {
-            Outcome::Asks(LoginRequest { mechanism: Mechanism::Plain, authzid, username, password })
+fn on_progress(progress: Progress, out: &mut Vec<u8>) -> Outcome {
+    match progress {
+        Progress::Prompting(exchange) => {
+            // The space belongs to it even before nothing (RFC 5034 section 4): clients compare "+ ".
+            write_line(out, &["+ ", exchange.prompt()]);
+            Expected::SaslMessage(exchange).into()
         }
-        Err(error) => bad_response(error, out),
-    }
-}
-
-fn on_login_username(text: &[u8], out: &mut Vec<u8>) -> Outcome {
-    match decode_base64(text.trim_ascii(), MAX_CREDENTIAL) {
-        Ok(username) => {
-            write_line(out, &["+ ", PASSWORD_PROMPT]);
-            Expected::LoginPassword { username: username.to_vec() }.into()
+        Progress::Complete(request) => Outcome::Asks(request),
+        Progress::Failed(error) => {
+            write_err(
+                out,
+                match error {
+                    ExchangeError::Cancelled => "Authentication cancelled",
+                    ExchangeError::Malformed => "Malformed authentication response",
+                    ExchangeError::TooLong => "User name or password too long",
+                },
+            );
+            Expected::FRESH_COMMAND.into()
         }
-        Err(error) => bad_response(error, out),
     }
-}
-
-fn on_login_password(username: Vec<u8>, text: &[u8], out: &mut Vec<u8>) -> Outcome {
-    match decode_base64(text.trim_ascii(), MAX_CREDENTIAL) {
-        Ok(password) => asks(Mechanism::Login, username, Password::new(password.to_vec())),
-        Err(error) => bad_response(error, out),
-    }
-}
-
-fn bad_response(error: SaslError, out: &mut Vec<u8>) -> Outcome {
-    write_err(
-        out,
-        match error {
-            SaslError::Malformed => BAD_RESPONSE,
-            SaslError::TooLong => "User name or password too long",
-        },
-    );
-    Expected::FRESH_COMMAND.into()
-}
-
-const fn asks(mechanism: Mechanism, username: Vec<u8>, password: Password) -> Outcome {
-    Outcome::Asks(LoginRequest { mechanism, authzid: Vec::new(), username, password })
 }
 
 /// The lines of a multi-line response and its end (RFC 1939 section 3).

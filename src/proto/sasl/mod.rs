@@ -1,5 +1,6 @@
 //! SASL messages (RFC 4422): encode and decode, nothing else. Who asks for which, and when, is the machines' affair.
 
+pub(crate) mod exchange;
 pub mod login;
 pub mod plain;
 pub mod xoauth2;

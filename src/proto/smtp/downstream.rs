@@ -1,10 +1,11 @@
 //! SMTP before login, where we are the server (RFC 5321, 4954): greets, answers what needs no login, takes a user name
 //! and a password. It decides on no login and takes no mail.
 
-use super::auth::{Exchange, LINE_TOO_LONG, Progress};
-use super::command::{Command, MAX_COMMAND, Verb, trim};
+use super::auth::{self, LINE_TOO_LONG};
+use super::command::{Command, MAX_COMMAND, Verb};
 use super::reply::{Reply, write_lines};
 use crate::proto::line::{LineTooLong, Skipped};
+use crate::proto::sasl::exchange::{Exchange, Progress};
 use crate::proto::{CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, ProtoError, Step, sasl};
 
 /// How many commands that no server knows a connection may send; the last one ends it.
@@ -65,7 +66,7 @@ impl Downstream {
 
     fn on_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Option<LoginRequest> {
         match std::mem::take(&mut self.state) {
-            State::AwaitingResponse(exchange) => self.on_progress(exchange.respond(trim(line)), out),
+            State::AwaitingResponse(exchange) => self.on_progress(exchange.respond(line), out),
             _ => self.on_command(Command::parse(line), out),
         }
     }
@@ -73,7 +74,10 @@ impl Downstream {
     fn on_command(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Option<LoginRequest> {
         match command.verb {
             // RFC 5321 section 4.1.4 asks for EHLO first; devices say HELO or nothing, and log in all the same.
-            Some(Verb::Auth) if self.offer.auth => return self.on_progress(Exchange::begin(command.arguments), out),
+            Some(Verb::Auth) if self.offer.auth => match auth::begin(command.arguments) {
+                Ok(progress) => return self.on_progress(progress, out),
+                Err(reply) => reply.write(out),
+            },
             Some(Verb::Auth) => CLEAR_CHANNEL.write(out),
             // The client's name is taken as it is: devices send empty and impossible ones, and it goes nowhere.
             Some(Verb::Ehlo) => self.offer.write(out),
@@ -118,8 +122,8 @@ impl Downstream {
                 self.state = State::AwaitingAnswer;
                 Some(request)
             }
-            Progress::Failed(reply) => {
-                reply.write(out);
+            Progress::Failed(error) => {
+                auth::reply(error).write(out);
                 None
             }
         }
