@@ -148,7 +148,7 @@ fn login(
 ) -> Option<Login> {
     let table = raw.span();
     let raw = raw.into_inner();
-    let username_at = raw.username.as_ref().map_or(table.clone(), Spanned::span);
+    let username_at = raw.username.as_ref().map_or_else(|| table.clone(), Spanned::span);
     let username = raw.username.map(Spanned::into_inner).or_else(|| address.map(str::to_owned));
     let username = username.map(|username| username.to_ascii_lowercase());
     if let Some((username, address)) = username.as_deref().zip(address) {
@@ -163,7 +163,7 @@ fn login(
     {
         resolver.report.error(hash.span(), what);
     }
-    let protocols_at = raw.protocols.as_ref().map_or(table.clone(), Spanned::span);
+    let protocols_at = raw.protocols.as_ref().map_or_else(|| table.clone(), Spanned::span);
     let protocols = raw.protocols.map_or_else(|| Protocol::ALL.to_vec(), Spanned::into_inner);
     let protocols: Vec<_> = Protocol::ALL
         .into_iter()
@@ -218,9 +218,8 @@ fn check_hash(text: &str) -> Result<(), String> {
     if hash.algorithm.as_str() != "argon2id" {
         return Err(format!("must be an argon2id hash; {MAKE_ONE}"));
     }
-    let params = match (&hash.version, Params::try_from(&hash)) {
-        (Some(0x10 | 0x13) | None, Ok(params)) => params,
-        _ => return Err(format!("an argon2id hash with parameters that cannot be used; {MAKE_ONE}")),
+    let (Some(0x10 | 0x13) | None, Ok(params)) = (&hash.version, Params::try_from(&hash)) else {
+        return Err(format!("an argon2id hash with parameters that cannot be used; {MAKE_ONE}"));
     };
     if hash.salt.is_none() || hash.hash.is_none() {
         return Err(format!("cut off: its salt or its hash is missing; {MAKE_ONE}"));

@@ -5,9 +5,12 @@ use std::fmt;
 use std::fs::Metadata;
 use std::path::PathBuf;
 
+/// Looks a variable up.
+type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
 /// The process's surroundings.
 pub struct Environment {
-    variable: Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
+    variable: Box<Lookup>,
     /// Where relative paths on the command line start.
     pub working_folder: PathBuf,
     /// Whether the process runs as root.

@@ -94,8 +94,9 @@ fn bind_address(text: &str, taken: &mut HashSet<SocketAddr>) -> Result<SocketAdd
     let Ok(address) = text.parse::<SocketAddr>() else {
         return Err(format!("{text:?} is no address with a port; write it as in \"127.0.0.1:1587\" or \"[::1]:1587\""));
     };
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     // Nobody from beyond could be allowed in yet, and a password would travel in clear.
-    if !address.ip().to_canonical().is_loopback() {
+    if !address.ip().is_loopback() {
         return Err(format!(
             "{text} can be reached from the network, which this version does not protect; \
              use a loopback address, as in \"127.0.0.1:{}\"",

@@ -76,7 +76,7 @@ fn provider(name: &str, raw: Spanned<RawProvider>, resolver: &mut Resolver<'_>) 
         provider.smtp_masked.retain(|masked| !provider.smtp_extensions.contains(masked));
     }
     if let Some(ca) = raw.ca {
-        provider.ca = certificates(&resolver.path(ca.get_ref()), ca.span(), resolver);
+        provider.ca = certificates(&resolver.path(Path::new(ca.get_ref())), ca.span(), resolver);
     }
     if resolver.report.is_clean() && Protocol::ALL.iter().all(|protocol| provider.server(*protocol).is_none()) {
         resolver
@@ -185,7 +185,7 @@ fn changed_server(base: Option<Server>, changes: &Spanned<RawServer>, resolver: 
             .map(|tls| *tls.get_ref()),
     };
     let (host, port, tls) = (host?, port?, tls?);
-    let host_at = raw.host.as_ref().map_or(table.clone(), Spanned::span);
+    let host_at = raw.host.as_ref().map_or(table, Spanned::span);
     if !units::is_host_name(&host) && host.parse::<std::net::IpAddr>().is_err() {
         resolver
             .report

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -18,7 +17,7 @@ type Key<T> = Option<Spanned<T>>;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
-    pub(super) state_dir: Key<PathBuf>,
+    pub(super) state_dir: Key<String>,
     pub(super) hostname: Key<String>,
     pub(super) drain_timeout: Key<String>,
     #[serde(default)]
@@ -143,7 +142,7 @@ pub(super) struct RawProvider {
     pub(super) imap: Key<RawServer>,
     pub(super) pop3: Key<RawServer>,
     pub(super) smtp_extensions: Option<Vec<Spanned<String>>>,
-    pub(super) ca: Key<PathBuf>,
+    pub(super) ca: Key<String>,
 }
 
 #[derive(Deserialize)]
@@ -193,7 +192,7 @@ pub(super) enum RawSecret {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKept {
-    pub(super) file: Option<PathBuf>,
+    pub(super) file: Option<String>,
     pub(super) env: Option<String>,
     pub(super) credential: Option<String>,
 }

@@ -23,7 +23,16 @@ impl<'a> Report<'a> {
         let (tree, faults) = DeTable::parse_recoverable(text);
         let mut report = Self { file, text, tree, errors: Vec::new(), warnings: Vec::new() };
         for fault in faults {
-            report.error(fault.span().unwrap_or(text.len()..text.len()), fault.message());
+            let at = fault.span().unwrap_or(text.len()..text.len());
+            let line = Some(Position::of(text, at.start).line);
+            // One slip of the pen gives several faults on its line; the first one tells it best.
+            if report.errors.last().and_then(|last| last.position).map(|last| last.line) == line {
+                continue;
+            }
+            match fault.message() {
+                "duplicate key" => report.error(at.clone(), format!("{} occurs twice in its table", &text[at])),
+                message => report.error(at, message),
+            }
         }
         report
     }
@@ -88,6 +97,8 @@ impl<'a> Report<'a> {
 
     fn push(&mut self, at: Option<usize>, key: String, what: String) {
         let position = at.map(|at| Position::of(self.text, at));
+        // What the file says may be in both; neither may end its line.
+        let [key, what] = [key, what].map(|text| text.replace(char::is_control, "?"));
         self.errors.push(ConfigError { file: self.file.into(), position, key, what });
     }
 }

@@ -62,7 +62,7 @@ impl Resolver<'_> {
             self.warn_if_others_can_read(file);
         }
         let config = Config {
-            state_dir: self.state_dir(raw.state_dir.map(Spanned::into_inner)),
+            state_dir: self.state_dir(raw.state_dir.map(|folder| folder.into_inner().into())),
             hostname: self.hostname(raw.hostname),
             drain_timeout: drain,
             log: self.log(&raw.log),

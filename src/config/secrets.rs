@@ -15,7 +15,7 @@ pub(super) fn fetch(secret: Spanned<RawSecret>, resolver: &mut Resolver<'_>) -> 
     let fetched = match secret.into_inner() {
         RawSecret::Text(text) => Ok(text),
         RawSecret::Kept(RawKept { file: Some(file), env: None, credential: None }) => {
-            from_file(&resolver.path(&file), resolver)
+            from_file(&resolver.path(Path::new(&file)), resolver)
         }
         RawSecret::Kept(RawKept { file: None, env: Some(name), credential: None }) => from_variable(&name, resolver),
         RawSecret::Kept(RawKept { file: None, env: None, credential: Some(name) }) => from_credential(&name, resolver),

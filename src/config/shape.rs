@@ -65,13 +65,23 @@ fn in_plain_words(message: &str) -> String {
     }
     if let Some(found) = fault.strip_prefix("invalid type: ") {
         let kind = found.split(['`', '"']).next().unwrap_or_default().trim_end();
-        return format!("must be {expected}, not {}", kind_of_value(kind));
+        return format!("must be {}, not {}", expected_kind(expected), found_kind(kind));
     }
     message.into()
 }
 
-/// The kinds of values, as TOML names them.
-fn kind_of_value(serde_name: &str) -> &str {
+/// What serde expected, as TOML names it.
+fn expected_kind(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "an array ([[name]] where it is one of tables)",
+        "a map" => "a table",
+        name if name.starts_with("struct ") => "a table",
+        other => other,
+    }
+}
+
+/// What serde found, as TOML names it.
+fn found_kind(serde_name: &str) -> &str {
     match serde_name {
         "integer" => "an integer",
         "string" => "a string",

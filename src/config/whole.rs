@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::report::Report;
-use super::{Config, Login, Protocol, units};
+use super::{Account, Config, Login, Protocol, units};
 
 /// Checks a configuration whose parts are all right. `places` is where its listeners are written.
 pub(super) fn check(config: &Config, places: &[Range<usize>], report: &mut Report<'_>) {
@@ -15,7 +15,7 @@ pub(super) fn check(config: &Config, places: &[Range<usize>], report: &mut Repor
         }
     }
     for account in &config.accounts {
-        for login in account.logins.iter().filter(|login| !can_be_used(login, config)) {
+        for login in account.logins.iter().filter(|login| !can_be_used(login, account, config)) {
             report.warn(format!(
                 "the login {:?} of {} cannot be used: no listener takes its protocols from its networks",
                 login.username, account.address
@@ -35,11 +35,9 @@ fn logins_for(config: &Config, protocol: Protocol) -> impl Iterator<Item = &Logi
         .filter(move |login| login.protocols.contains(&protocol))
 }
 
-fn can_be_used(login: &Login, config: &Config) -> bool {
-    let listeners = config
-        .listeners
-        .iter()
-        .filter(|listener| login.protocols.contains(&listener.protocol));
+fn can_be_used(login: &Login, account: &Account, config: &Config) -> bool {
+    let usable = |protocol| login.protocols.contains(&protocol) && account.app.provider.server(protocol).is_some();
+    let listeners = config.listeners.iter().filter(|listener| usable(listener.protocol));
     listeners.map(|listener| &listener.allow).any(|allowed| match &login.networks {
         Some(networks) => networks
             .iter()

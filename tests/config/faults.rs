@@ -1,0 +1,503 @@
+//! What is said about a bad file: the place, the key, and what would be right.
+
+use std::fs;
+use std::path::Path;
+
+use mailferry::config::{Environment, Grant};
+use tempfile::TempDir;
+
+use super::{HASH, SMALLEST, assert_fault, faults, parse, parse_in, with, with_end, with_top};
+
+#[test]
+fn what_is_no_toml_is_shown_where_it_is() {
+    assert_fault(&with_top("hostname = \"a\"\nhostname = \"b\""), "2:1: hostname occurs twice in its table");
+    assert_fault(&with_top("hostname: x"), "1:11: key with no value, expected `=`");
+}
+
+#[test]
+fn every_fault_is_reported_at_once_and_in_the_order_of_the_file() {
+    let text = with_top("hosts = 1\nhostname = 5\n[log]\nlevel = true\nformat = \"xml\"\n[limits]\nfoo = { a = 1 }\n");
+    assert_eq!(
+        faults(&text),
+        [
+            "1:1: hosts: unknown key; known here: state_dir, hostname, drain_timeout, log, limits, listener, app, \
+             account, provider",
+            "2:12: hostname: must be a string, not an integer",
+            "4:9: log.level: must be a string, not a boolean",
+            "5:10: log.format: \"xml\" is not known here; known: text, json",
+            "7:1: limits.foo: unknown key; known here: sessions, sessions_per_address, login_timeout, idle_timeout, \
+             failed_logins",
+        ]
+    );
+    let text = with_top("hostname = \"a b\"\ndrain_timeout = \"5\"")
+        .replace("\"smtp\"", "\"imap\"")
+        .replace("address =", "# address =");
+    assert_eq!(
+        faults(&text),
+        [
+            "1:12: hostname: no host name; it must be letters, digits, hyphens and dots, as in \"mailferry.local\"",
+            "2:17: drain_timeout: no duration; it must be a whole number and s, m or h, as in \"90s\"",
+            "12:1: account.address: missing; it must be the mailbox's address, as in \"scanner@contoso.com\"",
+        ]
+    );
+}
+
+#[test]
+fn an_empty_file_says_what_is_needed() {
+    assert_eq!(
+        faults(""),
+        [
+            " listener: missing; at least one [[listener]] with a protocol and a bind address is needed",
+            " account: missing; at least one [[account]] with an address and a login is needed",
+        ]
+    );
+}
+
+#[test]
+fn tables_of_the_wrong_kind() {
+    for (lines, fault) in [
+        ("log = 3", "1:7: log: must be a table, not an integer"),
+        ("app = []", "1:7: app: must be a table, not an array"),
+        ("limits.idle_timeout = \"5m\"", "1:23: limits.idle_timeout: must be a table, not a string"),
+        ("provider = { x = 3 }", "1:18: provider.x: must be a table, not an integer"),
+    ] {
+        let text =
+            with_top(lines).replace("[app.contoso]", if lines.starts_with("app") { "[x]" } else { "[app.contoso]" });
+        assert_eq!(faults(&text)[0], fault);
+    }
+    assert_fault(
+        &with("[[listener]]", "[listener]"),
+        "2:1: listener: must be an array ([[name]] where it is one of tables), not a table",
+    );
+}
+
+#[test]
+fn general_keys() {
+    for (lines, fault) in [
+        ("drain_timeout = \"2h\"", "1:17: drain_timeout: must be 0s to 1h"),
+        ("[limits]\nsessions = 0", "2:12: limits.sessions: must be 1 to 1000000"),
+        ("[limits]\nlogin_timeout = \"0s\"", "2:17: limits.login_timeout: must be 1s to 1h"),
+        ("[limits]\nidle_timeout.smtp = \"25h\"", "2:21: limits.idle_timeout.smtp: must be 1s to 24h"),
+        ("[limits]\nfailed_logins = { count = -1 }", "2:27: limits.failed_logins.count: must be 1 to 1000"),
+    ] {
+        assert_fault(&with_top(lines), fault);
+    }
+    for level in ["inof", "info,mailferry=loud", ""] {
+        assert_fault(
+            &with_top(&format!("[log]\nlevel = \"{level}\"")),
+            "2:9: log.level: no log level; it must be error, warn, info, debug, trace, or a tracing filter as in \
+             \"info,mailferry=debug\"",
+        );
+    }
+    for level in ["warn", "off", "info,mailferry=debug", "mailferry::session=trace"] {
+        assert!(parse(&with_top(&format!("[log]\nlevel = \"{level}\""))).is_ok(), "{level}");
+    }
+    let mut nameless = Environment::of_variables([]);
+    nameless.machine = Some("two words".into());
+    let faults = parse_in(SMALLEST, Path::new("m.toml"), &nameless).unwrap_err();
+    assert_eq!(
+        faults,
+        ["m.toml: hostname: this machine has no usable name; set letters, digits, hyphens and dots, as in \
+          \"mailferry.local\""]
+    );
+}
+
+#[test]
+fn listeners() {
+    const BIND: &str = "bind = \"127.0.0.1:1587\"";
+    for (bind, fault) in [
+        (
+            "",
+            "2:1: listener.bind: missing; it must be an address and a port, as in \"127.0.0.1:1587\", or a list of \
+             them",
+        ),
+        ("bind = 1587", "4:8: listener.bind: must be a string or a list of strings, not an integer"),
+        ("bind = []", "4:8: listener.bind: must not be empty; name an address and a port, as in \"127.0.0.1:1587\""),
+        (
+            "bind = \"localhost:25\"",
+            "4:8: listener.bind: \"localhost:25\" is no address with a port; write it as in \"127.0.0.1:1587\" or \
+             \"[::1]:1587\"",
+        ),
+        (
+            "bind = [\"127.0.0.1:25\", \"0.0.0.0:26\"]",
+            "4:8: listener.bind: 0.0.0.0:26 can be reached from the network, which this version does not protect; \
+             use a loopback address, as in \"127.0.0.1:26\"",
+        ),
+        (
+            "bind = [\"127.0.0.1:25\", \"[::ffff:127.0.0.1]:25\"]",
+            "4:8: listener.bind: [::ffff:127.0.0.1]:25 is bound twice; give each listener an address and port of its \
+             own",
+        ),
+        (
+            "bind = \"127.0.0.1:25\"\ntls = \"starttls\"",
+            "5:7: listener.tls: must be \"none\": listeners of this version cannot speak TLS",
+        ),
+        (
+            "bind = \"127.0.0.1:25\"\nname = \"a\\nb\"",
+            "5:8: listener.name: no listener name; it must be 1 to 64 octets without control characters",
+        ),
+        (
+            "bind = \"127.0.0.1:25\"\nallow = [\"10.0.0.0/8\"]",
+            "5:1: listener.allow: unknown key; known here: name, protocol, bind, tls",
+        ),
+    ] {
+        assert_fault(&with(BIND, bind), fault);
+    }
+    assert_fault(
+        &with("protocol = \"smtp\"", "protocol = \"smpt\""),
+        "3:12: listener.protocol: \"smpt\" is not known here; known: smtp, imap, pop3",
+    );
+    assert_fault(&with("protocol = \"smtp\"", ""), "2:1: listener.protocol: missing; it must be smtp, imap or pop3");
+    assert_fault(
+        &with_end("[[listener]]\nname = \"smtp-1587\"\nprotocol = \"imap\"\nbind = \"127.0.0.1:0\""),
+        "17:8: listener.name: another listener has the name \"smtp-1587\" already; give this one its own",
+    );
+}
+
+#[test]
+fn secrets() {
+    for (secret, fault) in [
+        (
+            "1234567",
+            "10:17: app.contoso.client_secret: must be \"text\", { file = \"...\" }, { env = \"...\" } or \
+             { credential = \"...\" }, not an integer",
+        ),
+        (
+            "[\"1234567\"]",
+            "10:17: app.contoso.client_secret: must be \"text\", { file = \"...\" }, { env = \"...\" } or \
+             { credential = \"...\" }, not an array",
+        ),
+        (
+            "{ file = \"none\" }",
+            "10:17: app.contoso.client_secret: /nowhere/none cannot be read: No such file or directory (os error 2)",
+        ),
+        ("{ file = 3 }", "10:26: app.contoso.client_secret.file: must be a string, not an integer"),
+        ("{ fiel = \"x\" }", "10:19: app.contoso.client_secret.fiel: unknown key; known here: file, env, credential"),
+        (
+            "{ file = \"a\", env = \"b\" }",
+            "10:17: app.contoso.client_secret: must have exactly one of file, env and credential",
+        ),
+        ("{}", "10:17: app.contoso.client_secret: must have exactly one of file, env and credential"),
+        ("{ env = \"NONE\" }", "10:17: app.contoso.client_secret: the variable NONE is not set"),
+        (
+            "{ credential = \"x\" }",
+            "10:17: app.contoso.client_secret: systemd has passed no credentials to this process; set LoadCredential= \
+             in its unit, or use { file = \"...\" }",
+        ),
+        ("\"\"", "10:17: app.contoso.client_secret: the secret is empty"),
+    ] {
+        assert_fault(&with("\"hunter2\"", secret), fault);
+    }
+}
+
+#[test]
+fn a_credential_is_a_file_in_the_folder_systemd_names() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("app"), "hunter2\n").unwrap();
+    let folder = folder.path().display().to_string();
+    let environment = Environment::of_variables([("CREDENTIALS_DIRECTORY", &folder)]);
+    let secret = |name: &str| {
+        let text = with("\"hunter2\"", &format!("{{ credential = \"{name}\" }}"));
+        parse_in(&text, Path::new("m.toml"), &environment).map(|config| {
+            let Grant::ClientCredentials { client_secret, .. } = &config.accounts[0].app.grant;
+            client_secret.expose().to_owned()
+        })
+    };
+    assert_eq!(secret("app").as_deref(), Ok("hunter2"));
+    for bad in ["../app", "..", "", "other"] {
+        assert!(secret(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn apps() {
+    for (part, instead, fault) in [
+        ("\"microsoft\"", "\"micro\"", "6:12: app.contoso.provider: no provider \"micro\"; known: google, microsoft"),
+        (
+            "\"client-credentials\"",
+            "\"device-code\"",
+            "7:9: app.contoso.grant: must be \"client-credentials\": this version knows no other grant",
+        ),
+        (
+            "tenant = \"contoso.onmicrosoft.com\"",
+            "",
+            "5:1: app.contoso.tenant: missing; it must be the directory's id or one of its domains, as in \
+             \"contoso.onmicrosoft.com\"",
+        ),
+        (
+            "\"contoso.onmicrosoft.com\"",
+            "\"common\"",
+            "8:10: app.contoso.tenant: client-credentials need a tenant of their own, not \"common\"; it must be the \
+             directory's id or one of its domains, as in \"contoso.onmicrosoft.com\"",
+        ),
+        ("\"the-app\"", "\"\"", "9:13: app.contoso.client_id: no client id; it must be printable ASCII without spaces"),
+    ] {
+        assert_fault(&with(part, instead), fault);
+    }
+    for tenant in ["", "a/b", "{tenant}", "..", "a b", "a?b", "a%2fb", "é"] {
+        assert_fault(
+            &with("contoso.onmicrosoft.com", tenant),
+            "8:10: app.contoso.tenant: no tenant; it must be the directory's id or one of its domains, as in \
+             \"contoso.onmicrosoft.com\"",
+        );
+    }
+}
+
+#[test]
+fn client_credentials_cannot_open_googles_mail() {
+    let text = with("\"microsoft\"", "\"google\"").replace("tenant =", "# tenant =");
+    assert_fault(
+        &text,
+        "6:12: app.contoso.provider: Google opens no mailbox by client-credentials, and this version knows no other \
+         grant: Google's mail cannot be used yet",
+    );
+    let elsewhere = format!("{text}[provider.google]\ntoken_url = \"https://login.example.com/token\"\n");
+    assert!(parse(&elsewhere).is_ok(), "another token endpoint is not Google's");
+}
+
+#[test]
+fn accounts() {
+    for (part, instead, fault) in [
+        (
+            "\"Scanner@contoso.com\"",
+            "\"scanner\"",
+            "12:11: account.address: no address of printable ASCII; it must be the mailbox's address, as in \
+             \"scanner@contoso.com\"",
+        ),
+        (
+            "\"Scanner@contoso.com\"",
+            "\"a@b.com\\u0001user=c@d.com\"",
+            "12:11: account.address: no address of printable ASCII; it must be the mailbox's address, as in \
+             \"scanner@contoso.com\"",
+        ),
+        ("app = \"contoso\"", "", "11:1: account.app: missing; it must be the NAME of an [app.NAME]"),
+        ("app = \"contoso\"", "app = \"x\"", "13:7: account.app: no [app.x] in this file; known: contoso"),
+        (
+            "app = \"contoso\"",
+            "app = \"contoso\"\ntenant = \"x\"",
+            "13:7: account.app: an account has either an app or the keys of one, not both",
+        ),
+        (
+            "[[account.login]]\npassword_hash = \"HASH\"",
+            "",
+            "11:1: account.login: missing; at least one [[account.login]] with a password_hash is needed",
+        ),
+    ] {
+        assert_fault(&with(part, instead), fault);
+    }
+    assert_fault(
+        &with_end(
+            "[[account]]\naddress = \"scanner@CONTOSO.com\"\napp = \"contoso\"\n\
+             [[account.login]]\nusername = \"b\"\npassword_hash = \"HASH\"",
+        ),
+        "17:11: account.address: scanner@CONTOSO.com has an [[account]] already; put both sets of logins there",
+    );
+}
+
+#[test]
+fn logins() {
+    for (lines, fault) in [
+        (
+            "username = \"a\\u0001b\"",
+            "16:12: account.login.username: no user name; it must be 1 to 255 octets of printable ASCII",
+        ),
+        (
+            "username = \"\"",
+            "16:12: account.login.username: no user name; it must be 1 to 255 octets of printable ASCII",
+        ),
+        (
+            "protocols = []",
+            "16:13: account.login.protocols: must not be empty; leave it out to allow smtp, imap and pop3",
+        ),
+        (
+            "networks = [\"10.0.0.0/8\", \"office\"]",
+            "16:27: account.login.networks: no network; it must be an address or a network, as in \"192.168.7.0/24\"",
+        ),
+        (
+            "networks = []",
+            "14:1: account.login: networks must not be empty: leave it out to allow whatever the listener allows",
+        ),
+        (
+            "tls = \"required\"",
+            "16:1: account.login.tls: unknown key; known here: username, password_hash, protocols, networks",
+        ),
+    ] {
+        assert_fault(&with_end(lines), fault);
+    }
+    assert_fault(
+        &with("password_hash = \"HASH\"", ""),
+        "14:1: account.login.password_hash: missing; it must be what `mailferry passwd` prints",
+    );
+}
+
+#[test]
+fn a_user_name_opens_one_account() {
+    let other = "[[account]]\naddress = \"b@contoso.com\"\napp = \"contoso\"\n\
+                 [[account.login]]\nusername = \"SCANNER@contoso.com\"\npassword_hash = \"HASH\"";
+    assert_fault(
+        &with_end(other),
+        "20:12: account.login.username: \"scanner@contoso.com\" opens Scanner@contoso.com already; a user name opens \
+         one account",
+    );
+}
+
+#[test]
+fn a_user_name_has_four_passwords_at_most() {
+    let more = "[[account.login]]\npassword_hash = \"HASH\"\n";
+    assert_eq!(parse(&with_end(&more.repeat(3))).unwrap().accounts[0].logins.len(), 4);
+    assert_fault(
+        &with_end(&more.repeat(4)),
+        "22:1: account.login: \"scanner@contoso.com\" occurs more than 4 times; remove passwords not used any more",
+    );
+}
+
+#[test]
+fn password_hashes() {
+    let said = |hash: &str| match parse(&with("HASH", hash)) {
+        Ok(_) => "fine".to_owned(),
+        Err(faults) => {
+            assert!(hash.is_empty() || !faults[0].contains(hash), "{faults:?}");
+            faults[0]
+                .strip_prefix("/nowhere/m.toml:15:17: account.login.password_hash: ")
+                .unwrap()
+                .to_owned()
+        }
+    };
+    let costs = |m: u32, t: u32, p: u32| HASH.replace("m=19456,t=2,p=1", &format!("m={m},t={t},p={p}"));
+    assert_eq!(said(&costs(65536, 10, 4)), "fine");
+    for (m, t, p) in [(65537, 10, 4), (65536, 11, 4), (65536, 10, 5)] {
+        assert_eq!(
+            said(&costs(m, t, p)),
+            "costs too much at each login; m=65536,t=10,p=4 is the most: make one with `mailferry passwd`"
+        );
+    }
+    for bad in ["", "hunter2", "$argon2id$v=19$m=19456,t=2,p=1$!$!"] {
+        assert_eq!(said(bad), "no password hash in PHC form; make one with `mailferry passwd`");
+    }
+    assert_eq!(
+        said(&HASH.replace("argon2id", "argon2i")),
+        "must be an argon2id hash; make one with `mailferry passwd`"
+    );
+    let cut = HASH.rsplit_once('$').unwrap().0;
+    assert_eq!(said(cut), "cut off: its salt or its hash is missing; make one with `mailferry passwd`");
+    for bad in [HASH.replace("v=19", "v=18"), costs(1, 2, 1), HASH.replace("p=1", "x=1")] {
+        assert_eq!(
+            said(&bad),
+            "an argon2id hash with parameters that cannot be used; make one with `mailferry passwd`",
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn providers() {
+    for (lines, fault) in [
+        (
+            "[provider.microsoft]\nbase = \"google\"",
+            "17:8: provider.microsoft.base: [provider.microsoft] already changes the preset microsoft; choose another \
+             name, or no base",
+        ),
+        ("[provider.a]\nbase = \"b\"", "17:8: provider.a.base: no preset \"b\"; known: microsoft, google"),
+        ("[provider.a]", "16:1: provider.a.token_url: missing; it must be the https URL that gives out tokens"),
+        (
+            "[provider.a]\ntoken_url = \"https://a.example\"",
+            "16:1: provider.a: no server; at least one of smtp, imap and pop3 is needed",
+        ),
+        (
+            "[provider.microsoft]\nscopes = [\"a\", \"b c\"]",
+            "17:16: provider.microsoft.scopes: no scope; it must be printable ASCII without spaces, quotes and \
+             backslashes",
+        ),
+        (
+            "[provider.microsoft]\nsmtp_extensions = [\"DSN\", \"X\"]",
+            "17:27: provider.microsoft.smtp_extensions: not known here; known: DSN, CHUNKING, BINARYMIME, SMTPUTF8",
+        ),
+        (
+            "[provider.microsoft]\nsmtp_extensions = [\"BINARYMIME\"]",
+            "16:1: provider.microsoft: smtp_extensions with BINARYMIME must hold CHUNKING too",
+        ),
+        (
+            "[provider.microsoft]\nsmtp = { tls = \"none\" }",
+            "17:16: provider.microsoft.smtp.tls: a token must not travel to smtp.office365.com in clear; use starttls \
+             or implicit (none: loopback only)",
+        ),
+        (
+            "[provider.microsoft]\nsmtp = { host = \"a:25\" }",
+            "17:17: provider.microsoft.smtp.host: no host; it must be a name or an address, without a port",
+        ),
+        ("[provider.microsoft]\nsmtp = { port = 65536 }", "17:17: provider.microsoft.smtp.port: must be 1 to 65535"),
+        (
+            "[provider.microsoft]\nca = \"none.pem\"",
+            "17:6: provider.microsoft.ca: /nowhere/none.pem cannot be used: I/O error: No such file or directory (os \
+             error 2)",
+        ),
+    ] {
+        assert_fault(&with_end(lines), fault);
+    }
+    let lacks = "[provider.a]\ntoken_url = \"https://a.example\"\nsmtp = { host = \"a.example\" }";
+    assert_eq!(
+        faults(&with_end(lacks)),
+        [
+            "18:8: provider.a.smtp.port: missing; it must be the server's port, as in 587",
+            "18:8: provider.a.smtp.tls: missing; it must be starttls, implicit, or none for a loopback host",
+        ]
+    );
+}
+
+#[test]
+fn token_urls() {
+    const NO_URL: &str = "no URL; it must be as in \"https://login.example.com/token\", and may hold {tenant}";
+    for (url, fault) in [
+        ("", NO_URL),
+        ("login.example.com", NO_URL),
+        ("https://a.example/{other}", NO_URL),
+        ("http://a.example/", "must begin with https://: plain http:// is for loopback hosts only"),
+        ("http://127.0.0.1.example/", "must begin with https://: plain http:// is for loopback hosts only"),
+        ("ftp://a.example/", "must begin with https://"),
+        ("https://{tenant}.example/", "must not hold {tenant} in its host"),
+        ("https://u:hunter2@a.example/", "must hold no user name, password or fragment"),
+    ] {
+        let text = with_end(&format!("[provider.microsoft]\ntoken_url = \"{url}\""));
+        assert_eq!(faults(&text), [format!("17:13: provider.microsoft.token_url: {fault}")], "{url}");
+    }
+    for url in ["http://127.0.0.1:8/{tenant}", "http://[::1]/{tenant}", "http://localhost/{tenant}"] {
+        assert!(parse(&with_end(&format!("[provider.microsoft]\ntoken_url = \"{url}\""))).is_ok(), "{url}");
+    }
+}
+
+#[test]
+fn who_can_never_meet() {
+    assert_fault(
+        &with("[[account.login]]", "[[account.login]]\nprotocols = [\"imap\"]"),
+        "2:1: listener: nobody could ever log in here: no login is for smtp, or no provider has it",
+    );
+    let imap_only = "[provider.a]\ntoken_url = \"https://a.example\"\n\
+                     imap = { host = \"a.example\", port = 993, tls = \"implicit\" }\n";
+    let text = with("\"microsoft\"", "\"a\"").replace("tenant =", "# tenant =") + imap_only;
+    assert_fault(&text, "2:1: listener: nobody could ever log in here: no login is for smtp, or no provider has it");
+    let text = text.replace("[[account.login]]", "[[account.login]]\nprotocols = [\"pop3\", \"smtp\"]");
+    assert_fault(
+        &text,
+        "15:13: account.login.protocols: this login can never be used: the provider a has no smtp or pop3",
+    );
+    let config = parse(&with_end("networks = [\"192.168.7.0/24\"]")).unwrap();
+    assert_eq!(
+        config.warnings,
+        ["the login \"scanner@contoso.com\" of Scanner@contoso.com cannot be used: no listener takes its protocols \
+          from its networks"]
+    );
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let config = parse(SMALLEST).unwrap();
+    let shown = format!("{config:#?}");
+    assert!(!shown.contains("hunter2") && !shown.contains(HASH), "{shown}");
+    let text = with("client_secret = \"hunter2\"", "client_secret = \"hunter2\"\nclient_secret = \"hunter2\"");
+    for text in
+        [text, with("\"hunter2\"", "hunter2"), with("\"hunter2\"", "\"hunter2"), with("\"hunter2\"", "[[\"hunter2\"]]")]
+    {
+        let faults = parse(&text).unwrap_err().join("\n");
+        assert!(!faults.contains("hunter2"), "{faults}");
+    }
+}

@@ -1,0 +1,233 @@
+//! What a good file means.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mailferry::config::{Config, Environment, Grant, LogFormat, Protocol, Provider, Server, UpstreamTls};
+use tempfile::TempDir;
+
+use super::{HASH, SMALLEST, parse, parse_in, with, with_end, with_top};
+
+#[test]
+fn the_smallest_file_has_the_defaults() {
+    let config = parse(SMALLEST).unwrap();
+    assert_eq!(config.state_dir, PathBuf::from("/nowhere/state"));
+    assert_eq!(config.hostname, "localhost");
+    assert_eq!(config.drain_timeout, Duration::from_secs(90));
+    assert_eq!((config.log.filter.as_str(), config.log.format), ("info", LogFormat::Text));
+    let limits = &config.limits;
+    assert_eq!((limits.sessions, limits.sessions_per_address), (8192, 256));
+    assert_eq!(limits.login_timeout, Duration::from_secs(60));
+    let idle = [limits.idle_smtp, limits.idle_imap, limits.idle_pop3].map(|time| time.as_secs() / 60);
+    assert_eq!(idle, [10, 35, 10]);
+    let failed = limits.failed_logins;
+    assert_eq!((failed.count, failed.within.as_secs(), failed.block.as_secs()), (10, 300, 900));
+
+    let listener = &config.listeners[0];
+    assert_eq!((listener.name.as_str(), listener.protocol), ("smtp-1587", Protocol::Smtp));
+    assert_eq!(listener.bind, ["127.0.0.1:1587".parse().unwrap()]);
+    let allow: Vec<_> = listener.allow.iter().map(ToString::to_string).collect();
+    assert_eq!(allow, ["127.0.0.0/8", "::1/128"]);
+    assert_eq!(listener.plaintext_login, listener.allow);
+
+    let account = &config.accounts[0];
+    assert_eq!(account.address, "Scanner@contoso.com", "the address is what the file says");
+    let login = &account.logins[0];
+    assert_eq!(login.username, "scanner@contoso.com", "the user name is kept in lower case");
+    assert_eq!(login.password_hash, HASH);
+    assert_eq!((login.protocols.as_slice(), &login.networks), (Protocol::ALL.as_slice(), &None));
+    assert_eq!(config.logins["scanner@contoso.com"].address, account.address);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn every_key_there_is_can_be_used() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("secrets")).unwrap();
+    fs::write(folder.path().join("secrets/contoso"), "hunter2\r\n").unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["example.com".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    fs::write(folder.path().join("ca.pem"), certificate.pem().repeat(2)).unwrap();
+    let text = r#"
+        state_dir     = "/var/lib/mailferry"
+        hostname      = "mailferry.local"
+        drain_timeout = "30s"
+        [log]
+        level  = "debug"
+        format = "json"
+        [limits]
+        sessions             = 100
+        sessions_per_address = 10
+        login_timeout        = "1m"
+        idle_timeout         = { smtp = "1m", imap = "2h", pop3 = "3s" }
+        failed_logins        = { count = 3, within = "1m", block = "2m" }
+        [[listener]]
+        name     = "office"
+        protocol = "smtp"
+        bind     = ["127.0.0.1:1587", "[::1]:1587"]
+        tls      = "none"
+        [[listener]]
+        protocol = "imap"
+        bind     = "127.0.0.2:0"
+        [app.contoso]
+        provider      = "microsoft"
+        grant         = "client-credentials"
+        tenant        = "contoso.onmicrosoft.com"
+        client_id     = "11111111-2222-3333-4444-555555555555"
+        client_secret = { file = "secrets/contoso" }
+        [[account]]
+        address  = "scanner@contoso.com"
+        app      = "contoso"
+          [[account.login]]
+          username      = "Scanner"
+          password_hash = "HASH"
+          protocols     = ["smtp"]
+          networks      = ["192.168.7.0/24", "127.0.0.1"]
+          [[account.login]]
+          username      = "scanner"
+          password_hash = "HASH"
+        [[account]]
+        address       = "me@example.com"
+        provider      = "example"
+        grant         = "client-credentials"
+        client_id     = "me"
+        client_secret = { env = "SECRET" }
+          [[account.login]]
+          password_hash = "HASH"
+        [provider.example]
+        token_url = "https://login.example.com/token"
+        scopes    = ["mail"]
+        smtp      = { host = "smtp.example.com", port = 465, tls = "implicit" }
+        imap      = { host = "127.0.0.1", port = 1143, tls = "none" }
+        smtp_extensions = ["dsn"]
+        ca        = "ca.pem"
+    "#;
+    let environment = Environment::of_variables([("SECRET", "from outside")]);
+    let config = parse_in(text, &folder.path().join("mailferry.toml"), &environment).unwrap();
+    assert_eq!(config.state_dir, PathBuf::from("/var/lib/mailferry"));
+    assert_eq!(config.hostname, "mailferry.local");
+    assert_eq!((config.log.filter.as_str(), config.log.format), ("debug", LogFormat::Json));
+    let limits = &config.limits;
+    assert_eq!((limits.sessions, limits.sessions_per_address, limits.failed_logins.count), (100, 10, 3));
+    assert_eq!(limits.idle_imap, Duration::from_secs(7200));
+    let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
+    assert_eq!(listeners, ["office", "imap-0"]);
+    assert_eq!(config.listeners[0].bind.len(), 2);
+
+    let [scanner, me] = config.accounts.as_slice() else { panic!("two accounts") };
+    let Grant::ClientCredentials { tenant, client_id, client_secret } = &scanner.app.grant;
+    assert_eq!(tenant.as_deref(), Some("contoso.onmicrosoft.com"));
+    assert_eq!(client_id, "11111111-2222-3333-4444-555555555555");
+    assert_eq!(client_secret.expose(), "hunter2", "the line end is the editor's");
+    assert_eq!((scanner.logins.len(), config.logins.len()), (2, 2), "one name may have several passwords");
+    assert_eq!(scanner.logins[0].protocols, [Protocol::Smtp]);
+    assert_eq!(scanner.logins[0].networks.as_ref().map(Vec::len), Some(2));
+
+    let Grant::ClientCredentials { tenant: None, client_secret, .. } = &me.app.grant else { panic!("no tenant") };
+    assert_eq!(client_secret.expose(), "from outside");
+    assert_eq!(me.app.name, "me@example.com", "an inline app is named after its account");
+    let provider = &me.app.provider;
+    assert_eq!((provider.name.as_str(), provider.scopes.as_slice()), ("example", ["mail".to_owned()].as_slice()));
+    assert_eq!((provider.smtp_extensions.as_slice(), provider.ca.len()), (["DSN".to_owned()].as_slice(), 2));
+    assert_eq!(provider.pop3, None);
+    let imap = Server { host: "127.0.0.1".into(), port: 1143, tls: UpstreamTls::None };
+    assert_eq!(provider.imap, Some(imap));
+}
+
+fn microsoft_with(changes: &str) -> Provider {
+    let mut config = parse(&with_end(changes)).unwrap();
+    let account = config.accounts.remove(0);
+    drop(config);
+    let app = std::sync::Arc::try_unwrap(account).unwrap().app;
+    std::sync::Arc::try_unwrap(std::sync::Arc::try_unwrap(app).unwrap().provider).unwrap()
+}
+
+#[test]
+fn a_table_with_a_presets_name_changes_the_preset() {
+    let plain = microsoft_with("");
+    assert_eq!(plain.smtp_masked, ["SMTPUTF8"]);
+    assert_eq!(plain.smtp_extensions, ["DSN", "CHUNKING", "BINARYMIME"]);
+    let url = plain.token_url.resolve(Some("contoso.com")).unwrap();
+    assert_eq!(url.as_str(), "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token");
+
+    let changed = microsoft_with(
+        "[provider.microsoft]\nsmtp = { host = \"smtp-hve.office365.com\" }\nsmtp_extensions = [\"SMTPUTF8\"]",
+    );
+    let smtp = Server { host: "smtp-hve.office365.com".into(), port: 587, tls: UpstreamTls::StartTls };
+    assert_eq!((changed.smtp, changed.imap), (Some(smtp), plain.imap), "only what is named changes");
+    assert!(changed.smtp_masked.is_empty(), "who vouches for an extension has it shown");
+}
+
+#[test]
+fn a_base_is_copied_and_stays_as_it_is() {
+    let text = with("\"microsoft\"", "\"mine\"")
+        + "[provider.mine]\nbase = \"microsoft\"\ntoken_url = \"http://127.0.0.1:8/{tenant}\"\n";
+    let config = parse(&text).unwrap();
+    let provider = &config.accounts[0].app.provider;
+    assert_eq!((provider.name.as_str(), provider.smtp_masked.len()), ("mine", 1));
+    assert_eq!(provider.token_url.resolve(Some("x")).unwrap().as_str(), "http://127.0.0.1:8/x");
+    assert_eq!(provider.imap.as_ref().unwrap().host, "outlook.office365.com");
+}
+
+#[test]
+fn the_state_folder_has_its_order_of_places() {
+    let state = |text: &str, variables: [(&str, &str); 2]| {
+        let environment = Environment::of_variables(variables);
+        parse_in(text, Path::new("/etc/mailferry/m.toml"), &environment)
+            .unwrap()
+            .state_dir
+    };
+    let both = [("STATE_DIRECTORY", "/var/lib/one:/var/lib/two"), ("XDG_STATE_HOME", "/home/u/.state")];
+    assert_eq!(state(&with_top("state_dir = \"here\""), both), PathBuf::from("/etc/mailferry/here"));
+    assert_eq!(state(SMALLEST, both), PathBuf::from("/var/lib/one"));
+    assert_eq!(state(SMALLEST, [both[1], ("STATE_DIRECTORY", "")]), PathBuf::from("/home/u/.state/mailferry"));
+    let neither = [("XDG_STATE_HOME", "relative"), ("OTHER", "x")];
+    assert_eq!(state(SMALLEST, neither), PathBuf::from("/etc/mailferry/state"));
+}
+
+#[cfg(unix)]
+#[test]
+fn files_with_secrets_that_everyone_can_read_are_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("m.toml");
+    let secret = folder.path().join("secret");
+    let text = with("\"hunter2\"", "{ file = \"secret\" }").replace("HASH", HASH);
+    fs::write(&file, &text).unwrap();
+    fs::write(&secret, "hunter2").unwrap();
+    let environment = Environment::of_variables([]);
+    let warnings = |mode| {
+        for path in [&file, &secret] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        Config::load(Some(&file), &environment).unwrap().warnings
+    };
+    assert!(warnings(0o640).is_empty(), "a group is there for this");
+    let line = |path: &Path| {
+        let path = path.display();
+        format!("{path} holds secrets and every user of this machine can read it; chmod o= {path}")
+    };
+    assert_eq!(warnings(0o644), [line(&secret), line(&file)]);
+}
+
+#[test]
+fn a_file_is_found_by_option_and_variable() {
+    let folder = TempDir::new().unwrap();
+    let [option, variable] = ["option.toml", "variable.toml"].map(|name| folder.path().join(name));
+    fs::write(&option, with_top("hostname = \"option\"").replace("HASH", HASH)).unwrap();
+    fs::write(&variable, with_top("hostname = \"variable\"").replace("HASH", HASH)).unwrap();
+    let variable = variable.display().to_string();
+    let environment = Environment::of_variables([("MAILFERRY_CONFIG", &variable)]);
+    assert_eq!(Config::load(Some(&option), &environment).unwrap().hostname, "option");
+    assert_eq!(Config::load(None, &environment).unwrap().hostname, "variable");
+    let missing = folder.path().join("missing.toml");
+    assert_eq!(
+        Config::load(Some(&missing), &environment).unwrap_err().to_string(),
+        format!("{}: cannot be read: No such file or directory (os error 2)", missing.display()),
+        "a file that is named is not replaced by another"
+    );
+}

@@ -1,0 +1,142 @@
+//! Keeps `docs/reference.md` and the program true to each other: what one of them has, the other has too.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use mailferry::cli;
+use mailferry::config::{Config, Environment};
+
+const REFERENCE: &str = include_str!("../docs/reference.md");
+
+/// Commands that are documented and not built in yet.
+const NOT_BUILT_IN: [&str; 3] = ["serve", "demo", "check"];
+
+type Names = BTreeSet<String>;
+
+/// The text below each heading of the third level.
+fn sections() -> BTreeMap<&'static str, &'static str> {
+    let parts = REFERENCE.split("\n### ").skip(1);
+    parts
+        .map(|part| {
+            let (heading, text) = part.split_once('\n').unwrap();
+            (heading, text.split("\n## ").next().unwrap())
+        })
+        .collect()
+}
+
+/// The code spans of a text.
+fn code_spans(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// What the first column of a section's table names. `[app.NAME]` names `app`, `[[account.login]]` names `login`.
+fn documented_keys(heading: &str) -> Names {
+    let sections = sections();
+    let section = sections.get(heading).unwrap_or_else(|| panic!("no section {heading}"));
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.map(|row| format!("`{}", row.split(" | ").next().unwrap()));
+    cells
+        .flat_map(|cell| code_spans(&cell).map(last_name).collect::<Vec<_>>())
+        .collect()
+}
+
+fn last_name(key: &str) -> String {
+    key.trim_matches(['[', ']'])
+        .trim_end_matches(".NAME")
+        .rsplit('.')
+        .next()
+        .unwrap()
+        .into()
+}
+
+/// The keys a table takes, as the fault about an unknown key in it lists them.
+fn accepted_keys(text: &str) -> Names {
+    let faults = Config::parse(text, Path::new("m.toml"), &Environment::of_variables([])).unwrap_err();
+    let known = faults
+        .iter()
+        .find_map(|fault| fault.what.strip_prefix("unknown key; known here: "));
+    known
+        .unwrap_or_else(|| panic!("{text}: {faults}"))
+        .split(", ")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_key_is_documented_and_every_documented_key_exists() {
+    for (heading, table) in [
+        ("The top of the file", "nonsense = 1"),
+        ("`[log]`", "log = { nonsense = 1 }"),
+        ("`[limits]`", "limits = { nonsense = 1 }"),
+        ("`idle_timeout`", "limits.idle_timeout = { nonsense = 1 }"),
+        ("`failed_logins`", "limits.failed_logins = { nonsense = 1 }"),
+        ("`[[listener]]`", "listener = [{ nonsense = 1 }]"),
+        ("`[app.NAME]`", "app.a = { nonsense = 1 }"),
+        ("`[[account]]`", "account = [{ nonsense = 1 }]"),
+        ("`[[account.login]]`", "account = [{ login = [{ nonsense = 1 }] }]"),
+        ("`[provider.NAME]`", "provider.a = { nonsense = 1 }"),
+        ("Servers", "provider.a.smtp = { nonsense = 1 }"),
+        ("Secrets", "app.a.client_secret = { nonsense = 1 }"),
+    ] {
+        assert_eq!(documented_keys(heading), accepted_keys(table), "{heading}");
+    }
+}
+
+/// The options of a command, with their dashes.
+fn options(command: &clap::Command) -> Names {
+    let longs = command.get_arguments().filter_map(clap::Arg::get_long);
+    longs
+        .filter(|long| !matches!(*long, "help" | "version"))
+        .map(|long| format!("--{long}"))
+        .collect()
+}
+
+#[test]
+fn every_command_is_documented_and_every_documented_command_exists() {
+    let program = cli::command();
+    let built_in: BTreeMap<_, _> = program.get_subcommands().map(|command| (command.get_name(), command)).collect();
+    let mut documented = Names::new();
+    for (heading, text) in sections() {
+        let Some(usage) = heading.strip_prefix("`mailferry ") else { continue };
+        let name = usage.trim_end_matches('`').split(' ').next().unwrap();
+        documented.insert(name.into());
+        if let Some(command) = built_in.get(name) {
+            let mentioned: Names = code_spans(text)
+                .filter(|span| span.starts_with("--"))
+                .map(|span| span.split(' ').next().unwrap().to_owned())
+                .collect();
+            assert_eq!(mentioned, options(command), "{name}");
+        }
+    }
+    let all = built_in
+        .keys()
+        .copied()
+        .chain(NOT_BUILT_IN)
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    assert_eq!(documented, all.iter().cloned().collect(), "documented, and there");
+    assert_eq!(documented.len(), all.len(), "a command that is built in must leave NOT_BUILT_IN");
+    assert_eq!(options(&program), Names::from(["--config".to_owned()]));
+    assert!(REFERENCE.contains("| `--config PATH` |"));
+}
+
+#[test]
+fn the_example_is_a_right_configuration() {
+    let example = REFERENCE.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("secrets")).unwrap();
+    std::fs::write(folder.path().join("secrets/contoso"), "hunter2\n").unwrap();
+    let file = folder.path().join("mailferry.toml");
+    let config = Config::parse(example, &file, &Environment::of_variables([])).unwrap();
+    assert!(config.logins.contains_key("scanner"));
+}
+
+#[test]
+fn the_fault_it_shows_is_the_fault_there_is() {
+    let shown = REFERENCE.split("```text\n").nth(1).unwrap().split("\n```").next().unwrap();
+    let text = "\n[[listener]]\nprotocol = \"smtp\"\nbind = \"localhost:25\"\n";
+    let faults = Config::parse(text, Path::new("mailferry.toml"), &Environment::of_variables([])).unwrap_err();
+    assert_eq!(faults.iter().next().unwrap().to_string(), shown);
+}
