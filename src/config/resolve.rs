@@ -56,11 +56,9 @@ impl Resolver<'_> {
         let (listeners, places) = listeners::resolve(raw.listener, self);
         let providers = Providers::resolve(raw.provider, self);
         let apps = apps::resolve(raw.app, &providers, self);
-        let secrets_inline = raw.account.iter().any(|account| !account.get_ref().login.is_empty());
         let accounts = accounts::resolve(raw.account, &apps, &providers, self);
-        if secrets_inline {
-            self.warn_if_others_can_read(file);
-        }
+        // There is no right configuration without a password hash in it.
+        self.warn_if_others_can_read(file);
         let config = Config {
             state_dir: self.state_dir(raw.state_dir.map(|folder| folder.into_inner().into())),
             hostname: self.hostname(raw.hostname),

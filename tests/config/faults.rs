@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use mailferry::config::{Environment, Grant};
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{HASH, SMALLEST, assert_fault, faults, parse, parse_in, with, with_end, with_top};
@@ -499,5 +500,24 @@ fn no_secret_is_ever_shown() {
     {
         let faults = parse(&text).unwrap_err().join("\n");
         assert!(!faults.contains("hunter2"), "{faults}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_file_is_too_broken_to_be_reported(
+        at in 0..SMALLEST.len(),
+        removed in 0usize..40,
+        piece in "([a-z_]{1,8}|[\\[\\]{}=\"'.,\n #\\\\é\u{0}]){0,12}",
+    ) {
+        let end = (at + removed).min(SMALLEST.len());
+        let text = format!("{}{piece}{}", &SMALLEST[..at], &SMALLEST[end..]);
+        if let Err(faults) = parse(&text) {
+            prop_assert!(!faults.is_empty());
+            for fault in faults {
+                prop_assert!(fault.starts_with("/nowhere/m.toml:"), "{}", fault);
+                prop_assert!(!fault.contains('\n'), "{}", fault);
+            }
+        }
     }
 }
