@@ -220,6 +220,12 @@ mod tests {
     }
 
     #[test]
+    fn a_challenge_may_be_empty() {
+        let played = played(&["+OK\r\n", "+ \r\n", "+ \r\n", "-ERR [AUTH] no\r\n"]);
+        assert_eq!(refusal(&played).challenge.as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
     fn a_second_challenge_is_cancelled() {
         let played = played(&["+OK\r\n", "+\r\n", "+ e30=\r\n", "+ e30=\r\n"]);
         assert!(played.out.ends_with(b"\r\n\r\n*\r\n"), "{}", played.text());
