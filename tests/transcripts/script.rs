@@ -1,6 +1,7 @@
 //! Reads and shows transcripts. The format is described in `README.md` beside this file.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 /// One step of a dialogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +47,9 @@ impl Script {
             let (key, value) = line.split_once(": ").unwrap_or_else(|| panic!("no header line: {line:?}"));
             assert!(header.insert(key.to_owned(), value.to_owned()).is_none(), "{key:?} stands twice");
         }
-        let machine = header.remove("machine").expect("the header names no machine");
+        let machine = header
+            .remove("machine")
+            .unwrap_or_else(|| panic!("the header names no machine"));
         let letters = if machine.ends_with("-downstream") {
             Letters { peer: 'C', ours: 'S' }
         } else {
@@ -59,6 +62,15 @@ impl Script {
     /// A value of the header, or what stands where there is none.
     pub(crate) fn value<'a>(&'a self, key: &str, default: &'a str) -> &'a str {
         self.header.get(key).map_or(default, String::as_str)
+    }
+
+    /// A value of the header that is `yes` or `no`.
+    pub(crate) fn flag(&self, key: &str, default: &str) -> bool {
+        match self.value(key, default) {
+            "yes" => true,
+            "no" => false,
+            other => panic!("{key} is yes or no, not {other:?}"),
+        }
     }
 
     /// A value of the header that is a list.
@@ -84,21 +96,21 @@ impl Script {
 
     /// What the peer sends before, between and after TLS handshakes; each piece is what it sends until it hears of us.
     pub(crate) fn phases_as_written(&self) -> Vec<Vec<Vec<u8>>> {
-        let mut phases = vec![vec![]];
-        let mut speaking = false;
+        let (mut phases, mut pieces, mut piece) = (Vec::new(), Vec::new(), Vec::new());
         for item in &self.items {
-            let phase = phases.last_mut().expect("there is one from the start");
-            match item {
-                Item::Peer(octets) if speaking => {
-                    let piece: &mut Vec<u8> = phase.last_mut().expect("the peer has begun to speak");
-                    piece.extend_from_slice(octets);
-                }
-                Item::Peer(octets) => phase.push(octets.clone()),
-                Item::Told(words) if words == "start TLS" => phases.push(vec![]),
-                _ => {}
+            if let Item::Peer(octets) = item {
+                piece.extend_from_slice(octets);
+                continue;
             }
-            speaking = matches!(item, Item::Peer(_));
+            if !piece.is_empty() {
+                pieces.push(mem::take(&mut piece));
+            }
+            if *item == Item::Told("start TLS".into()) {
+                phases.push(mem::take(&mut pieces));
+            }
         }
+        pieces.push(piece);
+        phases.push(pieces);
         phases
     }
 
@@ -130,7 +142,7 @@ impl Script {
             match &run[0] {
                 Item::Peer(_) => show_octets(&mut text, self.letters.peer, run),
                 Item::Ours(_) => show_octets(&mut text, self.letters.ours, run),
-                Item::Told(words) => text += &format!("= {words}\n"),
+                Item::Told(words) => text += &format!("= {}\n", words.trim_end()),
                 Item::Answer(words) => text += &format!("! {words}\n"),
             }
         }
@@ -205,14 +217,19 @@ fn unescape(text: &str) -> Vec<u8> {
             [b'\\', ..] => (b'\\', 1),
             [b'r', ..] => (b'\r', 1),
             [b'n', ..] => (b'\n', 1),
-            [b'x', digits @ ..] if digits.len() >= 2 => {
-                let digits = std::str::from_utf8(&digits[..2]).unwrap();
-                (u8::from_str_radix(digits, 16).unwrap_or_else(|_| panic!("no hexadecimal digits: {text:?}")), 3)
-            }
+            [b'x', high, low, ..] => (hex(*high) * 16 + hex(*low), 3),
             _ => panic!("no escape: {text:?}"),
         };
         octets.push(octet);
         rest = &tail[used..];
     }
     octets
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => panic!("no lower-case hexadecimal digit: {:?}", char::from(digit)),
+    }
 }

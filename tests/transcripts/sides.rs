@@ -2,14 +2,17 @@
 
 use std::convert::Infallible;
 
-use mailferry::proto::pop3::response::Refusal;
-use mailferry::proto::{Credential, LoginAnswer, LoginRequest, Machine, Mechanism, UpstreamEvent, pop3};
+use mailferry::proto::imap::capability::Capabilities;
+use mailferry::proto::smtp::extensions::Extensions;
+use mailferry::proto::smtp::reply::Reply;
+use mailferry::proto::{Credential, LoginAnswer, LoginRequest, Machine, Mechanism, UpstreamEvent, imap, pop3, smtp};
 use mailferry::secret::AccessToken;
 
 use crate::script::{Script, escape};
 
 /// Every machine there is.
-pub(crate) const MACHINES: [&str; 2] = ["pop3-downstream", "pop3-upstream"];
+pub(crate) const MACHINES: [&str; 6] =
+    ["smtp-downstream", "smtp-upstream", "imap-downstream", "imap-upstream", "pop3-downstream", "pop3-upstream"];
 
 /// A machine that can be played from a transcript.
 pub(crate) trait Side: Machine {
@@ -34,16 +37,38 @@ pub(crate) trait Visitor {
 /// Makes the machine that a transcript names.
 pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output {
     let hostname = || script.value("hostname", "mailferry.local").to_owned();
-    let auth = || match script.value("auth", "yes") {
-        "yes" => true,
-        "no" => false,
-        other => panic!("auth is yes or no, not {other:?}"),
-    };
+    let auth = || script.flag("auth", "yes");
     let credential = || {
-        let token = AccessToken::parse(script.value("token", "token").to_owned());
-        Credential { user: script.value("user", "user@example.com").to_owned(), token: token.expect("no token") }
+        let token = script.value("token", "token");
+        let Some(token) = AccessToken::parse(token.to_owned()) else { panic!("no token: {token:?}") };
+        Credential { user: script.value("user", "user@example.com").to_owned(), token }
     };
     match script.machine.as_str() {
+        "smtp-downstream" => {
+            use smtp::downstream::{Downstream, Offer};
+            script.knows_only(&["hostname", "auth", "extensions"]);
+            let extensions = || script.list("extensions");
+            visitor.visit(|| Downstream::new(Offer { hostname: hostname(), auth: auth(), extensions: extensions() }))
+        }
+        "smtp-upstream" => {
+            use smtp::upstream::{Plan, Upstream};
+            script.knows_only(&["hostname", "starttls", "user", "token"]);
+            let starttls = script.flag("starttls", "no");
+            visitor.visit(|| Upstream::new(Plan { hostname: hostname(), starttls, credential: credential() }))
+        }
+        "imap-downstream" => {
+            use imap::downstream::{Downstream, Offer};
+            script.knows_only(&["hostname", "auth", "capabilities"]);
+            let capabilities = || script.list("capabilities");
+            visitor
+                .visit(|| Downstream::new(Offer { hostname: hostname(), auth: auth(), capabilities: capabilities() }))
+        }
+        "imap-upstream" => {
+            use imap::upstream::{Plan, Upstream};
+            script.knows_only(&["tag", "user", "token"]);
+            let tag = || script.value("tag", "A").to_owned();
+            visitor.visit(|| Upstream::new(Plan { credential: credential(), tag: tag() }))
+        }
         "pop3-downstream" => {
             use pop3::downstream::{Downstream, Offer};
             script.knows_only(&["hostname", "auth", "capabilities"]);
@@ -60,6 +85,51 @@ pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output
     }
 }
 
+impl Side for smtp::downstream::Downstream {
+    const ASKS: bool = true;
+
+    fn tell(event: &LoginRequest) -> Vec<String> {
+        tell_request(event)
+    }
+
+    /// A refusal is written `535 5.7.8 text`.
+    fn read_answer(words: &str) -> LoginAnswer<(), Reply> {
+        read_login_answer(
+            words,
+            |_| (),
+            |reply| {
+                let mut parts = reply.splitn(3, ' ');
+                let (Some(Ok(code)), Some(enhanced), Some(text)) =
+                    (parts.next().map(str::parse), parts.next(), parts.next())
+                else {
+                    panic!("no SMTP reply: {reply:?}");
+                };
+                Reply::new(code, leak(enhanced), text.to_owned())
+            },
+        )
+    }
+}
+
+impl Side for imap::downstream::Downstream {
+    const ASKS: bool = true;
+
+    fn tell(event: &LoginRequest) -> Vec<String> {
+        tell_request(event)
+    }
+
+    /// What the upstream can do stands behind `accept`.
+    fn read_answer(words: &str) -> LoginAnswer<Capabilities, imap::downstream::Refusal> {
+        read_login_answer(
+            words,
+            |list| Capabilities::parse(list.as_bytes()),
+            |reply| {
+                let (code, text) = read_coded(reply);
+                imap::downstream::Refusal { code, text: text.into() }
+            },
+        )
+    }
+}
+
 impl Side for pop3::downstream::Downstream {
     const ASKS: bool = true;
 
@@ -67,11 +137,48 @@ impl Side for pop3::downstream::Downstream {
         tell_request(event)
     }
 
-    fn read_answer(words: &str) -> LoginAnswer<(), Refusal> {
-        login_answer(words, |reply| {
-            let (code, text) = reply.strip_prefix('[').and_then(|rest| rest.split_once("] ")).expect("no code");
-            Refusal::new(leak(code), text.to_owned())
+    fn read_answer(words: &str) -> LoginAnswer<(), pop3::response::Refusal> {
+        read_login_answer(
+            words,
+            |_| (),
+            |reply| {
+                let (code, text) = read_coded(reply);
+                pop3::response::Refusal::new(code, text)
+            },
+        )
+    }
+}
+
+impl Side for smtp::upstream::Upstream {
+    const ASKS: bool = false;
+
+    fn tell(event: &UpstreamEvent<Extensions>) -> Vec<String> {
+        tell_outcome(event, |extensions| {
+            const KNOWN: [&str; 7] =
+                ["8BITMIME", "BINARYMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "PIPELINING", "SMTPUTF8"];
+            let offered: Vec<&str> = KNOWN.into_iter().filter(|keyword| extensions.has(keyword)).collect();
+            let size = extensions.size().map(|size| format!("SIZE {size}"));
+            vec![format!(
+                "extensions: {}",
+                offered.into_iter().map(str::to_owned).chain(size).collect::<Vec<_>>().join(" ")
+            )]
         })
+    }
+
+    fn read_answer(_: &str) -> Infallible {
+        panic!("an upstream asks nothing")
+    }
+}
+
+impl Side for imap::upstream::Upstream {
+    const ASKS: bool = false;
+
+    fn tell(event: &UpstreamEvent<Capabilities>) -> Vec<String> {
+        tell_outcome(event, |capabilities| vec![format!("capabilities: {capabilities}")])
+    }
+
+    fn read_answer(_: &str) -> Infallible {
+        panic!("an upstream asks nothing")
     }
 }
 
@@ -119,18 +226,22 @@ fn tell_outcome<C>(event: &UpstreamEvent<C>, learnt: impl Fn(&C) -> Vec<String>)
     }
 }
 
-/// `accept`, `refuse: REPLY` or `refuse, last: REPLY`.
-fn login_answer<R>(words: &str, reply: impl Fn(&str) -> R) -> LoginAnswer<(), R> {
-    if words == "accept" {
-        return LoginAnswer::Accepted(());
+/// `accept`, `accept: WHAT`, `refuse: REPLY` or `refuse, last: REPLY`.
+fn read_login_answer<A, R>(words: &str, accepted: impl Fn(&str) -> A, reply: impl Fn(&str) -> R) -> LoginAnswer<A, R> {
+    match words.split_once(": ").unwrap_or((words, "")) {
+        ("accept", what) => LoginAnswer::Accepted(accepted(what)),
+        ("refuse", text) => LoginAnswer::Refused { reply: reply(text), last: false },
+        ("refuse, last", text) => LoginAnswer::Refused { reply: reply(text), last: true },
+        _ => panic!("no answer: {words:?}"),
     }
-    let (refuse, text) = words.split_once(": ").expect("no answer");
-    let last = match refuse {
-        "refuse" => false,
-        "refuse, last" => true,
-        other => panic!("no answer: {other:?}"),
+}
+
+/// `[CODE] text`.
+fn read_coded(reply: &str) -> (&'static str, String) {
+    let Some((code, text)) = reply.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else {
+        panic!("no reply with a code: {reply:?}");
     };
-    LoginAnswer::Refused { reply: reply(text), last }
+    (leak(code), text.to_owned())
 }
 
 /// Replies hold codes from the program's own text; a test may let a few bytes go.
