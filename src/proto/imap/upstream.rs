@@ -18,6 +18,9 @@ use super::response::{Condition, Response, ResponseReader, Status};
 /// where nobody has changed it, and no other server is known to take fewer.
 const MAX_INITIAL_RESPONSE_LINE: usize = 8 * 1024;
 
+/// The command, and in the log the stage of the dialogue.
+const AUTHENTICATE: &str = "AUTHENTICATE XOAUTH2";
+
 /// What to do upstream.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -132,11 +135,11 @@ impl Upstream {
 
     fn authenticate(&mut self, offer: &Capabilities, out: &mut Vec<u8>) -> Turn {
         if !offer.has("AUTH=XOAUTH2") {
-            return unsupported(offer.to_string().as_bytes());
+            return unsupported("CAPABILITY", offer.to_string().as_bytes());
         }
         let Credential { user, token } = &self.credential;
-        let Some(message) = xoauth2::encode(user, token) else { return unsupported(b"") };
-        let command = format!("{} AUTHENTICATE XOAUTH2", self.tags.next());
+        let Some(message) = xoauth2::encode(user, token) else { return unsupported(AUTHENTICATE, b"") };
+        let command = format!("{} {AUTHENTICATE}", self.tags.next());
         let line = command.len() + " ".len() + message.len() + "\r\n".len();
         out.extend_from_slice(command.as_bytes());
         // RFC 4959 section 3.
@@ -243,7 +246,7 @@ impl State {
         match self {
             Self::AwaitingGreeting => "greeting",
             Self::AwaitingOffer { .. } => "CAPABILITY",
-            Self::AwaitingInvitation { .. } | Self::AwaitingVerdict { .. } => "AUTHENTICATE XOAUTH2",
+            Self::AwaitingInvitation { .. } | Self::AwaitingVerdict { .. } => AUTHENTICATE,
             _ => "after login",
         }
     }
@@ -310,10 +313,9 @@ fn refuse(state: State, condition: &Condition) -> Turn {
     (State::Refused { farewell }, Some(Step::Event(UpstreamEvent::Refused(refusal))))
 }
 
-/// The login cannot be tried: what the upstream offers has no place for it.
-fn unsupported(offer: &[u8]) -> Turn {
-    let kind = RefusalKind::Unsupported;
-    let refusal = UpstreamRefusal { kind, stage: "CAPABILITY", said: said(offer), challenge: None };
+/// The login cannot be tried: the upstream does not offer it, or the user name has no place in XOAUTH2's message.
+fn unsupported(stage: &'static str, offer: &[u8]) -> Turn {
+    let refusal = UpstreamRefusal { kind: RefusalKind::Unsupported, stage, said: said(offer), challenge: None };
     (State::Refused { farewell: true }, Some(Step::Event(UpstreamEvent::Refused(refusal))))
 }
 

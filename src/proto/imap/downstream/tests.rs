@@ -144,7 +144,7 @@ fn a_refusal_cannot_break_its_line() {
 fn plain_comes_in_one_line_or_two() {
     for (sent, out) in [
         ("a AUTHENTICATE PLAIN Ym9zcwB1c2VyAHBhc3M=\r\n", ""),
-        ("a authenticate plain\r\nYm9zcwB1c2VyAHBhc3M=\r\n", "+ \r\n"),
+        ("a authenticate plain\r\n Ym9zcwB1c2VyAHBhc3M= \r\n", "+ \r\n"),
         ("a AUTHENTICATE PLAIN =\r\nYm9zcwB1c2VyAHBhc3M=\n", "+ \r\n"),
     ] {
         let played = talk(sent);
