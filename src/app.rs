@@ -1,17 +1,21 @@
 //! The composition root: a configuration in; listeners, logins, tokens and sessions out; and their orderly end.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 
 use crate::config::{Account, Config, Listener, Protocol};
 use crate::drain::Drain;
-use crate::login::verify::Verifier;
-use crate::net::{listener, tls};
-use crate::oauth::credentials::{Credentials, TokenError};
+use crate::login::verify::{NoRandomness, Verifier};
+use crate::net::listener;
+use crate::net::http::{HttpClient, HttpTimeouts};
+use crate::oauth::credentials::TokenError;
+use crate::oauth::grant::{HttpFetch, WallClock};
 use crate::oauth::service::TokenService;
 use crate::session::limits::SessionLimits;
 use crate::session::{Shared, Upstreams, admit, probe};
@@ -22,7 +26,6 @@ pub struct Gateway {
     shared: Arc<Shared>,
     bound: Vec<Bound>,
     accepting: Drain,
-    tokens: Arc<TokenService>,
 }
 
 /// A listening socket.
@@ -50,6 +53,9 @@ pub enum StartError {
     /// There is nothing to verify upstreams with.
     #[error("no root certificates to verify upstreams with: {0}. Install the system's CA certificates (Debian: ca-certificates)")]
     Tls(#[from] rustls::Error),
+    /// The operating system gives no random numbers.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// The HTTP client for token endpoints could not be built.
     #[error("cannot prepare requests to token endpoints: {0}")]
     Http(#[from] crate::net::http::HttpError),
@@ -61,7 +67,7 @@ impl Gateway {
     /// # Errors
     /// When a socket cannot be bound or TLS cannot be verified; nothing is left running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let (shared, tokens) = assemble(config)?;
+        let shared = assemble(config)?;
         let config = Arc::clone(&shared.config);
         let mut sockets = Vec::new();
         for listener in &config.listeners {
@@ -76,7 +82,7 @@ impl Gateway {
             bound.push(Bound { listener: Arc::clone(&listener), address });
             accepting.spawn(accept_until(accepting.clone(), Arc::clone(&shared), listener, socket));
         }
-        Ok(Self { shared, bound, accepting, tokens })
+        Ok(Self { shared, bound, accepting })
     }
 
     /// Where the gateway listens.
@@ -102,7 +108,7 @@ impl Gateway {
         let patience = self.shared.config.drain_timeout;
         let running = self.shared.drain.running();
         tracing::info!(sessions = running, ?patience, "shutting down: no new connections; sessions may finish");
-        self.accepting.run(std::time::Duration::ZERO).await;
+        self.accepting.run(Duration::ZERO).await;
         let stopped = self.shared.drain.run(patience).await;
         if stopped > 0 {
             tracing::warn!(sessions = stopped, "stopped sessions that had not finished in time");
@@ -115,14 +121,12 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.accepting.stop();
         self.shared.drain.stop();
-        self.tokens.stop();
     }
 }
 
 /// The gateway's upstream half without its listeners: what `mailferry check` asks.
 pub struct Checker {
     shared: Arc<Shared>,
-    tokens: Arc<TokenService>,
 }
 
 impl Checker {
@@ -131,8 +135,7 @@ impl Checker {
     /// # Errors
     /// When TLS cannot be verified.
     pub fn new(config: Config) -> Result<Self, StartError> {
-        let (shared, tokens) = assemble(config)?;
-        Ok(Self { shared, tokens })
+        Ok(Self { shared: assemble(config)? })
     }
 
     /// Gets a token for `account`, as a login would.
@@ -152,27 +155,34 @@ impl Checker {
     }
 }
 
-impl Drop for Checker {
-    fn drop(&mut self) {
-        self.tokens.stop();
-    }
-}
-
 /// Puts together what all sessions share.
-fn assemble(config: Config) -> Result<(Arc<Shared>, Arc<TokenService>), StartError> {
+fn assemble(config: Config) -> Result<Arc<Shared>, StartError> {
     let config = Arc::new(config);
     let upstreams = Upstreams::new(&config)?;
-    let tokens = TokenService::start(&config, |provider| tls::client_config(&provider.ca))?;
+    let tokens = token_service(&config, &upstreams)?;
     let sessions = affordable_sessions(config.limits.sessions);
     let shared = Arc::new(Shared {
-        verifier: Arc::new(Verifier::new(&config)),
-        credentials: Arc::clone(&tokens) as _,
+        verifier: Verifier::new(&config)?,
+        credentials: Arc::new(tokens),
         upstreams,
         limits: Arc::new(SessionLimits::new(sessions, config.limits.sessions_per_address)),
         drain: Drain::default(),
         config,
     });
-    Ok((shared, tokens))
+    Ok(shared)
+}
+
+/// The token service, with an HTTP client for each provider that trusts what its mail servers' clients trust.
+fn token_service(config: &Config, upstreams: &Upstreams) -> Result<TokenService, StartError> {
+    let budget = config.budgets.token;
+    let timeouts = HttpTimeouts { connect: budget, total: budget };
+    let mut clients = HashMap::new();
+    for (provider, tls) in upstreams.iter() {
+        clients.insert(provider.to_owned(), HttpClient::new(tls, timeouts)?);
+    }
+    let wall: WallClock = Arc::new(SystemTime::now);
+    let fetch = HttpFetch::new(clients, Arc::clone(&wall));
+    Ok(TokenService::new(Arc::new(fetch), budget, wall))
 }
 
 fn bind(listener: &Listener, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

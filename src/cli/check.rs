@@ -1,13 +1,13 @@
 //! `mailferry check`: is everything in place? Configuration, permissions, tokens, then a real login at each upstream.
 
 use std::io::Write;
-use std::process::ExitCode;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
-use clap::Args;
+use anyhow::Context;
 
+use super::Failure;
 use crate::app::Checker;
 use crate::config::{Account, Config, Protocol};
 
@@ -17,9 +17,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// How many tries `--wait` makes: two hours' worth. Microsoft says that rights spread within 30 minutes, mostly.
 const MOST_TRIES: u32 = 240;
 
-/// What to check.
-#[derive(Debug, Args)]
-pub(super) struct Check {
+/// See whether everything is in place, up to a real login at each upstream
+///
+/// Prints a line for each step: what is right, what is wrong, and what to do about it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
     /// Addresses of the accounts to check; all of them if none is named
     accounts: Vec<String>,
     /// Only the configuration and the permissions of its files; nothing is dialed
@@ -30,39 +32,45 @@ pub(super) struct Check {
     wait: bool,
 }
 
-/// Prints one line for each step; 0 if all of them are right.
-pub(super) async fn run(config: Config, check: Check) -> anyhow::Result<ExitCode> {
-    let accounts = chosen(&config, &check.accounts)?;
-    let mut out = std::io::stdout().lock();
+pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
+    let config = super::configuration(config)?;
+    let accounts = chosen(&config, &args.accounts)?;
+    let mut out = std::io::stdout();
+    match check(config, &accounts, args, &mut out).await? {
+        0 => Ok(()),
+        _ => Err(Failure::Found),
+    }
+}
+
+/// Prints one line for each step; how many of them went wrong.
+async fn check(config: Config, accounts: &[Arc<Account>], args: &Args, out: &mut impl Write) -> anyhow::Result<u32> {
     let (listeners, all) = (config.listeners.len(), config.accounts.len());
     writeln!(out, "ok    configuration: {listeners} listener(s), {all} account(s)")?;
     for warning in &config.warnings {
         writeln!(out, "warn  {warning}")?;
     }
-    if check.offline {
-        return Ok(ExitCode::SUCCESS);
+    if args.offline {
+        return Ok(0);
     }
-    let checker = Checker::new(config)?;
-    let tries = if check.wait { MOST_TRIES } else { 1 };
+    let checker = Checker::new(config).context("nothing can be dialed")?;
+    let tries = if args.wait { MOST_TRIES } else { 1 };
     for attempt in 1..=tries {
-        let wrong = check_all(&checker, &accounts, &mut out).await?;
-        if wrong == 0 {
-            return Ok(ExitCode::SUCCESS);
+        let wrong = check_all(&checker, accounts, out).await?;
+        if wrong == 0 || attempt == tries {
+            return Ok(wrong);
         }
-        if attempt < tries {
-            writeln!(out, "wait  {wrong} step(s) failed; trying again in {} seconds", RETRY_AFTER.as_secs())?;
-            out.flush()?;
-            tokio::time::sleep(RETRY_AFTER).await;
-        }
+        writeln!(out, "wait  {wrong} step(s) failed; trying again in {} seconds", RETRY_AFTER.as_secs())?;
+        out.flush()?;
+        tokio::time::sleep(RETRY_AFTER).await;
     }
-    Ok(ExitCode::FAILURE)
+    Ok(0)
 }
 
-fn chosen(config: &Config, names: &[String]) -> anyhow::Result<Vec<Arc<Account>>> {
+fn chosen(config: &Config, names: &[String]) -> Result<Vec<Arc<Account>>, Failure> {
     for name in names {
         if !config.accounts.iter().any(|account| account.address.eq_ignore_ascii_case(name)) {
             let known: Vec<_> = config.accounts.iter().map(|account| account.address.as_str()).collect();
-            bail!(super::Usage(format!("there is no account {name}; the configuration has {}", known.join(", "))));
+            return Err(Failure::Usage(format!("there is no account {name}; there are: {}", known.join(", "))));
         }
     }
     let wanted = |account: &&Arc<Account>| {

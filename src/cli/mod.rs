@@ -1,6 +1,9 @@
 //! The command line: one file a command. Results go to standard output, everything else to standard error.
 
+mod check;
+mod demo;
 mod passwd;
+mod serve;
 
 use std::fmt;
 use std::io::Write;
@@ -30,13 +33,21 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway until SIGTERM or SIGINT
+    Serve,
+    Demo(demo::Args),
+    Check(check::Args),
     Passwd(passwd::Args),
 }
 
 impl Cli {
     /// Runs the command; a failure becomes lines on standard error and an exit status.
     pub async fn run(self) -> ExitCode {
+        let config = self.config.as_deref();
         let outcome = match &self.command {
+            Command::Serve => serve::run(config).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Check(args) => check::run(args, config).await,
             Command::Passwd(args) => passwd::run(args),
         };
         match outcome {
@@ -61,15 +72,19 @@ pub fn command() -> clap::Command {
 enum Failure {
     /// The configuration is wrong: status 2.
     Configuration(ConfigErrors),
+    /// The command was called wrongly: status 2. The text says what would be right.
+    Usage(String),
     /// It ran and hit a failure: status 1. The text says what to do.
     Failed(anyhow::Error),
+    /// It ran and found something wrong, and its result has said what: status 1.
+    Found,
 }
 
 impl Failure {
     fn status(&self) -> ExitCode {
         match self {
-            Self::Configuration(_) => ExitCode::from(2),
-            Self::Failed(_) => ExitCode::FAILURE,
+            Self::Configuration(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Failed(_) | Self::Found => ExitCode::FAILURE,
         }
     }
 }
@@ -96,6 +111,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Configuration(errors) => errors.iter().try_for_each(|error| writeln!(f, "mailferry: {error}")),
+            Self::Usage(what) => writeln!(f, "mailferry: {what}"),
+            Self::Found => Ok(()),
             Self::Failed(error) => writeln!(f, "mailferry: {error:#}"),
         }
     }

@@ -89,7 +89,7 @@ fn checked(octets: Vec<u8>) -> anyhow::Result<Password> {
 }
 
 /// A password from [`ALPHABET`], each character as likely as any other.
-fn generate() -> anyhow::Result<Zeroizing<String>> {
+pub(super) fn generate() -> anyhow::Result<Zeroizing<String>> {
     let mut password = Zeroizing::new(String::with_capacity(GENERATED));
     while password.len() < GENERATED {
         let mut octet = [0];
@@ -105,7 +105,7 @@ fn generate() -> anyhow::Result<Zeroizing<String>> {
 }
 
 /// Hashes as OWASP advises: argon2id with 19 MiB, two passes and one lane, and a fresh salt.
-fn hash(password: &Password) -> anyhow::Result<PasswordHash> {
+pub(super) fn hash(password: &Password) -> anyhow::Result<PasswordHash> {
     let params = Params::new(19_456, 2, 1, None)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     argon2.hash_password(password.expose()).context("the password cannot be hashed")

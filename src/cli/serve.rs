@@ -1,21 +1,22 @@
 //! `mailferry serve`: runs the gateway until it is told to stop.
 
-use std::process::ExitCode;
+use std::path::Path;
 
 use anyhow::Context;
 
+use super::Failure;
 use crate::app::Gateway;
-use crate::config::Config;
 use crate::telemetry::log;
 
 /// Serves until SIGTERM or SIGINT, then drains; a second signal stops at once.
-pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    log::start(&config.log)?;
+pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
+    let config = super::configuration(config)?;
+    log::start(&config.log).context("the log cannot be started")?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), hostname = config.hostname, "starting");
-    let gateway = Gateway::start(config)?;
+    let gateway = Gateway::start(config).context("the gateway cannot start")?;
     let mut signals = Signals::new().context("cannot listen for signals")?;
     signals.stop().await;
     tokio::select! {
@@ -24,7 +25,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         _ = gateway.drain() => {}
     }
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 #[cfg(unix)]

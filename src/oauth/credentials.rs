@@ -74,6 +74,8 @@ impl fmt::Display for TokenFault {
     }
 }
 
+impl std::error::Error for TokenError {}
+
 /// A credential, some time from now.
 pub type CredentialFuture<'a> = Pin<Box<dyn Future<Output = Result<UpstreamCredential, TokenError>> + Send + 'a>>;
 

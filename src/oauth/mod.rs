@@ -1,3 +1,9 @@
 //! OAuth 2.0: tokens for the upstream, fetched, kept fresh, shared.
 
+mod answer;
 pub mod credentials;
+mod endpoint;
+pub mod grant;
+mod hints;
+pub mod service;
+mod token;

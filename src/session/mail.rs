@@ -156,9 +156,12 @@ impl Carrier {
                     progress = true;
                 }
             }
-            if self.pipes.to_upstream.is_empty() && self.forward == 0 && self.pipes.to_downstream.is_empty() {
-                let (used, wants) = (self.downstream_used, self.transaction.wants_downstream(self.downstream.input.len()));
-                if !used {
+            if self.pipes.to_upstream.is_empty()
+                && self.forward == 0
+                && self.pipes.to_downstream.is_empty()
+                && self.transaction.wants_downstream(self.downstream.input.len())
+            {
+                if !self.downstream_used {
                     match self.transaction.from_downstream(&mut self.downstream.input, &mut self.pipes) {
                         Ok(flow) => {
                             progress = true;
@@ -168,11 +171,10 @@ impl Carrier {
                         }
                         Err(error) => return Poll::Ready(self.misbehaved(error)),
                     }
-                } else if wants && !self.downstream_ended {
-                    if let Poll::Ready(count) = poll_read_into(&mut self.downstream.stream, cx, &mut self.downstream.input, SCRATCH) {
-                        if count == 0 {
-                            self.downstream_ended = true;
-                        }
+                } else if !self.downstream_ended {
+                    let Side { stream, input, .. } = &mut self.downstream;
+                    if let Poll::Ready(count) = poll_read_into(stream, cx, input, SCRATCH) {
+                        self.downstream_ended = count == 0;
                         self.downstream_used = false;
                         progress = true;
                     }
@@ -182,7 +184,7 @@ impl Carrier {
                 self.last = Instant::now();
                 continue;
             }
-            if self.downstream_ended && self.downstream_used && !self.transaction.is_answer_outstanding() {
+            if self.downstream_ended && self.downstream_used && !self.transaction.awaits_upstream() {
                 return Poll::Ready(Carried::Ended(Ending::DownstreamEnded));
             }
             if self.draining && self.transaction.is_between_messages() && self.downstream.input.is_empty() {

@@ -43,7 +43,7 @@ const LOGIN_TRIES: u32 = 3;
 /// What all sessions share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
-    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) verifier: Verifier,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) upstreams: Upstreams,
     pub(crate) limits: Arc<SessionLimits>,

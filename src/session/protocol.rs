@@ -148,6 +148,6 @@ impl Speaks for Pop3 {
     }
 }
 
-const fn times(shared: &Shared, protocol: Protocol) -> RelayTimes {
+fn times(shared: &Shared, protocol: Protocol) -> RelayTimes {
     RelayTimes { idle: shared.config.limits.idle(protocol), half_closed: shared.config.budgets.half_closed }
 }

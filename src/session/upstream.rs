@@ -46,6 +46,11 @@ impl Upstreams {
         Ok(Self(configs))
     }
 
+    /// Each provider's name and its configuration.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<ClientConfig>)> {
+        self.0.iter().map(|(name, config)| (name.as_str(), config))
+    }
+
     pub(crate) fn of(&self, account: &Account) -> Option<&Arc<ClientConfig>> {
         self.0.get(&account.app.provider.name)
     }

@@ -8,7 +8,8 @@ use tokio::net::TcpStream;
 
 use super::scene::Part;
 use crate::config::Protocol;
-use crate::proto::sasl;
+use crate::proto::sasl::{self, plain::Plain};
+use crate::secret::Password;
 
 /// The user name at the gateway.
 pub(super) const USERNAME: &str = "scanner";
@@ -21,7 +22,7 @@ const MESSAGE: &str = "From: Scanner <scanner@contoso.example>\r\n\
     One page, scanned on the third floor.\r\n";
 
 /// What the demo shows, in order.
-pub(super) const ACTS: [Part; 3] = [
+pub(super) const PARTS: [Part; 3] = [
     Part { protocol: Protocol::Smtp, title: "The scanner sends a message over SMTP" },
     Part { protocol: Protocol::Imap, title: "A mail program reads it over IMAP" },
     Part { protocol: Protocol::Pop3, title: "An old program fetches it over POP3" },
@@ -39,8 +40,9 @@ pub(super) async fn play(protocol: Protocol, gateway: SocketAddr, password: &str
 }
 
 async fn send(talk: &mut Talk, password: &str) -> anyhow::Result<()> {
-    let secret = sasl::plain::encode(b"", USERNAME.as_bytes(), password.as_bytes());
-    let secret = sasl::encode_base64(&secret);
+    let credentials =
+        Plain { authzid: Vec::new(), authcid: USERNAME.into(), password: Password::new(password.into()) };
+    let secret = sasl::encode_base64(&credentials.encode());
     talk.expect("220 ").await?;
     talk.ask("EHLO scanner", "250 ").await?;
     talk.ask_secretly(&format!("AUTH PLAIN {}", *secret), &secret, "235 ").await?;

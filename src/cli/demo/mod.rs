@@ -7,35 +7,43 @@ mod client;
 mod scene;
 
 use std::io::Write;
-use std::process::ExitCode;
 
-use clap::Args;
+use anyhow::Context;
 
 use self::scene::Scene;
+use super::Failure;
 
-/// How the demo ends.
-#[derive(Debug, Args)]
-pub(super) struct Demo {
+/// See the whole job on this machine, with no account anywhere
+///
+/// A simulated provider that takes OAuth tokens only, the gateway before it, and a program that sends over SMTP and reads
+/// over IMAP and POP3 with a plain password. Prints what each side says, then stays up and says how to connect.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
     /// End after the self-test; the exit status is 0 if it passed
     #[arg(long)]
     once: bool,
 }
 
-/// Plays the scene, prints every side of it, and stays up unless told otherwise.
-pub(super) async fn run(demo: Demo) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout();
+pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     // With --once nobody connects from outside, and any free port will do.
-    let scene = Scene::set(!demo.once).await?;
+    let scene = Scene::set(!args.once).await.context("the demo cannot be set up")?;
+    play(&scene, args.once).await.context("the demo failed")?;
+    scene.strike().await;
+    Ok(())
+}
+
+/// Prints every side of it, and stays up unless it is for once only.
+async fn play(scene: &Scene, once: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
     scene.introduce(&mut out)?;
-    for act in client::ACTS {
-        scene.play(act, &mut out).await?;
+    for part in client::PARTS {
+        scene.play(part, &mut out).await?;
     }
     writeln!(out, "\nPassed: sent over SMTP, read over IMAP and POP3, with a plain password on this side only.")?;
-    if !demo.once {
+    if !once {
         scene.explain(&mut out)?;
         out.flush()?;
         tokio::signal::ctrl_c().await?;
     }
-    scene.strike().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -5,11 +5,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use zeroize::Zeroizing;
 
 use super::client;
 use crate::app::Gateway;
 use crate::cli::passwd;
 use crate::config::{Config, Environment, Protocol};
+use crate::secret::Password;
 use crate::sim::{self, Direction, Simulator};
 
 /// One part of the demo.
@@ -23,7 +25,7 @@ pub(super) struct Scene {
     provider: Simulator,
     gateway: Gateway,
     /// Thrown away when the demo ends, and good for this demo only.
-    password: String,
+    password: Zeroizing<String>,
     folder: Folder,
 }
 
@@ -38,7 +40,7 @@ impl Scene {
         let password = passwd::generate()?;
         let folder = Folder::make()?;
         std::fs::write(folder.0.join("provider-ca.pem"), provider.ca_pem())?;
-        let text = configuration(&provider, &options, &passwd::hash(password.as_bytes())?, usual_ports);
+        let text = configuration(&provider, &options, &passwd::hash(&Password::new(password.as_bytes().to_vec()))?.to_string(), usual_ports);
         let config = Config::parse(&text, &folder.0.join("mailferry.toml"), &Environment::of_process())?;
         let gateway = Gateway::start(config)?;
         Ok(Self { provider, gateway, password, folder })
@@ -84,14 +86,14 @@ impl Scene {
             writeln!(out, "  {protocol:<5} host {}, port {}, no encryption", address.ip(), address.port())?;
         }
         writeln!(out, "  user  {} (or office, the other mailbox)", client::USERNAME)?;
-        writeln!(out, "  password  {}", self.password)?;
+        writeln!(out, "  password  {}", *self.password)?;
         writeln!(out, "The configuration that does this: {}", self.folder.0.join("mailferry.toml").display())?;
         let smtp = self.address(Protocol::Smtp)?;
         writeln!(
             out,
             "For example: curl smtp://{smtp} --user {}:{} --mail-from scanner@contoso.example \\\n\
              \x20   --mail-rcpt office@contoso.example --upload-file MESSAGE",
-            client::USERNAME, self.password
+            client::USERNAME, *self.password
         )?;
         Ok(())
     }
@@ -155,7 +157,7 @@ struct Folder(PathBuf);
 impl Folder {
     fn make() -> anyhow::Result<Self> {
         let unique = passwd::generate()?;
-        let path = std::env::temp_dir().join(format!("mailferry-demo-{unique}"));
+        let path = std::env::temp_dir().join(format!("mailferry-demo-{}", *unique));
         private(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
     }

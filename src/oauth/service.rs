@@ -1,0 +1,247 @@
+//! The token service: one token a grant, fetched once for all who wait, refreshed ahead. What a token's age means is
+//! `token`'s to say, what an answer means `answer`'s.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use super::credentials::{CredentialFuture, Credentials, Generation, TokenError, UpstreamCredential};
+use super::grant::{Fetch, GrantKey, Issued, WallClock};
+use super::hints::transient;
+use super::token::{Decision, GrantState, Moment, Token};
+use crate::config::{Account, App, Protocol};
+
+/// How long a fetch may go on behind, after those who waited have left.
+const FETCH_LIMIT: Duration = Duration::from_secs(60);
+
+/// Opens mailboxes: [`Credentials`] out of tokens.
+pub struct TokenService(Arc<Inner>);
+
+struct Inner {
+    fetch: Arc<dyn Fetch>,
+    wall: WallClock,
+    /// How long a login waits for a fetch.
+    patience: Duration,
+    grants: Mutex<HashMap<GrantKey, Arc<Slot>>>,
+    fetches: AtomicU64,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// One grant.
+struct Slot {
+    state: Mutex<SlotState>,
+    /// Tells the keeper that the date of the next refresh may have changed.
+    changed: Notify,
+}
+
+struct SlotState {
+    grant: GrantState,
+    /// The app as the latest login's configuration has it: a mended secret is picked up with the next fetch.
+    app: Arc<App>,
+    /// The fetch under way.
+    flight: Option<Landing>,
+}
+
+/// How a fetch ended; nothing while it is under way.
+type Landing = watch::Receiver<Option<Result<Token, TokenError>>>;
+
+impl TokenService {
+    /// A service that fetches with `fetch`; a login waits `patience` for a fetch, the fetch itself goes on behind.
+    #[must_use]
+    pub fn new(fetch: Arc<dyn Fetch>, patience: Duration, wall: WallClock) -> Self {
+        Self(Arc::new(Inner {
+            fetch,
+            wall,
+            patience,
+            grants: Mutex::default(),
+            fetches: AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    /// How many fetches have been started.
+    #[must_use]
+    pub fn fetches(&self) -> u64 {
+        self.0.fetches.load(Ordering::Relaxed)
+    }
+
+    /// Ends every fetch and refresh, and waits until they have ended. Logins that wait hear of a passing fault.
+    pub async fn shutdown(&self) {
+        self.0.stopping.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+impl Drop for TokenService {
+    fn drop(&mut self) {
+        self.0.stopping.cancel();
+    }
+}
+
+impl Credentials for TokenService {
+    fn credential<'a>(
+        &'a self,
+        account: &'a Arc<Account>,
+        protocol: Protocol,
+        refused: Option<Generation>,
+    ) -> CredentialFuture<'a> {
+        Box::pin(async move {
+            let token = self.0.token(&account.app, protocol, refused).await?;
+            Ok(UpstreamCredential { user: account.address.clone(), token: token.value, generation: token.generation })
+        })
+    }
+}
+
+impl Inner {
+    async fn token(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        protocol: Protocol,
+        refused: Option<Generation>,
+    ) -> Result<Token, TokenError> {
+        let slot = self.slot(app);
+        let mut landing = {
+            let now = self.now();
+            let mut state = slot.state();
+            if state.grant.is_idle(&now) {
+                slot.changed.notify_one();
+            }
+            state.app = Arc::clone(app);
+            match state.grant.decide(&now, protocol, refused) {
+                Decision::HandOut(token) => return Ok(token),
+                Decision::Fail(error) => return Err(error),
+                Decision::Fetch => match (state.flight.clone(), state.grant.pausing(&now)) {
+                    (Some(landing), _) => landing,
+                    (None, Some(error)) => return Err(error),
+                    (None, None) => self.launch(&slot, &mut state),
+                },
+            }
+        };
+        match timeout(self.patience, landing.wait_for(Option::is_some)).await {
+            Ok(Ok(landed)) => landed.clone().unwrap_or_else(|| Err(interrupted())),
+            Ok(Err(_gone)) => Err(interrupted()),
+            Err(_elapsed) => Err(transient("The token endpoint has not answered in time")),
+        }
+    }
+
+    fn slot(self: &Arc<Self>, app: &Arc<App>) -> Arc<Slot> {
+        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = grants.entry(GrantKey::of(app)).or_insert_with(|| {
+            let state = SlotState { grant: GrantState::default(), app: Arc::clone(app), flight: None };
+            let slot = Arc::new(Slot { state: Mutex::new(state), changed: Notify::new() });
+            let (inner, kept) = (Arc::clone(self), Arc::clone(&slot));
+            self.tasks
+                .spawn(async move { inner.stopping.run_until_cancelled(inner.keep_fresh(&kept)).await });
+            slot
+        });
+        Arc::clone(slot)
+    }
+
+    /// Starts a fetch in a task of its own: whoever waits for it may leave.
+    fn launch(self: &Arc<Self>, slot: &Arc<Slot>, state: &mut SlotState) -> Landing {
+        let (landed, landing) = watch::channel(None);
+        state.flight = Some(landing.clone());
+        self.fetches.fetch_add(1, Ordering::Relaxed);
+        let (inner, slot, app) = (Arc::clone(self), Arc::clone(slot), Arc::clone(&state.app));
+        self.tasks.spawn(async move {
+            let fetched = tokio::select! {
+                fetched = inner.fetched(app) => fetched,
+                () = inner.stopping.cancelled() => Err(interrupted()),
+            };
+            let outcome = {
+                let now = inner.now();
+                let mut state = slot.state();
+                state.flight = None;
+                match fetched {
+                    Ok(issued) => Ok(state.grant.issued(&now, issued, luck())),
+                    Err(error) => {
+                        state.grant.failed(&now, error.clone(), luck());
+                        Err(error)
+                    }
+                }
+            };
+            landed.send_replace(Some(outcome));
+            slot.changed.notify_one();
+        });
+        landing
+    }
+
+    /// Fetches within the limit. A fetch that panics is a fault like another.
+    async fn fetched(&self, app: Arc<App>) -> Result<Issued, TokenError> {
+        let fetch = Arc::clone(&self.fetch);
+        let fetching = AbortOnDropHandle::new(tokio::spawn(async move { fetch.fetch(app).await }));
+        match timeout(FETCH_LIMIT, fetching).await {
+            Ok(Ok(fetched)) => fetched,
+            Ok(Err(_panicked)) => Err(interrupted()),
+            Err(_elapsed) => Err(transient("The token endpoint does not answer")),
+        }
+    }
+
+    /// Refreshes one grant ahead, for ever.
+    async fn keep_fresh(self: &Arc<Self>, slot: &Arc<Slot>) {
+        loop {
+            let at = slot.state().grant.refresh_at(&self.now());
+            tokio::select! {
+                () = slot.changed.notified() => continue,
+                () = sleep_until_some(at) => {}
+            }
+            let launched = {
+                let mut state = slot.state();
+                // It may have been put off, or the grant fallen out of use, while this slept.
+                let due = state.grant.refresh_at(&self.now()).is_some_and(|at| at <= Instant::now());
+                (due && state.flight.is_none()).then(|| self.launch(slot, &mut state))
+            };
+            match launched {
+                None => slot.changed.notified().await,
+                Some(mut landing) => {
+                    // Its end is told through `changed` as well; an error here is the same end.
+                    drop(landing.wait_for(Option::is_some).await);
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment { monotonic: Instant::now(), wall: (self.wall)() }
+    }
+}
+
+impl Slot {
+    fn state(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sleeps until then, or for ever.
+async fn sleep_until_some(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A fetch ended without an outcome: the gateway is stopping, or something in it broke.
+fn interrupted() -> TokenError {
+    transient("The fetch of the token was interrupted")
+}
+
+/// A random number from 0 to 1. Without randomness, the middle: spreading is a courtesy, not a need.
+fn luck() -> f64 {
+    let mut octets = [0; 4];
+    match aws_lc_rs::rand::fill(&mut octets) {
+        Ok(()) => f64::from(u32::from_be_bytes(octets)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! The upstream's EHLO reply as the downstream sees it (RFC 5321 section 4.1.1.1): without what is not for it.
+
+use crate::proto::smtp::reply::ReplyLine;
+
+/// Keywords that never pass. Login and TLS are done with; the rest would let the downstream speak to the upstream about
+/// things this gateway does not understand.
+const HIDDEN: [&[u8]; 6] = [b"AUTH", b"STARTTLS", b"BURL", b"VERP", b"ETRN", b"ATRN"];
+
+/// The lines that pass, in their order; the last one is marked as such.
+pub(super) fn filtered(lines: &[ReplyLine], masked: &[String]) -> Vec<ReplyLine> {
+    let is_hidden = |line: &ReplyLine| {
+        let keyword = keyword(line);
+        HIDDEN.iter().any(|hidden| keyword.eq_ignore_ascii_case(hidden))
+            // XCLIENT, XFORWARD and every other private extension.
+            || keyword.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'X'))
+            || masked.iter().any(|masked| keyword.eq_ignore_ascii_case(masked.as_bytes()))
+    };
+    let mut kept: Vec<ReplyLine> = Vec::with_capacity(lines.len());
+    // The first line names the upstream, however that name may begin.
+    kept.extend(lines.first().cloned());
+    kept.extend(lines.iter().skip(1).filter(|line| !is_hidden(line)).cloned());
+    let chunking = kept.iter().skip(1).any(|line| keyword(line).eq_ignore_ascii_case(b"CHUNKING"));
+    if !chunking {
+        // RFC 3030 section 3: BINARYMIME cannot be used without it.
+        kept.retain(|line| !keyword(line).eq_ignore_ascii_case(b"BINARYMIME"));
+    }
+    let count = kept.len();
+    for (at, line) in kept.iter_mut().enumerate() {
+        line.last = at + 1 == count;
+    }
+    kept
+}
+
+/// The first line alone: the answer to HELO (RFC 5321 section 4.1.1.1).
+pub(super) fn collapsed(lines: &[ReplyLine]) -> Vec<ReplyLine> {
+    lines
+        .first()
+        .map(|first| ReplyLine { last: true, ..first.clone() })
+        .into_iter()
+        .collect()
+}
+
+/// The keyword of an EHLO line; `=` ends it too, for the `AUTH=LOGIN` of old servers.
+fn keyword(line: &ReplyLine) -> &[u8] {
+    line.text
+        .split(|octet| matches!(octet, b' ' | b'\t' | b'='))
+        .next()
+        .unwrap_or_default()
+}

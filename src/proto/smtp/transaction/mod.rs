@@ -1,0 +1,241 @@
+//! SMTP after login (RFC 5321): between a downstream and an upstream that both have logged in, with an input and an output
+//! on each side. It passes mail on; it never parses as commands what was meant as message data.
+
+mod command;
+mod downstream;
+mod ehlo;
+mod owed;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+use crate::message::body::EndOfData;
+use crate::proto::smtp::extensions::Extensions;
+use crate::proto::smtp::reply::{Reply, ReplyReader};
+use crate::proto::{CloseReason, FLUSH_AT};
+use owed::{Asked, Owed};
+
+/// The longest command line taken, its end included. RFC 5321 section 4.5.3.1.4 says 512, extensions add to MAIL and RCPT.
+const MAX_COMMAND_LINE: usize = 4096;
+
+/// How many octets behind a DATA without its 354 are held before the downstream is no longer read.
+const MAX_HELD: usize = 64 * 1024;
+
+/// How many verbs that no server knows a session may send; with the last of them it ends.
+const MAX_UNKNOWN_VERBS: u32 = 3;
+
+/// What the machine has to know of the session it is in.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Our own name, for EHLO upstream. What the downstream calls itself is never passed on.
+    pub hostname: String,
+    /// What the upstream offered after login.
+    pub extensions: Extensions,
+    /// EHLO keywords to hide from the downstream beyond those that never pass, as `SMTPUTF8`.
+    pub masked: Vec<String>,
+}
+
+/// What the machine has written for either side. The driver sends it, in whatever order, and empties it.
+#[derive(Debug, Default)]
+pub struct Pipes {
+    /// For the provider.
+    pub to_upstream: Vec<u8>,
+    /// For the legacy program.
+    pub to_downstream: Vec<u8>,
+}
+
+impl Pipes {
+    /// Whether either side has grown as far as it should.
+    const fn are_full(&self) -> bool {
+        self.to_upstream.len() >= FLUSH_AT || self.to_downstream.len() >= FLUSH_AT
+    }
+}
+
+/// What the driver has to do next. Whatever stands in the pipes is sent first, in every case; for every flow but
+/// [`Flow::NeedInput`] and [`Flow::Close`] the same call comes again.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// This side's input is used up, or must not be used yet: see [`Transaction::wants_downstream`].
+    NeedInput,
+    /// The pipes have grown as far as they should; nothing need be read.
+    Flush,
+    /// Exactly this many octets, at least one, at the front of the downstream's input go upstream unchanged, behind what
+    /// stands in the pipe. The driver writes them and drops them from the input before it calls again.
+    Forward {
+        /// How many.
+        octets: usize,
+    },
+    /// The upstream has accepted or refused one message: for the log.
+    Message(MessageReport),
+    /// Close both sides. Every later call gives the same.
+    Close(CloseReason),
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageReport {
+    /// Whether the upstream has taken it over.
+    pub accepted: bool,
+    /// The reverse-path without its brackets, empty for `<>`. Peer text.
+    pub sender: Vec<u8>,
+    /// How many recipients the upstream accepted.
+    pub recipients: u32,
+    /// The size of the message in octets as it was sent: with DATA's extra dots, without the final dot's line. What was
+    /// refused before it was sent whole counts as far as it was sent; 0 if DATA itself was refused.
+    pub octets: u64,
+    /// The last line of the upstream's reply with its code, cut by [`said`](crate::proto::said). Peer text.
+    pub reply: Vec<u8>,
+}
+
+/// The machine. See the module's description.
+#[derive(Debug)]
+pub struct Transaction {
+    options: Options,
+    state: State,
+    owed: Owed,
+    replies: ReplyReader,
+    /// The mail transaction the upstream has open, by its own replies.
+    open: Option<OpenMail>,
+    /// Whether the last MAIL passed on said SMTPUTF8, so that its recipients may be international.
+    international: bool,
+    unknown_verbs: u32,
+    /// Whether the last reply was a 421: the upstream is about to close, and the downstream has been told.
+    upstream_is_leaving: bool,
+    ending: Option<CloseReason>,
+}
+
+/// What the next octets from the downstream are.
+#[derive(Debug)]
+enum State {
+    /// A command line.
+    AwaitingCommand,
+    /// A command line from a downstream that waited for the refusal of its DATA, or else the message it sent blindly.
+    AwaitingCommandAfterRefusedData,
+    /// The rest of a command line that is too long; `budget` octets of it are still put up with.
+    SkippingLine { budget: usize },
+    /// A message sent ahead of the 354. Nothing of it is used until the answer to DATA is known.
+    AwaitingGoAhead { held: bool },
+    /// A message after the 354.
+    InMessage { end: EndOfData, octets: u64 },
+    /// The rest of a BDAT chunk that goes upstream.
+    InChunk { left: u64 },
+    /// The rest of a BDAT chunk that goes nowhere, and what is said after it.
+    SwallowingChunk { left: u64, answer: Reply },
+    /// Nothing that would be used any more.
+    AwaitingFarewell,
+}
+
+/// A mail transaction, from an accepted MAIL on.
+#[derive(Debug)]
+struct OpenMail {
+    sender: Vec<u8>,
+    recipients: u32,
+    /// What came in BDAT chunks so far.
+    octets: u64,
+}
+
+impl Transaction {
+    /// Between two sides that both have just logged in, with nothing outstanding on either.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            state: State::AwaitingCommand,
+            owed: Owed::default(),
+            replies: ReplyReader::default(),
+            open: None,
+            international: false,
+            unknown_verbs: 0,
+            upstream_is_leaving: false,
+            ending: None,
+        }
+    }
+
+    /// Whether the downstream is to be read, and `from_downstream` called, while its input holds `held` octets.
+    ///
+    /// It is not while as many replies are outstanding as may be (one, at an upstream without PIPELINING), while 64 KiB
+    /// are held behind a DATA that has no answer yet, and once the end of the session is settled. A reply from the
+    /// upstream changes that: after `from_upstream`, ask again, and if the answer is yes call `from_downstream` even when
+    /// nothing new was read.
+    #[must_use]
+    pub fn wants_downstream(&self, held: usize) -> bool {
+        self.ending.is_none()
+            && match self.state {
+                State::AwaitingCommand | State::AwaitingCommandAfterRefusedData => self.may_take_a_command(),
+                State::AwaitingGoAhead { .. } => held < MAX_HELD,
+                State::SkippingLine { .. }
+                | State::InMessage { .. }
+                | State::InChunk { .. }
+                | State::SwallowingChunk { .. } => true,
+                State::AwaitingFarewell => false,
+            }
+    }
+
+    /// Whether the session can end without harm: no reply outstanding, no mail transaction open, no message under way.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        self.owed.is_empty()
+            && self.open.is_none()
+            && matches!(self.state, State::AwaitingCommand | State::AwaitingCommandAfterRefusedData)
+    }
+
+    /// Whether a message is under way: DATA or BDAT was sent, and its final answer has not come.
+    #[must_use]
+    pub fn has_body_in_flight(&self) -> bool {
+        let arriving = matches!(
+            self.state,
+            State::AwaitingGoAhead { .. }
+                | State::InMessage { .. }
+                | State::InChunk { .. }
+                | State::SwallowingChunk { .. }
+        );
+        arriving || self.owed.asked().any(Asked::is_about_message_data)
+    }
+
+    /// Whether an answer of the upstream is outstanding that needs nothing more from the downstream. Once it is not, a
+    /// downstream that has closed its side has nothing left to wait for.
+    #[must_use]
+    pub fn awaits_upstream(&self) -> bool {
+        !self.owed.is_empty() && !matches!(self.state, State::InMessage { .. } | State::InChunk { .. })
+    }
+
+    /// Tells the downstream that the upstream's connection has ended, unless the upstream had said so itself. The driver
+    /// then sends what stands in the pipe and closes; every later call gives [`Flow::Close`].
+    pub fn upstream_gone(&mut self, pipes: &mut Pipes) {
+        if self.ending.is_some() {
+            return;
+        }
+        let next = self.owed.asked().next();
+        let (farewell, reason) = match next {
+            Some(Asked::Quit) => (Some(Reply::new(221, "2.0.0", "Bye")), CloseReason::Quit),
+            // The downstream cannot know what became of its message: it has to send it again, so no 421.
+            _ if self.has_body_in_flight() => (
+                Some(Reply::new(451, "4.4.2", "The mail server's connection was lost, send again later")),
+                CloseReason::Refused,
+            ),
+            None if self.upstream_is_leaving => (None, CloseReason::Refused),
+            _ => (Some(Reply::new(421, "4.4.2", "The mail server's connection was lost")), CloseReason::Refused),
+        };
+        if let Some(farewell) = farewell {
+            farewell.write(&mut pipes.to_downstream);
+        }
+        self.ending = Some(reason);
+    }
+
+    /// Room in the queue, no command before it that must be the last of its group, and one command at a time for an
+    /// upstream that cannot take more (RFC 2920 sections 3, 3.1).
+    fn may_take_a_command(&self) -> bool {
+        if self.options.extensions.has("PIPELINING") { self.owed.takes_more() } else { self.owed.is_empty() }
+    }
+
+    /// Says what is ours to say as far as its turn has come.
+    fn settle(&mut self, pipes: &mut Pipes) {
+        self.ending = self.ending.or_else(|| self.owed.say_ours(&mut pipes.to_downstream));
+    }
+}
+
+/// Said behind the upstream's refusal to a downstream that had not waited for it.
+fn data_was_refused() -> Reply {
+    Reply::new(421, "4.7.0", "Message data was refused; it must wait for the answer to DATA")
+}

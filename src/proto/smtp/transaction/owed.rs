@@ -1,0 +1,122 @@
+//! The replies the downstream is owed, in the order of its commands: the upstream's, and ours between them.
+
+use std::collections::VecDeque;
+
+use crate::proto::CloseReason;
+use crate::proto::smtp::reply::Reply;
+
+/// How many replies may be outstanding; a downstream that pipelines further is not read until one has come.
+pub(super) const MAX_OWED: usize = 64;
+
+/// A reply of the upstream, by what was asked.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// MAIL with this reverse-path.
+    Mail {
+        sender: Vec<u8>,
+    },
+    Rcpt,
+    Rset,
+    /// The answer is 354 or a refusal.
+    Data,
+    /// The final answer to a message of this size.
+    EndOfData {
+        octets: u64,
+    },
+    Chunk {
+        octets: u64,
+        last: bool,
+    },
+    /// EHLO, which the downstream may have called HELO.
+    Hello {
+        with_extensions: bool,
+    },
+    Quit,
+    /// VRFY, EXPN, NOOP, HELP: changes nothing.
+    Other,
+}
+
+impl Asked {
+    pub(super) const fn is_about_message_data(&self) -> bool {
+        matches!(self, Self::Data | Self::EndOfData { .. } | Self::Chunk { .. })
+    }
+
+    /// Whether nothing may be sent behind it before its answer (RFC 2920 section 3.1).
+    const fn ends_its_group(&self) -> bool {
+        matches!(self, Self::Data | Self::Hello { .. } | Self::Quit | Self::Other)
+    }
+}
+
+#[derive(Debug)]
+enum Entry {
+    Upstreams(Asked),
+    Ours(Reply),
+    Farewell(Reply, CloseReason),
+}
+
+/// The queue. What stands at its front is the upstream's to say, whenever [`Owed::say_ours`] was called last.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    entries: VecDeque<Entry>,
+}
+
+impl Owed {
+    pub(super) fn upstreams(&mut self, asked: Asked) {
+        self.entries.push_back(Entry::Upstreams(asked));
+    }
+
+    pub(super) fn ours(&mut self, reply: Reply) {
+        self.entries.push_back(Entry::Ours(reply));
+    }
+
+    /// A last reply, after which the session ends.
+    pub(super) fn farewell(&mut self, reply: Reply, reason: CloseReason) {
+        self.entries.push_back(Entry::Farewell(reply, reason));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether another command may follow those that wait.
+    pub(super) fn takes_more(&self) -> bool {
+        self.entries.len() < MAX_OWED
+            && !matches!(self.entries.back(), Some(Entry::Upstreams(asked)) if asked.ends_its_group())
+    }
+
+    /// What the upstream is still to answer, in order.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &Asked> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Upstreams(asked) => Some(asked),
+            Entry::Ours(_) | Entry::Farewell(..) => None,
+        })
+    }
+
+    /// What the upstream's next reply answers; `None` if it was not asked for anything.
+    pub(super) fn answered(&mut self) -> Option<Asked> {
+        match self.entries.pop_front()? {
+            Entry::Upstreams(asked) => Some(asked),
+            ours => {
+                self.entries.push_front(ours);
+                None
+            }
+        }
+    }
+
+    /// Writes our own replies until one of the upstream's is due; says whether the session ended with them.
+    pub(super) fn say_ours(&mut self, out: &mut Vec<u8>) -> Option<CloseReason> {
+        loop {
+            match self.entries.pop_front()? {
+                Entry::Ours(reply) => reply.write(out),
+                Entry::Farewell(reply, reason) => {
+                    reply.write(out);
+                    return Some(reason);
+                }
+                upstreams @ Entry::Upstreams(_) => {
+                    self.entries.push_front(upstreams);
+                    return None;
+                }
+            }
+        }
+    }
+}

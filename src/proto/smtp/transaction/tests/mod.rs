@@ -1,0 +1,7 @@
+//! Tests of the transaction: a driver without sockets, golden dialogues, and properties against a small upstream.
+
+mod data;
+mod dialogues;
+mod driver;
+mod properties;
+mod upstream;

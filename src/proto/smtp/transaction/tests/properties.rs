@@ -1,0 +1,217 @@
+//! Whatever the split and the interleaving: the same streams. Whatever the octets: no panic, bounded memory.
+
+use proptest::prelude::*;
+
+use super::super::owed::MAX_OWED;
+use super::super::{MAX_HELD, MessageReport};
+use super::driver::{Driver, options};
+use super::upstream::SmallUpstream;
+use crate::message::body::tests::reference;
+use crate::proto::{CloseReason, ProtoError};
+
+/// Something a downstream sends.
+#[derive(Debug, Clone)]
+enum Act {
+    Says(Vec<u8>),
+    Message(Vec<u8>),
+    Chunks(Vec<Vec<u8>>),
+}
+
+fn octets(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    let octet = prop_oneof![4 => Just(b'\r'), 4 => Just(b'\n'), 3 => Just(b'.'), 1 => Just(b'x'), 1 => any::<u8>()];
+    proptest::collection::vec(octet, 0..most)
+}
+
+/// A message up to the end of its data, wherever in the octets that is.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    octets(60).prop_map(|octets| {
+        let mut message = [octets.as_slice(), b"\r\n.\r\n"].concat();
+        message.truncate(reference(&message).unwrap());
+        message
+    })
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let line = proptest::sample::select(vec![
+        "MAIL FROM:<a@example.com>",
+        "mail from: b@example.com  AUTH=<>\tSIZE=10",
+        "MAIL FROM:<bro\rken>",
+        "MAIL FROM:<>",
+        "RCPT TO:<c@example.com>",
+        "RCPT TO:<nobody@example.com>",
+        "RCPT TO:<>",
+        "RSET",
+        "NOOP x",
+        "VRFY c",
+        "VRFY \x01",
+        "EHLO printer",
+        "HELO [10.0.0.1]",
+        "AUTH LOGIN",
+        "STARTTLS",
+        "XUNKNOWN",
+        "BDAT 5 FIRST\r\n12345",
+    ]);
+    prop_oneof![
+        12 => (line, prop_oneof![Just("\r\n"), Just("\n")]).prop_map(|(line, end)| Act::Says(format!("{line}{end}").into())),
+        1 => (4097usize..8192).prop_map(|length| Act::Says([vec![b'y'; length - 1], b"\n".to_vec()].concat())),
+        3 => message().prop_map(Act::Message),
+        2 => proptest::collection::vec(octets(40), 1..4).prop_map(Act::Chunks),
+    ]
+}
+
+/// What the downstream sends all in all, and the messages in it.
+fn script(acts: &[Act]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let mut sent = Vec::new();
+    let mut messages = Vec::new();
+    for act in acts {
+        match act {
+            Act::Says(octets) => sent.extend_from_slice(octets),
+            Act::Message(message) => {
+                sent.extend_from_slice(b"DATA\r\n");
+                sent.extend_from_slice(message);
+                messages.push(message.clone());
+            }
+            Act::Chunks(chunks) => {
+                // What an earlier, unfinished message left behind must not count.
+                sent.extend_from_slice(b"RSET\r\n");
+                for (at, chunk) in chunks.iter().enumerate() {
+                    let last = if at + 1 == chunks.len() { " LAST" } else { "" };
+                    sent.extend_from_slice(format!("BDAT {}{last}\r\n", chunk.len()).as_bytes());
+                    sent.extend_from_slice(chunk);
+                }
+                messages.push(chunks.concat());
+            }
+        }
+    }
+    (sent, messages)
+}
+
+/// What anyone can see of a session.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    to_upstream: Vec<u8>,
+    to_downstream: Vec<u8>,
+    reports: Vec<MessageReport>,
+    ending: Option<Result<CloseReason, ProtoError>>,
+    messages: Vec<Vec<u8>>,
+}
+
+/// Plays a session with a downstream that waits for nothing. `schedule` says who goes on next, and by how many octets;
+/// when it is used up everyone goes on until nothing moves.
+fn play(sent: &[u8], pipelining: bool, schedule: &[(u8, usize)]) -> Seen {
+    let keywords: &[&str] = if pipelining { &["PIPELINING", "CHUNKING"] } else { &["CHUNKING"] };
+    let mut driver = Driver::new(options(keywords));
+    let mut upstream = SmallUpstream::new(pipelining);
+    let mut heard = 0;
+    let mut sent = sent.to_vec();
+    let mut go_on = |driver: &mut Driver, who: u8, most: usize| {
+        let (stood, unsent) = (driver.to_upstream.len(), sent.len());
+        let moved = match who % 3 {
+            0 => {
+                let count = most.min(sent.len());
+                driver.downstream_sends(&sent.drain(..count).collect::<Vec<_>>());
+                unsent - sent.len()
+            }
+            1 => {
+                let count = most.min(driver.to_upstream.len() - heard);
+                upstream.hears(&driver.to_upstream[heard..heard + count]);
+                heard += count;
+                count
+            }
+            _ => {
+                let count = most.min(upstream.says.len());
+                driver.upstream_sends(&upstream.says.drain(..count).collect::<Vec<_>>());
+                count
+            }
+        };
+        moved > 0 || driver.to_upstream.len() > stood
+    };
+    for &(who, most) in schedule {
+        go_on(&mut driver, who, most);
+    }
+    while [0, 1, 2].into_iter().any(|who| go_on(&mut driver, who, usize::MAX)) {}
+    let ending = driver.ending;
+    Seen {
+        to_upstream: driver.to_upstream,
+        to_downstream: driver.to_downstream,
+        reports: driver.reports,
+        ending,
+        messages: upstream.messages,
+    }
+}
+
+fn schedule() -> impl Strategy<Value = Vec<(u8, usize)>> {
+    proptest::collection::vec((0u8..3, prop_oneof![4 => 0usize..8, 1 => 0usize..300]), 0..120)
+}
+
+proptest! {
+    #[test]
+    fn any_split_and_any_interleaving_give_the_same_streams(
+        acts in proptest::collection::vec(act(), 0..14),
+        quits in any::<bool>(),
+        pipelining in any::<bool>(),
+        schedule in schedule(),
+    ) {
+        let (mut sent, messages) = script(&acts);
+        if quits {
+            sent.extend_from_slice(b"QUIT\r\nMAIL FROM:<never@example.com>\r\n");
+        }
+        let whole = play(&sent, pipelining, &[]);
+        prop_assert_eq!(&play(&sent, pipelining, &schedule), &whole);
+        if whole.ending != Some(Ok(CloseReason::TooManyErrors)) {
+            prop_assert_eq!(&whole.messages, &messages);
+            prop_assert_eq!(whole.ending, quits.then_some(Ok(CloseReason::Quit)));
+        }
+    }
+
+    #[test]
+    fn a_message_ends_where_an_independent_search_finds_it(octets in octets(200), schedule in schedule()) {
+        let body = [octets.as_slice(), b"\r\n.\r\n"].concat();
+        let sent = [b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n".as_slice(), &body[..reference(&body).unwrap()]].concat();
+        let seen = play(&sent, true, &schedule);
+        let message = &body[..reference(&body).unwrap()];
+        prop_assert_eq!(&seen.messages, &[message.to_vec()]);
+        prop_assert_eq!(seen.to_upstream, sent);
+        prop_assert_eq!(seen.reports.len(), 1);
+        prop_assert_eq!(seen.reports[0].octets, message.len() as u64 - 3);
+    }
+
+    #[test]
+    fn no_octets_from_either_side_do_harm(
+        pieces in proptest::collection::vec((any::<bool>(), piece()), 0..60),
+        pipelining in any::<bool>(),
+        ends in any::<bool>(),
+    ) {
+        let mut driver = Driver::new(options(if pipelining { &["PIPELINING", "CHUNKING"] } else { &[] }));
+        for (downstream, piece) in pieces {
+            if downstream {
+                driver.downstream_sends(&piece);
+            } else {
+                driver.upstream_sends(&piece);
+            }
+            prop_assert!(driver.held() <= MAX_HELD + 16 * 1024);
+            prop_assert!(driver.machine.owed.asked().count() <= MAX_OWED);
+            if driver.machine.is_between_messages() {
+                prop_assert!(!driver.machine.has_body_in_flight());
+            }
+        }
+        if ends {
+            driver.upstream_ends();
+        }
+    }
+}
+
+fn piece() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => proptest::sample::select(vec![
+            "MAIL FROM:<a@b>\r\n", "RCPT TO:<c@d>\r\n", "DATA\r\n", "\r\n.\r\n", ".\r\n", "BDAT 3\r\n", "BDAT 0 LAST\r\n", "BDAT x\r\n",
+            "BDAT 18446744073709551615\r\n", "RSET\r\n", "EHLO x\r\n", "HELO\r\n", "NOOP\r\n", "QUIT\r\n", "AUTH\r\n", "??\r\n",
+        ]).prop_map(|line| line.as_bytes().to_vec()),
+        4 => proptest::sample::select(vec![
+            "250 ok\r\n", "250-a\r\n", "354 go\r\n", "354-go\r\n", "554 no\r\n", "421 bye\r\n", "221 bye\r\n", "250-PIPELINING\r\n250 CHUNKING\r\n", "2",
+        ]).prop_map(|line| line.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..40),
+        1 => (1000usize..40_000).prop_map(|length| vec![b'z'; length]),
+        1 => (1usize..400).prop_map(|count| b"RCPT TO:<c@d>\r\nSTARTTLS\r\n".repeat(count)),
+    ]
+}

@@ -1,0 +1,176 @@
+//! What the upstream answers: passed on in order, and watched for what became of each message.
+
+use super::owed::Asked;
+use super::{Flow, MessageReport, OpenMail, Pipes, State, Transaction, data_was_refused, ehlo};
+use crate::message::body::EndOfData;
+use crate::proto::smtp::extensions::Extensions;
+use crate::proto::smtp::reply::ReplyLine;
+use crate::proto::{CloseReason, Input, ProtoError, said};
+
+impl Transaction {
+    /// Uses as much of what the upstream sent as it can. Replies pass whole: a half one is never shown.
+    ///
+    /// # Errors
+    /// When the upstream says what is no reply, what nobody asked, or what leaves open whether message data may follow.
+    /// `upstream_gone` then tells the downstream.
+    pub fn from_upstream(&mut self, input: &mut Input, pipes: &mut Pipes) -> Result<Flow, ProtoError> {
+        loop {
+            if let Some(reason) = self.ending {
+                return Ok(Flow::Close(reason));
+            }
+            if pipes.are_full() {
+                return Ok(Flow::Flush);
+            }
+            let Some(lines) = self.replies.read(input)? else {
+                return Ok(Flow::NeedInput);
+            };
+            let report = match self.owed.answered() {
+                Some(asked) => self.pass_answer(asked, &lines, pipes)?,
+                None => self.pass_unasked(&lines, pipes)?,
+            };
+            self.upstream_is_leaving = code(&lines) == 421;
+            self.settle(pipes);
+            if let Some(report) = report {
+                return Ok(Flow::Message(report));
+            }
+        }
+    }
+
+    fn pass_answer(
+        &mut self,
+        asked: Asked,
+        lines: &[ReplyLine],
+        pipes: &mut Pipes,
+    ) -> Result<Option<MessageReport>, ProtoError> {
+        let accepted = is_accepted(&asked, code(lines))?;
+        if let (Asked::Hello { with_extensions }, true) = (&asked, accepted) {
+            self.pass_offer(*with_extensions, lines, pipes);
+            return Ok(None);
+        }
+        write(lines, &mut pipes.to_downstream);
+        Ok(if accepted { self.learn_accepted(asked, lines) } else { self.learn_refused(&asked, lines, pipes) })
+    }
+
+    /// The answer to EHLO. It also ends the transaction (RFC 5321 section 4.1.4).
+    fn pass_offer(&mut self, with_extensions: bool, lines: &[ReplyLine], pipes: &mut Pipes) {
+        self.open = None;
+        self.options.extensions = Extensions::parse(lines);
+        let shown = if with_extensions { ehlo::filtered(lines, &self.options.masked) } else { ehlo::collapsed(lines) };
+        write(&shown, &mut pipes.to_downstream);
+    }
+
+    fn learn_accepted(&mut self, asked: Asked, lines: &[ReplyLine]) -> Option<MessageReport> {
+        match asked {
+            Asked::Mail { sender } => self.open = Some(OpenMail { sender, recipients: 0, octets: 0 }),
+            Asked::Rcpt => {
+                if let Some(mail) = &mut self.open {
+                    mail.recipients = mail.recipients.saturating_add(1);
+                }
+            }
+            Asked::Rset => self.open = None,
+            Asked::Data => self.state = State::InMessage { end: EndOfData::new(), octets: 0 },
+            Asked::EndOfData { octets } => return Some(self.conclude(true, octets, lines)),
+            Asked::Chunk { octets, last } => return self.chunk_answered(octets, last, true, lines),
+            Asked::Quit => self.ending = Some(CloseReason::Quit),
+            Asked::Hello { .. } | Asked::Other => {}
+        }
+        None
+    }
+
+    fn learn_refused(&mut self, asked: &Asked, lines: &[ReplyLine], pipes: &mut Pipes) -> Option<MessageReport> {
+        match *asked {
+            Asked::Data => return self.data_refused(lines, pipes),
+            Asked::EndOfData { octets } => return Some(self.conclude(false, octets, lines)),
+            Asked::Chunk { octets, last } => return self.chunk_answered(octets, last, false, lines),
+            // QUIT cannot be refused (RFC 5321 section 4.1.1.10): whatever was said, the downstream wants to go.
+            Asked::Quit => self.ending = Some(CloseReason::Quit),
+            Asked::Mail { .. } | Asked::Rcpt | Asked::Rset | Asked::Hello { .. } | Asked::Other => {}
+        }
+        None
+    }
+
+    /// A DATA that got no 354. What was sent behind it is a message that nobody wants: it ends the session unread.
+    fn data_refused(&mut self, lines: &[ReplyLine], pipes: &mut Pipes) -> Option<MessageReport> {
+        if matches!(self.state, State::AwaitingGoAhead { held: true }) {
+            data_was_refused().write(&mut pipes.to_downstream);
+            self.ending = Some(CloseReason::RefusedData);
+        } else {
+            self.state = State::AwaitingCommandAfterRefusedData;
+        }
+        // The transaction stays open: the downstream may try DATA again (RFC 5321 section 3.3).
+        self.open.as_ref().map(|mail| report(mail, false, 0, lines))
+    }
+
+    fn chunk_answered(
+        &mut self,
+        octets: u64,
+        accepted: bool,
+        last: bool,
+        lines: &[ReplyLine],
+    ) -> Option<MessageReport> {
+        let mail = self.open.as_mut()?;
+        mail.octets = mail.octets.saturating_add(octets);
+        // RFC 3030 section 2: after a refused chunk the message is void, whatever chunks follow.
+        let octets = mail.octets;
+        (last || !accepted).then(|| self.conclude(accepted, octets, lines))
+    }
+
+    /// The end of a mail transaction.
+    fn conclude(&mut self, accepted: bool, octets: u64, lines: &[ReplyLine]) -> MessageReport {
+        let mail = self
+            .open
+            .take()
+            .unwrap_or_else(|| OpenMail { sender: Vec::new(), recipients: 0, octets });
+        report(&mail, accepted, octets, lines)
+    }
+
+    /// A reply without a question. A 421 may come at any time (RFC 5321 section 3.8); a refusal in the middle of a
+    /// message is worth telling, but what follows it can then no longer be told from commands.
+    fn pass_unasked(&mut self, lines: &[ReplyLine], pipes: &mut Pipes) -> Result<Option<MessageReport>, ProtoError> {
+        let in_message = match self.state {
+            State::InMessage { octets, .. } => Some(octets),
+            _ => None,
+        };
+        if code(lines) != 421 && (in_message.is_none() || code(lines) < 400) {
+            return Err(ProtoError::UpstreamMisbehaved("a reply that nobody had asked for"));
+        }
+        write(lines, &mut pipes.to_downstream);
+        self.ending = Some(if in_message.is_some() { CloseReason::RefusedData } else { CloseReason::Refused });
+        Ok(in_message.map(|octets| self.conclude(false, octets, lines)))
+    }
+}
+
+/// Whether the upstream did as asked. Only DATA has an answer that asks for more; passed on elsewhere, it would make the
+/// downstream send what nobody expects.
+fn is_accepted(asked: &Asked, code: u16) -> Result<bool, ProtoError> {
+    match (asked, code) {
+        (Asked::Data, 354) => Ok(true),
+        (Asked::Data, 200..300) => {
+            Err(ProtoError::UpstreamMisbehaved("DATA was answered as if the message had been sent"))
+        }
+        (_, 200..300) => Ok(true),
+        (_, 300..400) => Err(ProtoError::UpstreamMisbehaved("a reply that asks for more, where nothing follows")),
+        _ => Ok(false),
+    }
+}
+
+/// The code of a whole reply; its lines all have the same.
+fn code(lines: &[ReplyLine]) -> u16 {
+    lines.last().map_or(0, |line| line.code)
+}
+
+fn report(mail: &OpenMail, accepted: bool, octets: u64, lines: &[ReplyLine]) -> MessageReport {
+    let reply = lines
+        .last()
+        .map_or_else(Vec::new, |line| [line.code.to_string().as_bytes(), b" ", &line.text].concat());
+    MessageReport { accepted, sender: mail.sender.clone(), recipients: mail.recipients, octets, reply: said(&reply) }
+}
+
+fn write(lines: &[ReplyLine], out: &mut Vec<u8>) {
+    for line in lines {
+        out.extend_from_slice(line.code.to_string().as_bytes());
+        out.push(if line.last { b' ' } else { b'-' });
+        out.extend_from_slice(&line.text);
+        out.extend_from_slice(b"\r\n");
+    }
+}
