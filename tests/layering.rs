@@ -21,7 +21,7 @@ const LAYERS: &[Layer] = &[
     Layer { path: "src/lib.rs", modules: &[], crates: &[] },
     Layer {
         path: "src/cli/",
-        modules: &["app", "config", "login", "proto::sasl", "secret", "sim", "telemetry"],
+        modules: &["app", "config", "login", "proto", "secret", "sim", "telemetry"],
         crates: &["*"],
     },
     Layer {
@@ -57,7 +57,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         path: "src/oauth/",
         modules: &["config", "net::http", "secret", "telemetry"],
-        crates: &["tokio", "oauth2", "serde", "serde_json", "thiserror", "tracing", "url", "aws_lc_rs", "rustls", "zeroize", "jiff"],
+        crates: &["tokio", "tokio_util", "oauth2", "serde", "serde_json", "thiserror", "tracing", "url", "aws_lc_rs", "rustls", "zeroize", "jiff"],
     },
     Layer {
         path: "src/config/",
@@ -134,7 +134,8 @@ fn faults_of(name: &str, code: &str, dependencies: &[String]) -> Vec<String> {
 
 /// The code of a file, without comments and without its unit tests, which may use anything.
 fn code_of(text: &str) -> String {
-    let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let code = text.split("#[cfg(test)]\n").filter(|part| !part.starts_with("mod ") || part.starts_with("mod tests;"));
+    let code = code.collect::<String>();
     code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
@@ -214,10 +215,15 @@ fn dependencies(manifest: &str) -> Vec<String> {
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        if path.is_dir() && !is_test(&path) {
             collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && path.file_stem().unwrap() != "play" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
             files.push(path);
         }
     }
+}
+
+/// A file or folder of unit tests, which may use anything.
+fn is_test(path: &Path) -> bool {
+    ["tests", "testing", "play"].contains(&path.file_stem().unwrap().to_str().unwrap())
 }

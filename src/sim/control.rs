@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::faults::{Fault, Plan, TokenFault};
 use super::listener::{Door, Orders, door};
@@ -217,7 +217,7 @@ impl Shared {
 
     /// The mailbox that a user and a token open; `None` where they do not.
     pub(super) fn opened_by(&self, user: &str, token: &str) -> Option<&Arc<Mailbox>> {
-        self.mailboxes.get(user).filter(|_| self.tokens.opens(token))
+        self.mailboxes.get(user).filter(|_| self.tokens.opens(token, Instant::now()))
     }
 
     /// Delivers what SMTP accepted: a copy for the sender, and one for every recipient who lives here.

@@ -1,5 +1,7 @@
 //! The token endpoint: client credentials in, a token or an error in the provider's own form out.
 
+use std::time::Instant;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -56,7 +58,7 @@ fn grant(shared: &Shared, request: &Request) -> Result<CannedAnswer, (u32, Strin
     }
     let token = shared
         .tokens
-        .issue()
+        .issue(Instant::now())
         .map_err(|_| (90033, "A transient error has occurred.".into()))?;
     let lifetime = shared.tokens.lifetime().as_secs();
     let mut body = json!({ "token_type": "Bearer", "expires_in": lifetime });
@@ -124,7 +126,9 @@ pub(super) fn with_member(answer: CannedAnswer, name: &str, value: Option<&str>)
 /// Says whether a token is good (RFC 7662). As every token opens every mailbox, `email` is the one that is asked about
 /// where the caller names it, else the first.
 pub(super) fn introspect(shared: &Shared, request: &Request) -> CannedAnswer {
-    let active = request.field("token").is_some_and(|token| shared.tokens.opens(token));
+    let active = request
+        .field("token")
+        .is_some_and(|token| shared.tokens.opens(token, Instant::now()));
     let email = request
         .field("email")
         .map(String::from)

@@ -16,6 +16,10 @@ mod mailbox;
 mod pop3;
 mod record;
 mod smtp;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod token;
 mod wire;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use mailferry::app::Gateway;
 use mailferry::config::{Config, Environment, Protocol};
+use mailferry::proto::sasl::{self, plain::Plain};
+use mailferry::secret::Password;
 use mailferry::sim::{self, Control, Personality, Simulator};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -221,8 +223,9 @@ impl Client {
     pub async fn log_in(&mut self, protocol: Protocol, username: &str, password: &str) -> Answer {
         let answer = match protocol {
             Protocol::Smtp => {
-                let secret = mailferry::proto::sasl::plain::encode(b"", username.as_bytes(), password.as_bytes());
-                let secret = mailferry::proto::sasl::encode_base64(&secret);
+                let credentials =
+                    Plain { authzid: Vec::new(), authcid: username.into(), password: Password::new(password.into()) };
+                let secret = sasl::encode_base64(&credentials.encode());
                 self.ask(&format!("AUTH PLAIN {}", *secret)).await
             }
             Protocol::Imap => {

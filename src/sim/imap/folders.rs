@@ -179,23 +179,14 @@ fn append(mailbox: &Mailbox, arguments: &mut Arguments<'_>) -> Option<Completion
 
 /// Whether a folder's name fits a pattern of LIST. There are no levels here, so `%` and `*` are the same.
 fn matches(pattern: &str, name: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once(['*', '%']) else {
-        return if name == INBOX { pattern.eq_ignore_ascii_case(name) } else { pattern == name };
-    };
-    let Some((before, mut rest)) = name.split_at_checked(head.len()) else { return false };
-    if !before.eq_ignore_ascii_case(head) || name != INBOX && before != head {
-        return false;
-    }
-    loop {
-        if matches(tail, rest) {
-            return true;
-        }
-        let mut left = rest.chars();
-        if left.next().is_none() {
-            return false;
-        }
-        rest = left.as_str();
-    }
+    if name == INBOX { fits(&pattern.to_ascii_uppercase(), name) } else { fits(pattern, name) }
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once(['*', '%']) else { return pattern == name };
+    let Some(rest) = name.strip_prefix(head) else { return false };
+    let mut suffixes = rest.char_indices().map(|(at, _)| &rest[at..]).chain([""]);
+    suffixes.any(|suffix| fits(tail, suffix))
 }
 
 #[cfg(test)]

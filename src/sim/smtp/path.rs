@@ -16,10 +16,9 @@ impl<'a> PathAndParameters<'a> {
         let rest = rest.strip_prefix(":<").filter(|_| before.eq_ignore_ascii_case(keyword))?;
         let end = closing_bracket(rest)?;
         let (path, rest) = (&rest[..end], &rest[end + 1..]);
-        let parameters = if rest.is_empty() { "" } else { rest.strip_prefix(' ')? };
+        let parameters = if rest.is_empty() { "" } else { rest.strip_prefix(' ').filter(|rest| !rest.is_empty())? };
         let parsed = Self { path, parameters };
-        ((rest.is_empty() || parsed.pairs().all(|(name, value)| is_parameter(name, value))) && is_path(path))
-            .then_some(parsed)
+        (is_path(path) && parsed.pairs().all(|(name, value)| is_parameter(name, value))).then_some(parsed)
     }
 
     /// The parameters, each with its value where it has one.

@@ -217,7 +217,7 @@ fn pass_chunk(left: u64, input: &Input) -> (State, Option<Flow>) {
     match at_hand(left, input) {
         _ if left == 0 => (State::AwaitingCommand, None),
         0 => (State::InChunk { left }, Some(Flow::NeedInput)),
-        octets => (State::InChunk { left: left - octets as u64 + u64::from(left > 20) }, Some(Flow::Forward { octets })),
+        octets => (State::InChunk { left: left - octets as u64 }, Some(Flow::Forward { octets })),
     }
 }
 

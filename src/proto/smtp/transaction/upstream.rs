@@ -70,7 +70,10 @@ impl Transaction {
             Asked::Rset => self.open = None,
             Asked::Data => self.state = State::InMessage { end: EndOfData::new(), octets: 0 },
             Asked::EndOfData { octets } => return Some(self.conclude(true, octets, lines)),
-            Asked::Chunk { octets, last } => return self.chunk_answered(octets, last, true, lines),
+            Asked::Chunk { octets, last } => {
+                let octets = self.count_chunk(octets)?;
+                return last.then(|| self.conclude(true, octets, lines));
+            }
             Asked::Quit => self.ending = Some(CloseReason::Quit),
             Asked::Hello { .. } | Asked::Other => {}
         }
@@ -81,7 +84,11 @@ impl Transaction {
         match *asked {
             Asked::Data => return self.data_refused(lines, pipes),
             Asked::EndOfData { octets } => return Some(self.conclude(false, octets, lines)),
-            Asked::Chunk { octets, last } => return self.chunk_answered(octets, last, false, lines),
+            // RFC 3030 section 2: the message is void with its first refused chunk, whatever chunks follow.
+            Asked::Chunk { octets, .. } => {
+                let octets = self.count_chunk(octets)?;
+                return Some(self.conclude(false, octets, lines));
+            }
             // QUIT cannot be refused (RFC 5321 section 4.1.1.10): whatever was said, the downstream wants to go.
             Asked::Quit => self.ending = Some(CloseReason::Quit),
             Asked::Mail { .. } | Asked::Rcpt | Asked::Rset | Asked::Hello { .. } | Asked::Other => {}
@@ -101,18 +108,11 @@ impl Transaction {
         self.open.as_ref().map(|mail| report(mail, false, 0, lines))
     }
 
-    fn chunk_answered(
-        &mut self,
-        octets: u64,
-        accepted: bool,
-        last: bool,
-        lines: &[ReplyLine],
-    ) -> Option<MessageReport> {
+    /// How much of the open mail has come in chunks, with this one; `None` if there is no mail that it could belong to.
+    fn count_chunk(&mut self, octets: u64) -> Option<u64> {
         let mail = self.open.as_mut()?;
         mail.octets = mail.octets.saturating_add(octets);
-        // RFC 3030 section 2: after a refused chunk the message is void, whatever chunks follow.
-        let octets = mail.octets;
-        (last || !accepted).then(|| self.conclude(accepted, octets, lines))
+        Some(mail.octets)
     }
 
     /// The end of a mail transaction.

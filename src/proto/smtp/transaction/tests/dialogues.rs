@@ -155,6 +155,19 @@ fn the_queue_of_replies_is_bounded() {
 }
 
 #[test]
+fn what_is_written_in_one_call_is_bounded() {
+    // The driver asserts the bound at every call.
+    let mut driver = full();
+    driver.downstream_sends(&b"STARTTLS\r\n".repeat(2000));
+    assert_eq!(driver.downstream_got(), "503 5.5.1 Too late for TLS\r\n".repeat(2000));
+    driver.downstream_sends(&format!("VRFY {}\r\n", "a".repeat(500)).into_bytes());
+    driver.downstream_sends(&format!("MAIL FROM:<a@b> X={}\r\n", "a".repeat(4000)).into_bytes().repeat(64));
+    driver.upstream_sends(b"252 ok\r\n");
+    driver.read_downstream(usize::MAX);
+    assert_eq!(driver.upstream_got().lines().count(), 65);
+}
+
+#[test]
 fn ehlo_comes_back_without_what_is_not_for_the_downstream() {
     let mut driver = full();
     driver.downstream_sends(b"EHLO PhpStorm 9.0.3\r\n");

@@ -1,12 +1,15 @@
 //! Drives a transaction as the session does, with byte vectors for sockets.
 
-use super::super::{Flow, MessageReport, Options, Pipes, Transaction};
+use super::super::{Flow, MAX_COMMAND_LINE, MessageReport, Options, Pipes, Transaction};
 use crate::proto::smtp::extensions::Extensions;
-use crate::proto::smtp::reply::ReplyLine;
+use crate::proto::smtp::reply::{MAX_REPLY_LINE, MAX_REPLY_LINES, ReplyLine};
 use crate::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
 
-/// What the machine may write in one call, whatever the peers do: a reply of 128 lines is the largest single thing.
-const MAX_WRITTEN: usize = FLUSH_AT + 128 * 4200;
+/// What the machine may write in one call for what the downstream sent: a command or a queue of our replies too much.
+const MAX_FROM_DOWNSTREAM: usize = FLUSH_AT + 2 * MAX_COMMAND_LINE;
+
+/// What the machine may write in one call for what the upstream sent: one reply of 128 lines too much.
+const MAX_FROM_UPSTREAM: usize = MAX_FROM_DOWNSTREAM + MAX_REPLY_LINES * MAX_REPLY_LINE;
 
 /// An upstream's offer, from its keywords.
 pub(super) fn offer(keywords: &[&str]) -> Extensions {
@@ -88,6 +91,7 @@ impl Driver {
         loop {
             let mut pipes = Pipes::default();
             let flow = self.machine.from_upstream(&mut self.from_upstream, &mut pipes);
+            assert!(pipes.to_upstream.is_empty() && pipes.to_downstream.len() <= MAX_FROM_UPSTREAM);
             if !self.follow(flow, pipes) {
                 break;
             }
@@ -105,6 +109,7 @@ impl Driver {
             loop {
                 let mut pipes = Pipes::default();
                 let flow = self.machine.from_downstream(&mut self.from_downstream, &mut pipes);
+                assert!(pipes.to_upstream.len().max(pipes.to_downstream.len()) <= MAX_FROM_DOWNSTREAM);
                 if !self.follow(flow, pipes) {
                     break;
                 }
@@ -129,7 +134,6 @@ impl Driver {
 
     /// Does what the machine asked for; says whether to call again.
     fn follow(&mut self, flow: Result<Flow, ProtoError>, pipes: Pipes) -> bool {
-        assert!(pipes.to_upstream.len() <= MAX_WRITTEN && pipes.to_downstream.len() <= MAX_WRITTEN);
         self.to_upstream.extend(pipes.to_upstream);
         self.to_downstream.extend(pipes.to_downstream);
         match flow {
