@@ -32,8 +32,17 @@ const LAYERS: &[Layer] = &[
     Layer {
         path: "src/session/",
         modules: &[
-            "config", "drain", "login", "message", "net::dial", "net::stream", "net::tls", "oauth::credentials",
-            "proto", "secret", "telemetry",
+            "config",
+            "drain",
+            "login",
+            "message",
+            "net::dial",
+            "net::stream",
+            "net::tls",
+            "oauth::credentials",
+            "proto",
+            "secret",
+            "telemetry",
         ],
         crates: &["tokio", "rustls", "thiserror", "tracing", "aws_lc_rs"],
     },
@@ -43,11 +52,23 @@ const LAYERS: &[Layer] = &[
         crates: &["memchr", "base64", "zeroize", "thiserror"],
     },
     Layer { path: "src/message/", modules: &["secret"], crates: &["memchr"] },
-    Layer { path: "src/net/http.rs", modules: &["secret"], crates: &["reqwest", "rustls", "thiserror", "tokio", "url", "jiff"] },
+    Layer {
+        path: "src/net/http.rs",
+        modules: &["secret"],
+        crates: &["reqwest", "rustls", "thiserror", "tokio", "url", "jiff"],
+    },
     Layer {
         path: "src/net/",
         modules: &["config", "proto::Input", "secret"],
-        crates: &["tokio", "tokio_rustls", "rustls", "rustls_pki_types", "rustls_platform_verifier", "socket2", "tracing"],
+        crates: &[
+            "tokio",
+            "tokio_rustls",
+            "rustls",
+            "rustls_pki_types",
+            "rustls_platform_verifier",
+            "socket2",
+            "tracing",
+        ],
     },
     Layer {
         path: "src/login/",
@@ -57,20 +78,53 @@ const LAYERS: &[Layer] = &[
     Layer {
         path: "src/oauth/",
         modules: &["config", "net::http", "secret", "telemetry"],
-        crates: &["tokio", "tokio_util", "oauth2", "serde", "serde_json", "thiserror", "tracing", "url", "aws_lc_rs", "rustls", "zeroize", "jiff"],
+        crates: &[
+            "tokio",
+            "tokio_util",
+            "oauth2",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tracing",
+            "url",
+            "aws_lc_rs",
+            "rustls",
+            "zeroize",
+            "jiff",
+        ],
     },
     Layer {
         path: "src/config/",
         modules: &["secret"],
         crates: &[
-            "argon2", "ipnet", "password_hash", "rustix", "rustls_pki_types", "serde", "thiserror", "toml",
-            "tracing_subscriber", "url", "zeroize", "jiff",
+            "argon2",
+            "ipnet",
+            "password_hash",
+            "rustix",
+            "rustls_pki_types",
+            "serde",
+            "thiserror",
+            "toml",
+            "tracing_subscriber",
+            "url",
+            "zeroize",
+            "jiff",
         ],
     },
     Layer {
         path: "src/sim/",
         modules: &["proto::line"],
-        crates: &["tokio", "tokio_rustls", "rustls", "rustls_pki_types", "rcgen", "base64", "serde_json", "aws_lc_rs", "url"],
+        crates: &[
+            "tokio",
+            "tokio_rustls",
+            "rustls",
+            "rustls_pki_types",
+            "rcgen",
+            "base64",
+            "serde_json",
+            "aws_lc_rs",
+            "url",
+        ],
     },
     Layer { path: "src/telemetry/", modules: &["config"], crates: &["tracing", "tracing_subscriber"] },
     Layer { path: "src/system.rs", modules: &[], crates: &["rustix"] },
@@ -97,7 +151,9 @@ fn nothing_uses_what_its_layer_may_not() {
 #[test]
 fn a_forbidden_use_is_found() {
     let dependencies = ["tokio".to_owned(), "reqwest".to_owned(), "memchr".to_owned()];
-    let code = code_of("use tokio::io; // crate::sim\nuse crate::session::Shared;\nuse memchr::memchr;\n#[cfg(test)]\nmod tests { use crate::sim::X; }");
+    let code = code_of(
+        "use tokio::io; // crate::sim\nuse crate::session::Shared;\nuse memchr::memchr;\n#[cfg(test)]\nmod tests { use crate::sim::X; }",
+    );
     let faults = faults_of("src/proto/line.rs", &code, &dependencies);
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert_eq!(faults_of("src/session/mod.rs", "use reqwest::Client;", &dependencies).len(), 1);
@@ -109,7 +165,12 @@ fn faults_of(name: &str, code: &str, dependencies: &[String]) -> Vec<String> {
         return vec![format!("{name}: no layer is named for it")];
     };
     let mut faults = Vec::new();
-    let own = layer.path.trim_start_matches("src/").trim_end_matches('/').trim_end_matches(".rs").replace('/', "::");
+    let own = layer
+        .path
+        .trim_start_matches("src/")
+        .trim_end_matches('/')
+        .trim_end_matches(".rs")
+        .replace('/', "::");
     for module in paths_after(code, "crate::") {
         let is_below = |allowed: &str| module == allowed || module.starts_with(&format!("{allowed}::"));
         if !is_below(&own) && !layer.modules.iter().any(|allowed| is_below(allowed)) {
@@ -134,9 +195,14 @@ fn faults_of(name: &str, code: &str, dependencies: &[String]) -> Vec<String> {
 
 /// The code of a file, without comments and without its unit tests, which may use anything.
 fn code_of(text: &str) -> String {
-    let code = text.split("#[cfg(test)]\n").filter(|part| !part.starts_with("mod ") || part.starts_with("mod tests;"));
+    let code = text
+        .split("#[cfg(test)]\n")
+        .filter(|part| !part.starts_with("mod ") || part.starts_with("mod tests;"));
     let code = code.collect::<String>();
-    code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    code.lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Every path that follows `start`, a group `{a, b::c}` taken apart: `use crate::{a, b::c}` gives `a` and `b::c`.
@@ -154,7 +220,9 @@ fn paths_after(code: &str, start: &str) -> Vec<String> {
 
 /// Reads one path, or one group of paths, at the start of `code`.
 fn expand(code: &str, prefix: String, paths: &mut Vec<String>) {
-    let end = code.find(|character: char| !(character.is_alphanumeric() || "_:".contains(character))).unwrap_or(code.len());
+    let end = code
+        .find(|character: char| !(character.is_alphanumeric() || "_:".contains(character)))
+        .unwrap_or(code.len());
     let path = format!("{prefix}{}", &code[..end]);
     match code[end..].strip_prefix('{') {
         Some(group) if path.is_empty() || path.ends_with("::") => {

@@ -72,7 +72,10 @@ impl Setup {
     }
 
     pub async fn with(mut wanted: Wanted) -> Self {
-        wanted.provider.mailboxes.extend((0..wanted.crowd).map(|number| format!("user{number}@contoso.example")));
+        wanted
+            .provider
+            .mailboxes
+            .extend((0..wanted.crowd).map(|number| format!("user{number}@contoso.example")));
         let provider = Simulator::start(wanted.provider.clone()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut config = Self::configuration(&provider, &folder, &wanted);
@@ -92,7 +95,12 @@ impl Setup {
     }
 
     pub fn address(&self, protocol: Protocol) -> SocketAddr {
-        self.gateway.bound().iter().find(|bound| bound.listener.protocol == protocol).unwrap().address
+        self.gateway
+            .bound()
+            .iter()
+            .find(|bound| bound.listener.protocol == protocol)
+            .unwrap()
+            .address
     }
 
     /// A client that has been greeted.
@@ -167,14 +175,19 @@ impl Client {
 
     /// Sends octets as they are.
     pub async fn send(&mut self, octets: &[u8]) {
-        timeout(STUCK, self.connection.write_all(octets)).await.expect("the gateway does not read").unwrap();
+        timeout(STUCK, self.connection.write_all(octets))
+            .await
+            .expect("the gateway does not read")
+            .unwrap();
     }
 
     /// The next line, without its end; an empty string at the end of the stream.
     pub async fn line(&mut self) -> String {
         let mut line = Vec::new();
         // A reset counts as the end: who closes with unread input resets.
-        let _ = timeout(STUCK, self.connection.read_until(b'\n', &mut line)).await.expect("the gateway says nothing");
+        let _ = timeout(STUCK, self.connection.read_until(b'\n', &mut line))
+            .await
+            .expect("the gateway says nothing");
         String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()
     }
 
@@ -207,7 +220,10 @@ impl Client {
     /// Exactly this many octets.
     pub async fn octets(&mut self, count: usize) -> Vec<u8> {
         let mut octets = vec![0; count];
-        timeout(STUCK, self.connection.read_exact(&mut octets)).await.expect("too little came").unwrap();
+        timeout(STUCK, self.connection.read_exact(&mut octets))
+            .await
+            .expect("too little came")
+            .unwrap();
         octets
     }
 
@@ -215,7 +231,9 @@ impl Client {
     pub async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         // As in `line`.
-        let _ = timeout(STUCK, self.connection.read_to_end(&mut rest)).await.expect("the connection stays open");
+        let _ = timeout(STUCK, self.connection.read_to_end(&mut rest))
+            .await
+            .expect("the connection stays open");
         String::from_utf8_lossy(&rest).into_owned()
     }
 
