@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use crate::config::{Account, Config, Listener, Protocol};
 use crate::drain::Drain;
 use crate::login::verify::{NoRandomness, Verifier};
-use crate::net::listener;
 use crate::net::http::{HttpClient, HttpTimeouts};
+use crate::net::listener;
 use crate::oauth::credentials::TokenError;
 use crate::oauth::grant::{HttpFetch, WallClock};
 use crate::oauth::service::TokenService;
@@ -51,7 +51,9 @@ pub enum StartError {
         error: io::Error,
     },
     /// There is nothing to verify upstreams with.
-    #[error("no root certificates to verify upstreams with: {0}. Install the system's CA certificates (Debian: ca-certificates)")]
+    #[error(
+        "no root certificates to verify upstreams with: {0}. Install the system's CA certificates (Debian: ca-certificates)"
+    )]
     Tls(#[from] rustls::Error),
     /// The operating system gives no random numbers.
     #[error(transparent)]
@@ -143,7 +145,11 @@ impl Checker {
     /// # Errors
     /// When there is none to be had.
     pub async fn token(&self, account: &Arc<Account>) -> Result<(), TokenError> {
-        self.shared.credentials.credential(account, Protocol::Smtp, None).await.map(drop)
+        self.shared
+            .credentials
+            .credential(account, Protocol::Smtp, None)
+            .await
+            .map(drop)
     }
 
     /// Logs `account` in upstream over `protocol` and asks one thing; what the upstream answered, fit to be shown.
@@ -206,7 +212,8 @@ fn affordable_sessions(configured: usize) -> usize {
     match system::raise_descriptor_limit() {
         Some(affordable) if affordable < configured => {
             tracing::warn!(
-                configured, affordable,
+                configured,
+                affordable,
                 "the descriptor limit allows fewer sessions than [limits] sessions; raise it (systemd: LimitNOFILE=)"
             );
             affordable

@@ -197,7 +197,7 @@ fn faults_of(name: &str, code: &str, dependencies: &[String]) -> Vec<String> {
 fn code_of(text: &str) -> String {
     let code = text
         .split("#[cfg(test)]\n")
-        .filter(|part| !part.starts_with("mod ") || part.starts_with("mod tests;"));
+        .filter(|part| !part.trim_start_matches("pub(crate) ").starts_with("mod ") || part.starts_with("mod tests;"));
     let code = code.collect::<String>();
     code.lines()
         .map(|line| line.split("//").next().unwrap_or_default())

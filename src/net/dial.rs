@@ -46,8 +46,9 @@ pub(crate) fn set_keepalive(stream: &TcpStream) {
 
 async fn connect(server: &Server) -> io::Result<TcpStream> {
     let target = (server.host.as_str(), server.port);
-    let addresses =
-        lookup_host(target).await.map_err(|error| step(&format!("{} was not found", server.host), &error))?;
+    let addresses = lookup_host(target)
+        .await
+        .map_err(|error| step(&format!("{} was not found", server.host), &error))?;
     let mut last = None;
     for address in addresses {
         match TcpStream::connect(address).await {

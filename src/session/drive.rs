@@ -117,7 +117,10 @@ impl Side {
 
     /// Waits for more from the peer.
     pub(crate) async fn read(&mut self, patience: &mut Patience) -> Result<(), Lost> {
-        match patience.wait(read_into(&mut self.stream, &mut self.input, READ_BEFORE_LOGIN)).await? {
+        match patience
+            .wait(read_into(&mut self.stream, &mut self.input, READ_BEFORE_LOGIN))
+            .await?
+        {
             0 => Err(Lost::Gone),
             _ => Ok(()),
         }

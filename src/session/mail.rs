@@ -19,16 +19,11 @@ use super::record::{Ending, Record};
 use super::upstream::Upstream;
 use crate::config::Protocol;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
-use crate::proto::smtp::transaction::{Flow, MessageReport, Options, Pipes, Transaction};
 use crate::proto::ProtoError;
+use crate::proto::smtp::transaction::{Flow, MessageReport, Options, Pipes, Transaction};
 
 /// Carries the session's mail until one side ends it.
-pub(crate) async fn carry(
-    shared: &Shared,
-    downstream: Side,
-    upstream: Upstream<Smtp>,
-    record: &mut Record,
-) -> Ending {
+pub(crate) async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Smtp>, record: &mut Record) -> Ending {
     let transaction = Transaction::new(Options {
         hostname: shared.config.hostname.clone(),
         extensions: upstream.learnt,
@@ -129,7 +124,10 @@ impl Carrier {
                 Poll::Ready(Err(_)) => return Poll::Ready(self.upstream_gone("the connection broke")),
                 Poll::Pending => {}
             }
-            match self.to_downstream.poll_write(cx, &mut self.downstream.stream, &mut self.pipes.to_downstream) {
+            match self
+                .to_downstream
+                .poll_write(cx, &mut self.downstream.stream, &mut self.pipes.to_downstream)
+            {
                 Poll::Ready(Ok(wrote)) => progress |= wrote,
                 Poll::Ready(Err(_)) => return Poll::Ready(Carried::Ended(Ending::DownstreamEnded)),
                 Poll::Pending => {}
@@ -148,7 +146,9 @@ impl Carrier {
                         }
                         Err(error) => return Poll::Ready(self.misbehaved(error)),
                     }
-                } else if let Poll::Ready(count) = poll_read_into(&mut self.upstream.stream, cx, &mut self.upstream.input, SCRATCH) {
+                } else if let Poll::Ready(count) =
+                    poll_read_into(&mut self.upstream.stream, cx, &mut self.upstream.input, SCRATCH)
+                {
                     if count == 0 {
                         return Poll::Ready(self.upstream_gone("it closed the connection"));
                     }

@@ -25,10 +25,10 @@ use self::drive::{Lost, Outcome, Patience, Side};
 use self::failure::{Failure, FailureKind, Goodbye};
 use self::limits::{Place, SessionLimits};
 use self::panic::caught;
+pub(crate) use self::probe::probe;
 use self::protocol::{Imap, Pop3, Smtp, Speaks};
 use self::record::{Ending, Record};
 use self::upstream::Upstream;
-pub(crate) use self::probe::probe;
 pub(crate) use self::upstream::Upstreams;
 use crate::config::{Account, Config, Listener, Protocol, holds};
 use crate::drain::Drain;
@@ -177,7 +177,8 @@ async fn verify_and_open<P: Speaks>(
     record.known(account, &account.logins[verified.login].username);
     let provider = &account.app.provider;
     let Some(server) = provider.server(P::PROTOCOL) else {
-        let detail = format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
+        let detail =
+            format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
         return Err(Failure::new(FailureKind::Credentials, detail));
     };
     upstream::log_in::<P>(shared, account, server).await

@@ -32,7 +32,9 @@ pub(crate) async fn probe(shared: &Shared, account: &Arc<Account>, protocol: Pro
             Protocol::Pop3 => ask::<Pop3>(shared, account, server, "STAT", "+OK", "").await,
         }
     };
-    timeout(budget, work).await.unwrap_or_else(|_| Err(Failure::unavailable(format!("no answer within {budget:?}"))))
+    timeout(budget, work)
+        .await
+        .unwrap_or_else(|_| Err(Failure::unavailable(format!("no answer within {budget:?}"))))
 }
 
 /// `answer` is how a good answer begins; lines that do not begin with `ours` belong to something else.

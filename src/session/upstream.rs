@@ -80,7 +80,12 @@ pub(crate) async fn log_in<P: Speaks>(
         Err(OpenError::Refused(refusal)) if refusal.kind == RefusalKind::Token => refusal,
         other => return other.map_err(|error| failure(account, server, error)),
     };
-    tracing::info!(account = account.address, server = server.host, "token refused; asking for a fresh one: {}", refused(&refusal));
+    tracing::info!(
+        account = account.address,
+        server = server.host,
+        "token refused; asking for a fresh one: {}",
+        refused(&refusal)
+    );
     let fresh = match token(shared, account, P::PROTOCOL, Some(&first)).await {
         Ok(fresh) => fresh,
         // The service knows that no other token would fare better; the upstream's own words say most.
@@ -117,7 +122,9 @@ async fn open<P: Speaks>(
     credential: &UpstreamCredential,
 ) -> Result<Upstream<P>, OpenError> {
     let work = dial_and_log_in::<P>(shared, account, server, credential);
-    timeout(shared.config.budgets.dial, work).await.map_err(|_| OpenError::TooSlow)?
+    timeout(shared.config.budgets.dial, work)
+        .await
+        .map_err(|_| OpenError::TooSlow)?
 }
 
 async fn dial_and_log_in<P: Speaks>(
@@ -161,9 +168,10 @@ async fn start_tls(side: Side, server: &Server, tls: &Arc<ClientConfig>) -> Resu
         return Err(OpenError::Lost(injected.into()));
     }
     match side.stream {
-        Stream::Plain(stream) => {
-            dial::start_tls(stream, server, tls).await.map(Side::new).map_err(OpenError::Unreachable)
-        }
+        Stream::Plain(stream) => dial::start_tls(stream, server, tls)
+            .await
+            .map(Side::new)
+            .map_err(OpenError::Unreachable),
         Stream::Tls(_) => Err(OpenError::Lost(ProtoError::UpstreamMisbehaved("STARTTLS inside TLS").into())),
     }
 }
@@ -196,9 +204,10 @@ fn failure(account: &Account, server: &Server, error: OpenError) -> Failure {
             FailureKind::NeedsPerson,
             "a policy of the provider forbids it: an administrator must allow this protocol for the mailbox or the tenant",
         ),
-        RefusalKind::Unsupported => {
-            (FailureKind::NeedsPerson, "the server does not offer what is needed: check host, port and tls of the provider")
-        }
+        RefusalKind::Unsupported => (
+            FailureKind::NeedsPerson,
+            "the server does not offer what is needed: check host, port and tls of the provider",
+        ),
         RefusalKind::Transient => (FailureKind::Unavailable, "the provider cannot take the login now"),
     };
     Failure::new(kind, format!("{address}: {advice}. {host}: {error}"))

@@ -40,8 +40,7 @@ pub(super) async fn play(protocol: Protocol, gateway: SocketAddr, password: &str
 }
 
 async fn send(talk: &mut Talk, password: &str) -> anyhow::Result<()> {
-    let credentials =
-        Plain { authzid: Vec::new(), authcid: USERNAME.into(), password: Password::new(password.into()) };
+    let credentials = Plain { authzid: Vec::new(), authcid: USERNAME.into(), password: Password::new(password.into()) };
     let secret = sasl::encode_base64(&credentials.encode());
     talk.expect("220 ").await?;
     talk.ask("EHLO scanner", "250 ").await?;
@@ -55,11 +54,15 @@ async fn send(talk: &mut Talk, password: &str) -> anyhow::Result<()> {
 
 async fn read_by_imap(talk: &mut Talk, password: &str) -> anyhow::Result<()> {
     talk.expect("* OK").await?;
-    talk.ask_secretly(&format!("a1 LOGIN office {password}"), password, "a1 OK").await?;
+    talk.ask_secretly(&format!("a1 LOGIN office {password}"), password, "a1 OK")
+        .await?;
     talk.ask("a2 SELECT INBOX", "a2 OK").await?;
     let fetched = talk.said.len();
     talk.ask("a3 FETCH 1 BODY[]", "a3 OK").await?;
-    ensure!(talk.said[fetched..].join("\r\n").contains(&shown(MESSAGE)), "IMAP gave back another message than SMTP took");
+    ensure!(
+        talk.said[fetched..].join("\r\n").contains(&shown(MESSAGE)),
+        "IMAP gave back another message than SMTP took"
+    );
     talk.ask("a4 LOGOUT", "a4 OK").await
 }
 
@@ -70,13 +73,21 @@ async fn read_by_pop3(talk: &mut Talk, password: &str) -> anyhow::Result<()> {
     talk.ask("STAT", "+OK 1 ").await?;
     let fetched = talk.said.len();
     talk.ask("RETR 1", ".").await?;
-    ensure!(talk.said[fetched..].join("\r\n").contains(&shown(MESSAGE)), "POP3 gave back another message than SMTP took");
+    ensure!(
+        talk.said[fetched..].join("\r\n").contains(&shown(MESSAGE)),
+        "POP3 gave back another message than SMTP took"
+    );
     talk.ask("QUIT", "+OK").await
 }
 
 /// How a message's lines look among what the server said.
 fn shown(message: &str) -> String {
-    message.trim_end().split("\r\n").map(|line| format!("    S: {line}")).collect::<Vec<_>>().join("\r\n")
+    message
+        .trim_end()
+        .split("\r\n")
+        .map(|line| format!("    S: {line}"))
+        .collect::<Vec<_>>()
+        .join("\r\n")
 }
 
 /// A dialogue in lines, kept for printing.

@@ -36,11 +36,18 @@ impl Scene {
             mailboxes: vec!["scanner@contoso.example".into(), "office@contoso.example".into()],
             ..sim::Options::default()
         };
-        let provider = Simulator::start(options.clone()).await.context("cannot start the simulated provider")?;
+        let provider = Simulator::start(options.clone())
+            .await
+            .context("cannot start the simulated provider")?;
         let password = passwd::generate()?;
         let folder = Folder::make()?;
         std::fs::write(folder.0.join("provider-ca.pem"), provider.ca_pem())?;
-        let text = configuration(&provider, &options, &passwd::hash(&Password::new(password.as_bytes().to_vec()))?.to_string(), usual_ports);
+        let text = configuration(
+            &provider,
+            &options,
+            &passwd::hash(&Password::new(password.as_bytes().to_vec()))?.to_string(),
+            usual_ports,
+        );
         let config = Config::parse(&text, &folder.0.join("mailferry.toml"), &Environment::of_process())?;
         let gateway = Gateway::start(config)?;
         Ok(Self { provider, gateway, password, folder })
@@ -61,7 +68,9 @@ impl Scene {
     pub(super) async fn play(&self, part: Part, out: &mut impl Write) -> anyhow::Result<()> {
         let before = self.provider.control().dialogue().len();
         let Part { protocol, title } = part;
-        let said = client::play(protocol, self.address(protocol)?, &self.password).await.with_context(|| title.to_owned())?;
+        let said = client::play(protocol, self.address(protocol)?, &self.password)
+            .await
+            .with_context(|| title.to_owned())?;
         writeln!(out, "\n== {title} ==\n  program (C) and mailferry (S):")?;
         for line in said {
             writeln!(out, "{line}")?;
@@ -93,7 +102,8 @@ impl Scene {
             out,
             "For example: curl smtp://{smtp} --user {}:{} --mail-from scanner@contoso.example \\\n\
              \x20   --mail-rcpt office@contoso.example --upload-file MESSAGE",
-            client::USERNAME, *self.password
+            client::USERNAME,
+            *self.password
         )?;
         Ok(())
     }
@@ -107,16 +117,20 @@ impl Scene {
     fn address(&self, protocol: Protocol) -> anyhow::Result<SocketAddr> {
         let mut bound = self.gateway.bound().iter();
         let found = bound.find(|bound| bound.listener.protocol == protocol);
-        found.map(|bound| bound.address).ok_or_else(|| anyhow!("the gateway does not listen for {protocol}"))
+        found
+            .map(|bound| bound.address)
+            .ok_or_else(|| anyhow!("the gateway does not listen for {protocol}"))
     }
 }
 
 /// A configuration as an administrator would write it, but for the provider.
 fn configuration(provider: &Simulator, options: &sim::Options, hash: &str, usual_ports: bool) -> String {
-    let mut text = String::from("state_dir = \"state\"\nhostname = \"mailferry.example\"\n\n[log]\nlevel = \"error\"\n");
+    let mut text =
+        String::from("state_dir = \"state\"\nhostname = \"mailferry.example\"\n\n[log]\nlevel = \"error\"\n");
     for (protocol, usual) in Protocol::ALL.into_iter().zip([1587, 1143, 1110]) {
         let port = if usual_ports { free_or_any(usual) } else { 0 };
-        text += &format!("\n[[listener]]\nname = \"{protocol}\"\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:{port}\"\n");
+        text +=
+            &format!("\n[[listener]]\nname = \"{protocol}\"\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:{port}\"\n");
     }
     text += &format!(
         "\n[provider.simulated]\n\

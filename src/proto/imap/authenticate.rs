@@ -32,9 +32,7 @@ pub(super) fn read(exchange: Exchange, input: &mut Input) -> Reading {
     let before = input.len();
     match input.line(2 * sasl::MAX_LINE) {
         Ok(None) => Reading::Incomplete(exchange),
-        Ok(Some(_)) if before - input.len() > sasl::MAX_LINE => {
-            Reading::Read(Progress::Failed(ExchangeError::TooLong))
-        }
+        Ok(Some(_)) if before - input.len() > sasl::MAX_LINE => Reading::Read(Progress::Failed(ExchangeError::TooLong)),
         Ok(Some(line)) => Reading::Read(exchange.respond(&line)),
         Err(_) => Reading::Endless,
     }

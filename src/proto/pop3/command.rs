@@ -67,8 +67,9 @@ impl Command {
 impl Auth {
     fn parse(argument: &[u8]) -> Self {
         let (mechanism, initial_response) = split_word(argument);
-        let initial_response =
-            initial_response.map(<[u8]>::trim_ascii).map(|response| Password::new(response.to_vec()));
+        let initial_response = initial_response
+            .map(<[u8]>::trim_ascii)
+            .map(|response| Password::new(response.to_vec()));
         Self { mechanism: mechanism.to_vec(), initial_response }
     }
 }
