@@ -181,7 +181,8 @@ fn assemble(config: Config) -> Result<Arc<Shared>, StartError> {
 /// The token service, with an HTTP client for each provider that trusts what its mail servers' clients trust.
 fn token_service(config: &Config, upstreams: &Upstreams) -> Result<TokenService, StartError> {
     let budget = config.budgets.token;
-    let timeouts = HttpTimeouts { connect: budget, total: budget };
+    // A login waits for its budget only; a slow answer still serves the next one.
+    let timeouts = HttpTimeouts { connect: budget, total: 3 * budget };
     let mut clients = HashMap::new();
     for (provider, tls) in upstreams.iter() {
         clients.insert(provider.to_owned(), HttpClient::new(tls, timeouts)?);

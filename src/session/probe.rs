@@ -48,9 +48,8 @@ async fn ask<P: Speaks>(
 ) -> Result<String, Failure> {
     let mut side = upstream::log_in::<P>(shared, account, server).await?.side;
     side.out.extend_from_slice(format!("{command}\r\n").as_bytes());
-    let said = match first_line(&mut side, ours).await {
-        Some(line) => line,
-        None => return Err(Failure::unavailable(format!("{}: no answer to {command}", server.host))),
+    let Some(said) = first_line(&mut side, ours).await else {
+        return Err(Failure::unavailable(format!("{}: no answer to {command}", server.host)));
     };
     side.close(b"").await;
     if said.starts_with(answer) {

@@ -36,6 +36,7 @@ fn config(accounts: Vec<Vec<Login>>) -> Config {
         imap: None,
         pop3: None,
         smtp_extensions: vec![],
+        smtp_masked: vec![],
         imap_capabilities: vec![],
         ca: vec![],
     });

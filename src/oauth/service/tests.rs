@@ -62,6 +62,7 @@ fn app(client_id: &str, secret: &str) -> Arc<App> {
         imap: None,
         pop3: None,
         smtp_extensions: vec![],
+        smtp_masked: vec![],
         imap_capabilities: vec![],
         ca: vec![],
     };

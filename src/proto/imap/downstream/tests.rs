@@ -160,7 +160,7 @@ fn login_prompts_for_what_it_lacks() {
     for (sent, username, prompts) in [
         ("a AUTHENTICATE LOGIN\r\ndXNlcg==\r\ncGFzcw==\r\n", "user", [NAME, PASSWORD].concat()),
         ("a AUTHENTICATE login dXNlcg==\r\ncGFzcw==\r\n", "user", PASSWORD.into()),
-        ("a AUTHENTICATE LOGIN =\r\ncGFzcw==\r\n", "", PASSWORD.into()),
+        ("a AUTHENTICATE LOGIN =\r\ndXNlcg==\r\ncGFzcw==\r\n", "user", [NAME, PASSWORD].concat()),
     ] {
         let played = talk(sent);
         assert_eq!(played.events, [request(Mechanism::Login, "", username.as_bytes(), b"pass")], "{sent}");

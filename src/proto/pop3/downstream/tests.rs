@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::MAX_CREDENTIAL;
 use crate::proto::play::{Ending, Played, cut, play};
 
 fn downstream(auth: bool) -> Downstream {
