@@ -1,5 +1,7 @@
 //! Which way things depend: fails when a file uses a module or a crate that its folder may not (see ARCHITECTURE.md).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

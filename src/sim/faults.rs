@@ -38,9 +38,9 @@ pub enum Moment {
     MailDue,
     /// RCPT was read; the answer is next.
     RcptDue,
-    /// DATA was read; the answer is next.
+    /// DATA, or a BDAT that is not the last, was read; the answer is next.
     DataDue,
-    /// The first octets of a message have come.
+    /// The first octets of a message have come (DATA only).
     BodyBegun,
     /// The whole message has come; it is not delivered, and the answer is next.
     BodyRead,
@@ -84,7 +84,8 @@ pub enum Refusal {
     TokenWithChallenge,
     /// An administrator has switched this protocol off.
     Policy,
-    /// The mailbox's rights are missing.
+    /// The mailbox's rights are missing. SMTP says `550 5.7.1`, which Exchange does not: it lets such a login succeed and
+    /// refuses the message, which [`Act::Say`] at [`Moment::BodyRead`] does.
     Rights,
     /// The server cannot say now.
     Temporary,

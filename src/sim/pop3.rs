@@ -215,7 +215,10 @@ impl Session<'_> {
             maildrop.mailbox.folder(INBOX, delete);
             maildrop.mailbox.ring();
         }
-        self.say("+OK Microsoft Exchange Server POP3 server signing off.");
+        self.say(match self.personality {
+            Personality::Microsoft => "+OK Microsoft Exchange Server POP3 server signing off.",
+            Personality::Dovecot => "+OK Logging out.",
+        });
         Next::Hangup
     }
 
@@ -303,7 +306,59 @@ fn top(octets: &[u8], lines: usize) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Protocol;
+    use super::super::testing::{ANN, Client, logged_in, simulator, token, xoauth2};
     use super::*;
+
+    #[tokio::test]
+    async fn exchange_closes_on_a_response_in_the_command() {
+        let exchange = simulator(Personality::Microsoft).await;
+        let response = xoauth2(ANN, &token(&exchange).await);
+        for sent in ["AUTH XOAUTH2 dXNlcg==\r\n".into(), format!("AUTH XOAUTH2 {response}\r\n")] {
+            let mut pop3 = Client::open(&exchange, Protocol::Pop3).await;
+            pop3.until("+OK The Microsoft Exchange POP3 service is ready.").await;
+            pop3.send(sent).await;
+            assert_eq!(pop3.rest().await, "-ERR Protocol error. Connection is closed. 10\r\n");
+        }
+        assert_eq!(exchange.control().logins_ok(Protocol::Pop3), 0);
+    }
+
+    #[tokio::test]
+    async fn capabilities_and_states() {
+        let exchange = simulator(Personality::Microsoft).await;
+        let mut pop3 = Client::open(&exchange, Protocol::Pop3).await;
+        pop3.until("+OK").await;
+        assert_eq!(pop3.ask("CAPA\r\n", ".").await, "+OK\r\nTOP\r\nUIDL\r\nSASL PLAIN XOAUTH2\r\nUSER\r\n.\r\n");
+        pop3.ask("STAT\r\n", "-ERR Command is not valid in this state.").await;
+        pop3.ask("STLS\r\n", "-ERR Command is not valid in this state.").await;
+        pop3.ask("AUTH PLAIN\r\n", "-ERR").await;
+        pop3.ask("AUTH XOAUTH2\r\n", "+ ").await;
+        pop3.ask("*\r\n", "-ERR").await;
+        pop3.ask("QUIT\r\n", "+OK").await;
+        assert_eq!(pop3.rest().await, "");
+    }
+
+    #[tokio::test]
+    async fn a_maildrop_is_read_and_emptied_at_quit() {
+        let exchange = simulator(Personality::Microsoft).await;
+        let control = exchange.control();
+        assert!(control.deliver(ANN, b"A: b\r\n\r\n.x\r\ny\r\n") && control.deliver(ANN, b"two\r\n"));
+        let mut pop3 = logged_in(&exchange, Protocol::Pop3).await;
+        assert_eq!(pop3.ask("STAT\r\n", "").await, "+OK 2 20\r\n");
+        assert_eq!(pop3.ask("LIST\r\n", ".").await, "+OK\r\n1 15\r\n2 5\r\n.\r\n");
+        assert_eq!(pop3.ask("UIDL 2\r\n", "").await, "+OK 2 SIM00000002\r\n");
+        assert_eq!(pop3.ask("TOP 1 1\r\n", ".\r").await, "+OK 12 octets\r\nA: b\r\n\r\n..x\r\n.\r\n");
+        pop3.ask("DELE 1\r\n", "+OK").await;
+        pop3.ask("RETR 1\r\n", "-ERR").await;
+        assert_eq!(pop3.ask("STAT\r\n", "").await, "+OK 1 5\r\n");
+        pop3.ask("RSET\r\n", "+OK").await;
+        pop3.ask("DELE 2\r\n", "+OK").await;
+        assert_eq!(control.messages(ANN).len(), 2);
+        pop3.ask("QUIT\r\n", "+OK").await;
+        assert_eq!(pop3.rest().await, "");
+        assert_eq!(control.messages(ANN), [b"A: b\r\n\r\n.x\r\ny\r\n"]);
+        assert_eq!(control.violations(), Vec::<String>::new());
+    }
 
     #[test]
     fn a_message_is_stuffed_and_ended() {
@@ -311,7 +366,7 @@ mod tests {
             retrieved(b".a\r\n..\r\nx.\n.b"),
             ("+OK 13 octets".into(), b"..a\r\n...\r\nx.\n.b\r\n.\r\n".to_vec())
         );
-        assert_eq!(retrieved(b"").1, b"\r\n.\r\n"[2..]);
+        assert_eq!(retrieved(b"").1, b".\r\n");
     }
 
     #[test]

@@ -103,6 +103,8 @@ impl Record {
             seen.dialogue.pop_front();
         }
         seen.dialogue.push_back((protocol, direction, shown));
+        drop(seen);
+        self.ring();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +16,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Options, Personality, Protocol, Simulator};
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) const ANN: &str = "ann@contoso.example";
 pub(super) const BOB: &str = "bob@contoso.example";
@@ -109,7 +113,9 @@ impl Client {
 
     async fn more(&mut self) -> bool {
         let mut chunk = [0; 4096];
-        match self.transport.as_mut().unwrap().read(&mut chunk).await {
+        let read = self.transport.as_mut().unwrap().read(&mut chunk);
+        // A test that would wait for ever shall fail instead.
+        match tokio::time::timeout(PATIENCE, read).await.expect("nothing more was said") {
             Ok(count) => {
                 self.got.extend_from_slice(&chunk[..count]);
                 count > 0

@@ -31,12 +31,21 @@ impl From<io::Error> for Hangup {
 pub(super) type Flow<T> = Result<T, Hangup>;
 
 /// Why a line is none. It has been read to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(super) enum BadLine {
     /// A CR or LF that is not part of a CRLF, or a NUL (RFC 5321 section 2.3.8 and its like).
     StrayControl,
-    /// Longer than the limit.
-    TooLong,
+    /// Longer than the limit; what it began with, so that the answer can name an IMAP command's tag.
+    TooLong { beginning: Vec<u8> },
+}
+
+impl BadLine {
+    const fn what(&self) -> &'static str {
+        match self {
+            Self::StrayControl => "a line holds a bare CR, a bare LF or a NUL",
+            Self::TooLong { .. } => "a line is too long",
+        }
+    }
 }
 
 trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -121,7 +130,7 @@ impl Wire {
         let line = self.unrecorded_line(limit).await?;
         match &line {
             Ok(line) => self.shared.record.line(self.protocol, Direction::ToProvider, line),
-            Err(bad) => self.violation(&format!("a line is no line: {bad:?}")),
+            Err(bad) => self.violation(bad.what()),
         }
         Ok(line)
     }
@@ -131,25 +140,28 @@ impl Wire {
         let line = self.unrecorded_line(limit).await?;
         match &line {
             Ok(line) => self.shared.record.credential(self.protocol, line),
-            Err(bad) => self.violation(&format!("a credential is no line: {bad:?}")),
+            Err(bad) => self.violation(bad.what()),
         }
         Ok(line)
     }
 
     /// Cuts the next line and leaves the record to the caller.
     pub(super) async fn unrecorded_line(&mut self, limit: usize) -> Flow<Result<Vec<u8>, BadLine>> {
-        let mut dropped = false;
+        let mut dropped = None;
         loop {
             let unused = self.input.unused();
             if let Some(end) = unused.iter().position(|&octet| octet == b'\n') {
                 let line = unused[..end].to_vec();
                 self.input.skip(end + 1);
-                return Ok(if dropped || end >= limit { Err(BadLine::TooLong) } else { strict(line) });
+                if end >= limit {
+                    dropped.get_or_insert_with(|| beginning(&line));
+                }
+                return Ok(dropped.map_or_else(|| strict(line), |beginning| Err(BadLine::TooLong { beginning })));
             }
-            // Nothing is kept of a line that is too long, so a line without end costs a server nothing.
+            // Little is kept of a line that is too long, so a line without end costs a server nothing.
             if unused.len() >= limit {
+                dropped.get_or_insert_with(|| beginning(unused));
                 self.input.clear();
-                dropped = true;
             }
             self.read().await?;
         }
@@ -270,6 +282,10 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.shared.record.count(self.protocol, |counts| counts.open -= 1);
     }
+}
+
+fn beginning(line: &[u8]) -> Vec<u8> {
+    line[..line.len().min(80)].to_vec()
 }
 
 /// A line up to its LF, without the CR that must end it.

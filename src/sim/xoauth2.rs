@@ -63,6 +63,7 @@ mod tests {
             &b""[..],
             b"user=a\x01auth=Bearer t\x01",
             b"user=a\x01auth=Bearer t\x01\x01\x01",
+            b"user=a\x01Bearer t\x01\x01",
             b"user=a\x01auth=bearer t\x01\x01",
             b"user=a\x01auth=Bearer  t\x01\x01",
             b"user=a\x01auth=Bearer \x01\x01",

@@ -5,6 +5,8 @@ mod folders;
 mod parse;
 mod search;
 mod selected;
+#[cfg(test)]
+mod tests;
 mod voice;
 
 use std::sync::Arc;
@@ -99,7 +101,10 @@ impl Session<'_> {
         loop {
             match self.wire.line(LINE_LIMIT).await? {
                 Ok(line) => command.extend_from_slice(&line),
-                Err(BadLine::TooLong) => return Ok(self.refuse_line(&command, "BAD Command Error. 12")),
+                Err(BadLine::TooLong { beginning }) => {
+                    command.extend_from_slice(&beginning);
+                    return Ok(self.refuse_line(&command, "BAD Command Error. 12"));
+                }
                 Err(BadLine::StrayControl) => return Ok(self.refuse_line(&command, "BAD Command Error. 11")),
             }
             let Some(mark) = LiteralMark::at_end_of(&command) else { return Ok(Some(command)) };

@@ -35,6 +35,14 @@ impl<'a> Arguments<'a> {
         Self { rest: command }
     }
 
+    /// Reads something of several parts: whole, or nothing of it.
+    fn whole<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let mut ahead = self.clone();
+        let result = read(&mut ahead)?;
+        *self = ahead;
+        Some(result)
+    }
+
     pub(super) const fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
@@ -65,11 +73,7 @@ impl<'a> Arguments<'a> {
     }
 
     pub(super) fn space_and_atom(&mut self) -> Option<String> {
-        let mut ahead = self.clone();
-        ahead.space()?;
-        let atom = ahead.word(is_atom)?;
-        *self = ahead;
-        Some(atom)
+        self.whole(|ahead| ahead.space().and_then(|()| ahead.word(is_atom)))
     }
 
     /// A space and everything behind it.
@@ -91,10 +95,7 @@ impl<'a> Arguments<'a> {
 
     /// A 32-bit number.
     pub(super) fn number(&mut self) -> Option<u32> {
-        let mut ahead = self.clone();
-        let number = ahead.word(|octet| octet.is_ascii_digit())?.parse().ok()?;
-        *self = ahead;
-        Some(number)
+        self.whole(|ahead| ahead.word(|octet| octet.is_ascii_digit())?.parse().ok())
     }
 
     /// Atom, quoted string or literal.
@@ -143,15 +144,17 @@ impl<'a> Arguments<'a> {
 
     /// `(` things separated by single spaces `)`.
     pub(super) fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        self.take("(")?;
-        let mut items = Vec::new();
-        while self.take(")").is_none() {
-            if !items.is_empty() {
-                self.space()?;
+        self.whole(|ahead| {
+            ahead.take("(")?;
+            let mut items = Vec::new();
+            while ahead.take(")").is_none() {
+                if !items.is_empty() {
+                    ahead.space()?;
+                }
+                items.push(one(ahead)?);
             }
-            items.push(one(self)?);
-        }
-        Some(items)
+            Some(items)
+        })
     }
 
     /// The parameters of ID (RFC 2971 section 3.1): a list of pairs, or NIL.
@@ -172,15 +175,17 @@ impl<'a> Arguments<'a> {
 
     /// A set of numbers.
     pub(super) fn sequence_set(&mut self) -> Option<SequenceSet> {
-        let mut ranges = Vec::new();
-        loop {
-            let first = self.sequence_number()?;
-            let last = if self.take(":").is_some() { self.sequence_number()? } else { first };
-            ranges.push((first, last));
-            if self.take(",").is_none() {
-                return Some(SequenceSet(ranges));
+        self.whole(|ahead| {
+            let mut ranges = Vec::new();
+            loop {
+                let first = ahead.sequence_number()?;
+                let last = if ahead.take(":").is_some() { ahead.sequence_number()? } else { first };
+                ranges.push((first, last));
+                if ahead.take(",").is_none() {
+                    return Some(SequenceSet(ranges));
+                }
             }
-        }
+        })
     }
 
     /// A number from 1, or `*`, which is greater than all.

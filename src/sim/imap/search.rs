@@ -12,6 +12,7 @@ enum Key {
     Numbers(SequenceSet, By),
     Larger(u32),
     Smaller(u32),
+    Every(Vec<Self>),
 }
 
 /// What was found, each number with a space before it; `None` where the arguments are wrong or beyond us.
@@ -41,7 +42,16 @@ pub(super) fn search(selected: &Selected, by: By, arguments: &mut Arguments<'_>)
     )
 }
 
+/// A key, or several in parentheses, which hold no further parentheses here: nesting would have to be bounded.
 fn key(arguments: &mut Arguments<'_>) -> Option<Key> {
+    arguments
+        .list(single_key)
+        .filter(|keys| !keys.is_empty())
+        .map(Key::Every)
+        .or_else(|| single_key(arguments))
+}
+
+fn single_key(arguments: &mut Arguments<'_>) -> Option<Key> {
     if let Some(set) = arguments.sequence_set() {
         return Some(Key::Numbers(set, By::Sequence));
     }
@@ -68,6 +78,7 @@ fn key(arguments: &mut Arguments<'_>) -> Option<Key> {
 fn holds(key: &Key, selected: &Selected, number: usize, message: &Message) -> bool {
     match key {
         Key::All => true,
+        Key::Every(keys) => keys.iter().all(|key| holds(key, selected, number, message)),
         Key::Has(flag) => message.flags.contains(*flag),
         Key::Lacks(flag) => !message.flags.contains(*flag),
         Key::Numbers(set, by) => selected.pick(set, *by).iter().any(|&(this, _)| this == number),

@@ -30,6 +30,7 @@ struct Body {
 }
 
 impl Body {
+    /// Lets go of what is more than may be.
     fn hold(&mut self, max_message: usize) {
         if self.octets.len() > max_message {
             self.octets.clear();
@@ -187,7 +188,8 @@ impl Session<'_> {
             Some(_) => None,
         };
         let mut transaction = self.transaction.take().unwrap_or_default();
-        self.read_chunk(length as usize, &mut transaction.body).await?;
+        let body = Some(&mut transaction.body).filter(|_| refusal.is_none());
+        self.read_chunk(length as usize, body).await?;
         if let Some(reply) = refusal {
             return Ok(self.breach(reply));
         }
@@ -205,7 +207,8 @@ impl Session<'_> {
         Ok(self.say(&format!("250 2.0.0 {length} octets received")))
     }
 
-    async fn read_chunk(&mut self, length: usize, body: &mut Body) -> Flow<()> {
+    /// Reads a chunk to its end, and keeps it where there is a body for it.
+    async fn read_chunk(&mut self, length: usize, mut body: Option<&mut Body>) -> Flow<()> {
         let max_message = self.wire.shared.options.max_message;
         let mut left = length;
         while left > 0 {
@@ -214,8 +217,10 @@ impl Session<'_> {
             }
             let unused = self.wire.unused();
             let used = left.min(unused.len());
-            body.octets.extend_from_slice(&unused[..used]);
-            body.hold(max_message);
+            if let Some(body) = &mut body {
+                body.octets.extend_from_slice(&unused[..used]);
+                body.hold(max_message);
+            }
             self.wire.consume(used);
             left -= used;
         }

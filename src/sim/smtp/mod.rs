@@ -3,6 +3,8 @@
 mod data;
 mod mail;
 mod path;
+#[cfg(test)]
+mod tests;
 mod voice;
 
 use super::Personality;
@@ -54,8 +56,8 @@ impl Session<'_> {
     async fn command(&mut self) -> Flow<Next> {
         let line = match self.wire.line(MAIL_LIMIT).await? {
             Ok(line) => line,
-            Err(BadLine::TooLong) => return Ok(self.say("500 5.5.2 Line too long")),
-            Err(BadLine::StrayControl) => return Ok(self.breach("500 5.5.2 Bare CR, bare LF or NUL in a command")),
+            Err(BadLine::TooLong { .. }) => return Ok(self.say("500 5.5.2 Line too long")),
+            Err(BadLine::StrayControl) => return Ok(self.say("500 5.5.2 Bare CR, bare LF or NUL in a command")),
         };
         let Ok(line) = String::from_utf8(line) else { return Ok(self.breach("500 5.5.2 Syntax error")) };
         let (verb, arguments) = line.split_once(' ').unwrap_or((&line, ""));
@@ -78,7 +80,7 @@ impl Session<'_> {
     }
 
     /// RFC 2920 section 3.1 lets some commands be followed by others in one go, and only where that was offered.
-    fn look_for_pipelining(&mut self, verb: &str) {
+    fn look_for_pipelining(&self, verb: &str) {
         if self.wire.unused().is_empty() || verb == "BDAT" {
             return;
         }
