@@ -1,5 +1,5 @@
 //! What the end-to-end tests share: a simulated provider, the gateway before it, and a client that speaks in lines.
-#![allow(dead_code, reason = "each test file uses its part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
