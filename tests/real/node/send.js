@@ -1,0 +1,28 @@
+// Sends one raw message with nodemailer.
+// Usage: send.js PORT USER PASSWORD METHOD MESSAGE. Exits with 3 if the login is refused.
+'use strict';
+const fs = require('node:fs');
+const nodemailer = require('nodemailer');
+
+const [port, user, pass, method, file] = process.argv.slice(2);
+
+async function main() {
+    const transport = nodemailer.createTransport({
+        host: '127.0.0.1',
+        port: Number(port),
+        secure: false,
+        authMethod: method,
+        auth: { user, pass },
+    });
+    const sent = await transport.sendMail({
+        envelope: { from: 'user@example.com', to: ['office@example.net'] },
+        raw: fs.readFileSync(file),
+    });
+    console.log(sent.response);
+    transport.close();
+}
+
+main().catch(error => {
+    console.error(error.code, error.message);
+    process.exitCode = error.code === 'EAUTH' ? 3 : 1;
+});
