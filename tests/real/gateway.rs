@@ -6,8 +6,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::daemon::{Daemon, with_free_ports};
-use crate::oauth::{CLIENT_ID, CLIENT_SECRET, MAILBOX};
+use crate::oauth::{CLIENT_ID, CLIENT_SECRET, MAILBOX, TOKEN_START};
 use crate::upstream::{Upstream, path};
 
 pub(crate) const USER: &str = "scanner";
@@ -41,9 +44,25 @@ impl Gateway {
         file
     }
 
-    /// What the gateway has logged.
-    pub(crate) fn log(&self) -> String {
-        self.process.log()
+    /// That nothing secret is in the log, which is at its most talkative here.
+    #[track_caller]
+    pub(crate) fn assert_log_keeps_secrets(&self) {
+        let log = self.process.log();
+        assert!(!log.is_empty(), "a gateway that logs nothing would keep every secret");
+        let secrets = [
+            PASSWORD.to_owned(),
+            PASSWORD.escape_debug().to_string(),
+            STANDARD.encode(PASSWORD),
+            STANDARD.encode(format!("\0{USER}\0{PASSWORD}")),
+            CLIENT_SECRET.to_owned(),
+            url::form_urlencoded::byte_serialize(CLIENT_SECRET.as_bytes()).collect(),
+            TOKEN_START.to_owned(),
+            STANDARD.encode(format!("user={MAILBOX}\x01auth=Bearer {TOKEN_START}"))[..60].to_owned(),
+        ];
+        for secret in secrets {
+            let told = log.lines().find(|line| line.contains(&secret));
+            assert_eq!(told, None, "{secret:?} is in the log");
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) const CLIENT_ID: &str = "gateway";
 pub(crate) const CLIENT_SECRET: &str = "app/secret+1";
 pub(crate) const MAILBOX: &str = "user@example.com";
 
+/// What every token begins with.
+pub(crate) const TOKEN_START: &str = "token-that-nobody-may-see-";
 /// As long as the tokens of today's providers, and short enough for Dovecot's 8192 octets of SASL response.
 const TOKEN_LENGTH: usize = 4500;
 const LARGEST_REQUEST: usize = 64 * 1024;
@@ -52,7 +54,7 @@ impl OAuthServer {
 
 fn issue(issued: &Mutex<HashSet<String>>) -> String {
     let mut issued = issued.lock().expect("no holder of this lock panics");
-    let token = format!("{:x<TOKEN_LENGTH$}", format!("token-{}-", issued.len()));
+    let token = format!("{:x<TOKEN_LENGTH$}", format!("{TOKEN_START}{}-", issued.len()));
     issued.insert(token.clone());
     token
 }

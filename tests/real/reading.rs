@@ -20,6 +20,7 @@ fn with_a_letter() -> Gateway {
 fn assert_nobody_came_through(gateway: &Gateway) {
     assert_eq!(gateway.upstream.logins(), Vec::<String>::new());
     assert_eq!(gateway.upstream.oauth.issued(), 0, "a wrong password must not cost a token");
+    gateway.assert_log_keeps_secrets();
 }
 
 /// That there were logins, and all of them over TLS with a token.

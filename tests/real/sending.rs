@@ -15,6 +15,7 @@ fn assert_letters_arrived(gateway: &Gateway, count: usize) {
         assert!(recipients[0].starts_with("<office@example.net>"), "{recipients:?}");
         assert_same(&message, &with_lf(&letter()));
     }
+    gateway.assert_log_keeps_secrets();
 }
 
 /// That nobody was let in, and that it cost the provider nothing.
@@ -22,6 +23,7 @@ fn assert_letters_arrived(gateway: &Gateway, count: usize) {
 fn assert_nobody_came_through(gateway: &Gateway) {
     assert!(gateway.upstream.submitted().is_empty());
     assert_eq!(gateway.upstream.oauth.issued(), 0, "a wrong password must not cost a token");
+    gateway.assert_log_keeps_secrets();
 }
 
 fn swaks(gateway: &Gateway, password: &str, more: &[&str]) -> Ended {
