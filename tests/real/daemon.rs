@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a daemon may take to start, and to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
 const GLANCE: Duration = Duration::from_millis(10);
 /// As much of a log as a failed test shows.
