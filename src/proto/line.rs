@@ -18,6 +18,8 @@ pub struct Input {
     start: usize,
     /// How many of the unused octets are known to hold no LF: a line that comes in a thousand pieces is scanned once.
     scanned: usize,
+    /// Whether no password can be in it any more, so that it need not be wiped.
+    after_login: bool,
 }
 
 /// No LF within the limit. Nothing was used up; see [`Input::skip_line`].
@@ -39,7 +41,7 @@ impl Input {
     /// An empty input; it allocates nothing until the peer sends something.
     #[must_use]
     pub const fn new() -> Self {
-        Self { octets: Vec::new(), start: 0, scanned: 0 }
+        Self { octets: Vec::new(), start: 0, scanned: 0, after_login: false }
     }
 
     /// Appends what the peer sent.
@@ -119,6 +121,32 @@ impl Input {
         self.consume(self.len());
     }
 
+    /// From here on mail passes through, and no password: wiping every buffer of it would cost more than copying it.
+    pub fn login_is_over(&mut self) {
+        self.wipe_unless_after_login();
+        self.after_login = true;
+    }
+
+    /// Gives the memory back if every octet has been used: a session that waits holds no buffer.
+    pub fn release(&mut self) {
+        if self.is_empty() && self.octets.capacity() > 0 {
+            self.wipe_unless_after_login();
+            self.octets = Vec::new();
+            self.start = 0;
+        }
+    }
+
+    /// Wipes what has been used.
+    fn wipe_unless_after_login(&mut self) {
+        if !self.after_login {
+            self.compact();
+            let used = self.octets.len();
+            self.octets.resize(self.octets.capacity(), 0);
+            self.octets[used..].zeroize();
+            self.octets.truncate(used);
+        }
+    }
+
     fn consume(&mut self, count: usize) {
         self.start += count;
         self.scanned = self.scanned.saturating_sub(count);
@@ -130,7 +158,7 @@ impl Input {
             return;
         }
         let unused = self.len();
-        // What is left behind the new end is wiped with the whole capacity when this is dropped.
+        // What is left behind the new end is wiped with the whole capacity later.
         self.octets.copy_within(self.start.., 0);
         self.octets.truncate(unused);
         self.start = 0;
@@ -139,7 +167,9 @@ impl Input {
 
 impl Drop for Input {
     fn drop(&mut self) {
-        self.octets.zeroize();
+        if !self.after_login {
+            self.octets.zeroize();
+        }
     }
 }
 
@@ -201,6 +231,19 @@ mod tests {
         assert_eq!(input.unused(), b"next");
         assert_eq!(budget, 1);
         assert_eq!(input.skip_line(&mut budget), Skipped::OverBudget);
+    }
+
+    #[test]
+    fn memory_is_given_back_once_everything_is_used_and_nothing_is_lost_before() {
+        let mut input = Input::new();
+        input.extend(b"PASS hunter2\r\nSTAT\r\n");
+        assert_eq!(input.line(100).unwrap().unwrap().as_slice(), b"PASS hunter2");
+        input.login_is_over();
+        assert_eq!(input.unused(), b"STAT\r\n");
+        input.release();
+        assert_eq!(input.line(100).unwrap().unwrap().as_slice(), b"STAT");
+        input.release();
+        assert_eq!(input.octets.capacity(), 0);
     }
 
     #[test]

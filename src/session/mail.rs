@@ -99,6 +99,8 @@ impl Carrier {
             to_upstream: std::mem::take(&mut upstream.out),
             to_downstream: std::mem::take(&mut downstream.out),
         };
+        downstream.input.login_is_over();
+        upstream.input.login_is_over();
         Self {
             transaction,
             downstream,
@@ -187,6 +189,9 @@ impl Carrier {
             if self.downstream_ended && self.downstream_used && !self.transaction.awaits_upstream() {
                 return Poll::Ready(Carried::Ended(Ending::DownstreamEnded));
             }
+            // What waits holds no buffer.
+            self.downstream.input.release();
+            self.upstream.input.release();
             if self.draining && self.transaction.is_between_messages() && self.downstream.input.is_empty() {
                 return Poll::Ready(Carried::Quiet);
             }

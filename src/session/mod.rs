@@ -33,7 +33,7 @@ pub(crate) use self::upstream::Upstreams;
 use crate::config::{Account, Config, Listener, Protocol, holds};
 use crate::drain::Drain;
 use crate::login::verify::Verifier;
-use crate::net::stream::Stream;
+use crate::net::stream::{Stream, say_and_drop};
 use crate::oauth::credentials::Credentials;
 use crate::proto::{LoginAnswer, LoginRequest, Machine};
 
@@ -67,7 +67,7 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
     let Some(place) = shared.limits.take(address) else {
         tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
         // Tried once: whoever floods the gateway is not waited for.
-        let _ = stream.try_write(&Goodbye::SessionLimit.line(listener.protocol));
+        say_and_drop(stream, &Goodbye::SessionLimit.line(listener.protocol));
         return;
     };
     let task = serve(Arc::clone(shared), Arc::clone(listener), stream, address, place);
