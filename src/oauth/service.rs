@@ -102,6 +102,7 @@ impl Credentials for TokenService {
 }
 
 impl Inner {
+    /// A token for a login. While the token endpoint is out of order the one there is serves on, for as long as it lives.
     async fn token(
         self: &Arc<Self>,
         app: &Arc<App>,
@@ -109,6 +110,20 @@ impl Inner {
         refused: Option<Generation>,
     ) -> Result<Token, TokenError> {
         let slot = self.slot(app);
+        match self.good_token(&slot, app, protocol, refused).await {
+            Err(error @ TokenError::Transient(_)) => slot.state().grant.last_resort(&self.now(), refused).ok_or(error),
+            outcome => outcome,
+        }
+    }
+
+    /// A token with life enough in it: the one there is, or a fresh one.
+    async fn good_token(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        app: &Arc<App>,
+        protocol: Protocol,
+        refused: Option<Generation>,
+    ) -> Result<Token, TokenError> {
         let mut landing = {
             let now = self.now();
             let mut state = slot.state();
@@ -122,7 +137,7 @@ impl Inner {
                 Decision::Fetch => match (state.flight.clone(), state.grant.pausing(&now)) {
                     (Some(landing), _) => landing,
                     (None, Some(error)) => return Err(error),
-                    (None, None) => self.launch(&slot, &mut state),
+                    (None, None) => self.launch(slot, &mut state),
                 },
             }
         };

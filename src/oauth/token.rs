@@ -14,6 +14,9 @@ use crate::secret::AccessToken;
 /// The life a token should have left when it is handed out.
 const ENOUGH: Duration = Duration::from_secs(15 * 60);
 
+/// The life that will do while no other token can be had: a login takes 25 s at most.
+const LAST_RESORT: Duration = Duration::from_secs(30);
+
 /// A token younger than this is as fresh as one can be: fetching another would not help.
 const FRESH: Duration = Duration::from_secs(60);
 
@@ -131,6 +134,14 @@ impl GrantState {
             return Decision::Fetch;
         }
         if token.is_good_for(protocol, now) { Decision::HandOut(token.clone()) } else { Decision::Fetch }
+    }
+
+    /// The token there is, where no other can be had: it need only live long enough to log in with, and not be the one
+    /// that was refused.
+    pub(crate) fn last_resort(&self, now: &Moment, refused: Option<Generation>) -> Option<Token> {
+        let token = self.token.as_ref()?;
+        let left = token.lives.saturating_sub(token.age(now));
+        (refused != Some(token.generation) && left >= LAST_RESORT).then(|| token.clone())
     }
 
     /// Why nothing may be fetched for a login right now, if so.
@@ -267,6 +278,16 @@ mod tests {
         let (mut state, mut clock, _) = holding(20 * 60);
         clock.pass(6 * 60);
         assert!(!hands_out(&mut state, &clock, Protocol::Imap), "half would do, a quarter of an hour is not left");
+    }
+
+    #[test]
+    fn an_old_token_serves_on_where_no_other_can_be_had() {
+        let (state, mut clock, generation) = holding(HOUR);
+        clock.pass(HOUR - 30);
+        assert!(state.last_resort(&clock.0, None).is_some());
+        assert!(state.last_resort(&clock.0, Some(generation)).is_none(), "the upstream does not want it");
+        clock.pass(1);
+        assert!(state.last_resort(&clock.0, None).is_none());
     }
 
     #[test]
