@@ -294,3 +294,15 @@ async fn shutdown_ends_what_is_under_way() {
     assert!(matches!(waiting.await.unwrap(), Err(TokenError::Transient(_))));
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_bridged_with_the_token_there_is() {
+    let outage = (0..200).map(|_| Script::Fails(transient("down")));
+    let bench = Bench::new([Script::Gives("first", HOUR)].into_iter().chain(outage));
+    assert_eq!(bench.smtp().await.unwrap(), "first");
+    pass(Duration::from_secs(59 * 60)).await;
+    assert!(bench.service.fetches() > 2, "it has been tried in vain meanwhile");
+    assert_eq!(bench.smtp().await.unwrap(), "first");
+    pass(Duration::from_secs(60)).await;
+    assert!(matches!(bench.smtp().await, Err(TokenError::Transient(_))), "a dead token is worth nothing");
+}
