@@ -46,7 +46,7 @@ const LAYERS: &[Layer] = &[
             "secret",
             "telemetry",
         ],
-        crates: &["tokio", "rustls", "thiserror", "tracing", "aws_lc_rs"],
+        crates: &["tokio", "rustls", "thiserror", "tracing", "aws_lc_rs", "zeroize"],
     },
     Layer {
         path: "src/proto/",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
+use zeroize::Zeroize;
 
 use crate::net::stream::{Stream, read_into};
 use crate::proto::{CloseReason, Input, Machine, ProtoError, Step};
@@ -110,7 +111,8 @@ impl Side {
                 stream.flush().await
             })
             .await??;
-        // Not `clear`: nothing a burst of replies needed is kept for the rest of a long session.
+        // Towards an upstream this was the token. And nothing that a burst of replies needed is kept.
+        out.zeroize();
         *out = Vec::new();
         Ok(())
     }

@@ -53,6 +53,9 @@ pub(crate) async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<
             Carried::Ended(ending) => break ending,
         }
     };
+    if carrier.transaction.has_body_in_flight() {
+        record.message_lost(&ending);
+    }
     record.to_upstream += carrier.to_upstream.moved;
     record.to_downstream += carrier.to_downstream.moved;
     carrier.finish().await;

@@ -103,6 +103,12 @@ impl Record {
         tracing::info!(login, account, %sender, recipients, octets, %reply, "{outcome}");
     }
 
+    /// The session ends with a message whose fate the upstream has not told.
+    pub(crate) fn message_lost(&self, ending: &Ending) {
+        let (login, account) = self.names();
+        tracing::warn!(login, account, "message without an answer, the sender has to send it again: {ending}");
+    }
+
     /// What the relay moved.
     pub(crate) fn relayed(&mut self, relayed: &Relayed) -> Ending {
         self.to_upstream += relayed.to_upstream;
