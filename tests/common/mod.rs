@@ -30,6 +30,8 @@ const STUCK: Duration = Duration::from_secs(120);
 /// What a test wants to be different.
 pub struct Wanted {
     pub provider: sim::Options,
+    /// What every login's password is checked against.
+    pub hash: &'static str,
     /// How many accounts there are beside `scanner`: `user0@contoso.example`, login `user0`, and so on.
     pub crowd: usize,
     /// Put before the tables of the configuration.
@@ -44,6 +46,7 @@ impl Default for Wanted {
     fn default() -> Self {
         Self {
             provider: sim::Options { mailboxes: vec![ADDRESS.into()], ..sim::Options::default() },
+            hash: HASH,
             crowd: 0,
             top: String::new(),
             tables: String::new(),
@@ -145,7 +148,7 @@ pub fn configuration_text(provider: &Simulator, folder: &TempDir, wanted: &Wante
         text += &format!(
             "[[account]]\naddress = \"{address}\"\napp = \"contoso\"\n\
              [[account.login]]\nusername = \"{username}\"\npassword_hash = \"{}\"\n",
-            HASH.trim()
+            wanted.hash.trim()
         );
     }
     text + &wanted.tables
@@ -157,6 +160,13 @@ pub enum Answer {
     Accepted,
     /// The whole line.
     Refused(String),
+}
+
+/// Lets so much time pass at once, for everybody in this test. Only where the runtime has one thread.
+pub async fn let_pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 /// A legacy client.
