@@ -61,6 +61,8 @@ pub struct TokenFault {
     pub what: String,
     /// The one thing to do about it.
     pub hint: String,
+    /// What the provider said in words.
+    pub said: Option<String>,
     /// How long the provider asked to be left alone.
     pub retry_after: Option<Duration>,
 }
@@ -70,7 +72,12 @@ impl fmt::Display for TokenFault {
         if let Some(code) = &self.code {
             write!(f, "{code}: ")?;
         }
-        write!(f, "{}. {}", self.what, self.hint)
+        write!(f, "{}. {}", self.what, self.hint)?;
+        // Last, since it may be long: what a reply has no room for must not be the hint.
+        match &self.said {
+            Some(said) => write!(f, " (it says: {said})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -213,11 +213,8 @@ pub(crate) fn explain(error: &OAuthError) -> TokenError {
         (_, false) => by_name()
             .unwrap_or(("The provider refuses to give a token", "Look the code up in the provider's documentation")),
     };
-    let what = match error.description.as_deref().map(shown).filter(|said| !said.is_empty()) {
-        Some(said) => format!("{what} (it says: {said})"),
-        None => what.to_owned(),
-    };
-    let fault = TokenFault { code, what, hint: cure.to_owned(), retry_after: error.retry_after };
+    let said = error.description.as_deref().map(shown).filter(|said| !said.is_empty());
+    let fault = TokenFault { code, what: what.to_owned(), hint: cure.to_owned(), said, retry_after: error.retry_after };
     if passing { TokenError::Transient(fault) } else { TokenError::NeedsPerson(fault) }
 }
 
@@ -228,12 +225,24 @@ pub(crate) const fn is_passing_status(status: u16) -> bool {
 
 /// A fault that passes.
 pub(crate) fn transient(what: impl Into<String>) -> TokenError {
-    TokenError::Transient(TokenFault { code: None, what: what.into(), hint: PASSES.into(), retry_after: None })
+    TokenError::Transient(TokenFault {
+        code: None,
+        what: what.into(),
+        hint: PASSES.into(),
+        said: None,
+        retry_after: None,
+    })
 }
 
 /// A fault that a person has to see to.
 pub(crate) fn needs_person(what: impl Into<String>, cure: impl Into<String>) -> TokenError {
-    TokenError::NeedsPerson(TokenFault { code: None, what: what.into(), hint: cure.into(), retry_after: None })
+    TokenError::NeedsPerson(TokenFault {
+        code: None,
+        what: what.into(),
+        hint: cure.into(),
+        said: None,
+        retry_after: None,
+    })
 }
 
 /// The upstream does not take a token that is as fresh as can be.
@@ -244,6 +253,7 @@ pub(crate) fn refused(protocol: Protocol) -> TokenError {
         hint: "Check that the app has the right for this protocol, with an administrator's consent, and may open \
                this mailbox"
             .into(),
+        said: None,
         retry_after: None,
     })
 }
@@ -254,7 +264,7 @@ pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::new();
     for (position, character) in line.chars().enumerate() {
         if position >= MAX_SHOWN {
-            shown.push('…');
+            shown.push_str("...");
             break;
         }
         if character.is_alphanumeric() || character == ' ' || character.is_ascii_graphic() {
@@ -371,6 +381,6 @@ mod tests {
     #[test]
     fn text_that_turns_lines_around_is_escaped() {
         assert_eq!(shown("\u{1b}[2Jhi\u{202e}there\nmore"), "\\u{1b}[2Jhi\\u{202e}there");
-        assert_eq!(shown(&"x".repeat(1000)).chars().count(), MAX_SHOWN + 1);
+        assert_eq!(shown(&"x".repeat(1000)).chars().count(), MAX_SHOWN + "...".len());
     }
 }

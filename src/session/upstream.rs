@@ -88,9 +88,10 @@ pub(crate) async fn log_in<P: Speaks>(
     );
     let fresh = match token(shared, account, P::PROTOCOL, Some(&first)).await {
         Ok(fresh) => fresh,
-        // The service knows that no other token would fare better; the upstream's own words say most.
+        // The service knows that no other token would fare better. The upstream's own words say most, but may be long:
+        // what a reply has no room for must not be the advice.
         Err(failure) if failure.kind == FailureKind::NeedsPerson => {
-            return Err(Failure { detail: format!("{}. {}", refused(&refusal), failure.detail), ..failure });
+            return Err(Failure { detail: format!("{}. {}", failure.detail, refused(&refusal)), ..failure });
         }
         Err(failure) => return Err(failure),
     };
