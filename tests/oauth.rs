@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Answer, Client, PASSWORD, Setup, Wanted, let_pass};
-use mailferry::config::{Config, Protocol};
+use mailferry::config::{Budgets, Config, Protocol};
 use mailferry::sim::{self, CannedAnswer, Control, Gate, TokenFault};
 use tokio::task::JoinSet;
 
@@ -77,11 +77,6 @@ impl Trio {
 /// Clients may take their time: these tests let hours pass between two of their commands.
 fn patient(config: &mut Config) {
     config.limits.login_timeout = Duration::from_secs(24 * 3600);
-}
-
-fn impatient_for_tokens(config: &mut Config) {
-    patient(config);
-    config.budgets.token = Duration::from_millis(30);
 }
 
 async fn patient_setup() -> Setup {
@@ -199,62 +194,54 @@ async fn a_body_without_bounds_passes() {
     passes(TokenFault::Padded(4 * 1024 * 1024)).await;
 }
 
+/// A login that has to wait for a token request which is under way, and waits in vain.
+async fn waits_in_vain(setup: &Setup, protocol: Protocol) {
+    let mut client = setup.client(protocol).await;
+    let login = tokio::spawn(async move { client.log_in(protocol, "scanner", PASSWORD).await });
+    setup.control().until(|control| control.token_requests() == 1).await;
+    let_pass(Budgets::default().token).await;
+    let Answer::Refused(line) = login.await.unwrap() else { panic!("{protocol} was let in") };
+    assert!(line.starts_with(Failure::Passing.reply(protocol)), "{line}");
+}
+
 #[tokio::test]
-async fn an_endpoint_that_hangs_passes_and_its_late_answer_is_used() {
-    let setup = Setup::with(Wanted { change: impatient_for_tokens, ..Wanted::default() }).await;
-    let mut trio = Trio::at(&setup).await;
-    let gate = Gate::new();
-    setup.control().fail_tokens(TokenFault::Hold(gate.clone()));
-    trio.are_refused(Failure::Passing, &[]).await;
-    gate.open();
-    // The fetch went on behind the three that gave up, and nobody starts another.
-    loop {
-        let mut client = setup.client(Protocol::Smtp).await;
-        if client.log_in(Protocol::Smtp, "scanner", PASSWORD).await == Answer::Accepted {
-            break;
-        }
+async fn an_endpoint_that_answers_late_has_answered() {
+    for protocol in Protocol::ALL {
+        let setup = patient_setup().await;
+        let gate = Gate::new();
+        setup.control().fail_tokens(TokenFault::Hold(gate.clone()));
+        waits_in_vain(&setup, protocol).await;
+        gate.open();
+        // The fetch went on behind the one who gave up, and nobody starts another.
+        Trio::at(&setup).await.are_let_in().await;
+        assert_eq!(setup.control().token_requests(), 1);
     }
-    trio.are_let_in().await;
-    assert_eq!(setup.control().token_requests(), 1);
 }
 
 #[tokio::test]
-async fn an_endpoint_that_hangs_for_ever_is_asked_again() {
-    let setup = Setup::with(Wanted { change: impatient_for_tokens, ..Wanted::default() }).await;
-    let mut trio = Trio::at(&setup).await;
-    setup.control().fail_next_tokens(1, TokenFault::Hold(Gate::new()));
-    trio.are_refused(Failure::Passing, &[]).await;
-    assert_eq!(setup.control().token_requests(), 1, "one request is enough to hang");
-    // The request itself ends after half a minute, and the pause after it.
-    let_pass(Duration::from_secs(31)).await;
-    let_in_within_the_token_budget(&setup).await;
-    trio.are_let_in().await;
-    assert_eq!(setup.control().token_requests(), 2);
-}
-
-#[tokio::test]
-async fn an_endpoint_that_drips_passes() {
-    let setup = Setup::with(Wanted { change: impatient_for_tokens, ..Wanted::default() }).await;
-    let mut trio = Trio::at(&setup).await;
+async fn an_endpoint_that_hangs_or_drips_is_asked_again() {
     // Some 2,000 octets, one a second.
-    setup.control().fail_next_tokens(1, TokenFault::Drip(Duration::from_secs(1)));
-    trio.are_refused(Failure::Passing, &[]).await;
-    let_pass(Duration::from_secs(31)).await;
-    let_in_within_the_token_budget(&setup).await;
-    trio.are_let_in().await;
-    assert_eq!(setup.control().token_requests(), 2);
-}
-
-/// Logs in until it works. Each try waits for the token as long as it may, and lets the pause after a fault pass.
-async fn let_in_within_the_token_budget(setup: &Setup) {
-    for _ in 0..100 {
-        let mut client = setup.client(Protocol::Imap).await;
-        if client.log_in(Protocol::Imap, "scanner", PASSWORD).await == Answer::Accepted {
-            return;
+    for fault in [TokenFault::Hold(Gate::new()), TokenFault::Drip(Duration::from_secs(1))] {
+        let setup = patient_setup().await;
+        setup.control().fail_next_tokens(1, fault);
+        waits_in_vain(&setup, Protocol::Smtp).await;
+        // The request itself ends after half a minute, and then a pause begins.
+        let_pass(Duration::from_secs(20)).await;
+        let mut tries = 0;
+        while setup
+            .client(Protocol::Imap)
+            .await
+            .log_in(Protocol::Imap, "scanner", PASSWORD)
+            .await
+            != Answer::Accepted
+        {
+            tries += 1;
+            assert!(tries < 10, "no login succeeds");
+            let_pass(PAUSE_OVER).await;
         }
-        let_pass(Duration::from_secs(1)).await;
+        Trio::at(&setup).await.are_let_in().await;
+        assert_eq!(setup.control().token_requests(), 2);
     }
-    panic!("no login succeeds");
 }
 
 #[tokio::test]
