@@ -16,8 +16,9 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), hostname = config.hostname, "starting");
-    let gateway = Gateway::start(config).context("the gateway cannot start")?;
+    // Before anything listens: who sees it listen may send one, and until then a signal kills.
     let mut signals = Signals::new().context("cannot listen for signals")?;
+    let gateway = Gateway::start(config).context("the gateway cannot start")?;
     signals.stop().await;
     tokio::select! {
         biased;
