@@ -186,11 +186,20 @@ fn refused(refusal: &UpstreamRefusal) -> String {
     text
 }
 
+/// What to do where a server is not heard of.
+const CHECK_SERVER: &str =
+    "If it stays so, check host, port and tls of the provider, and that no firewall stands between";
+
 /// Whose fault it is, and what to do.
 fn failure(account: &Account, server: &Server, error: OpenError) -> Failure {
     let (address, host) = (&account.address, &server.host);
-    let OpenError::Refused(refusal) = &error else {
-        return Failure::unavailable(format!("{host}:{}: {error}", server.port));
+    let refusal = match &error {
+        OpenError::Refused(refusal) => refusal,
+        // Says itself where it has failed.
+        OpenError::Unreachable(_) => return Failure::unavailable(format!("{error}. {CHECK_SERVER}")),
+        OpenError::Lost(_) | OpenError::TooSlow => {
+            return Failure::unavailable(format!("{host}:{}: {error}. {CHECK_SERVER}", server.port));
+        }
     };
     let (kind, advice) = match refusal.kind {
         RefusalKind::Token => (
