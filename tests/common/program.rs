@@ -1,0 +1,142 @@
+//! The program itself as a child process, with a configuration in a folder of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use mailferry::config::Protocol;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::time::timeout;
+
+use super::STUCK;
+
+/// The program, cut off from this machine's own configuration; `folder` is its working folder.
+pub fn program(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mailferry"));
+    isolated(&mut command, folder).args(arguments);
+    command
+}
+
+/// As [`program`], with the limit of descriptors that `ulimit -n` sets.
+pub fn program_with_descriptors(folder: &Path, descriptors: u32, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+    isolated(&mut command, folder)
+        .args(["-c", &script, env!("CARGO_BIN_EXE_mailferry")])
+        .args(arguments);
+    command
+}
+
+fn isolated<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+    command
+        .current_dir(folder)
+        .env("XDG_CONFIG_HOME", folder)
+        .env_remove("MAILFERRY_CONFIG")
+        .env_remove("STATE_DIRECTORY")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+}
+
+/// Runs a command to its end, beside the simulator that it may be talking to.
+pub async fn finish(command: Command) -> Output {
+    finish_with(command, Vec::new()).await
+}
+
+/// As [`finish`], with something to read on standard input.
+pub async fn finish_with(mut command: Command, input: Vec<u8>) -> Output {
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let running = tokio::task::spawn_blocking(move || {
+        // A program that needs no input may be gone before it is written.
+        let _ = stdin.write_all(&input);
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    });
+    timeout(STUCK, running).await.expect("the program does not end").unwrap()
+}
+
+/// A program that stays up. It is killed when this is dropped.
+pub struct Running {
+    child: Child,
+    lines: UnboundedReceiver<String>,
+}
+
+impl Running {
+    /// Starts it and listens to its standard error.
+    pub fn start(command: Command) -> Self {
+        Self::listening_to(command, |child| Box::new(child.stderr.take().unwrap()))
+    }
+
+    /// Starts it and listens to its standard output.
+    pub fn start_for_output(command: Command) -> Self {
+        Self::listening_to(command, |child| Box::new(child.stdout.take().unwrap()))
+    }
+
+    fn listening_to(mut command: Command, stream: fn(&mut Child) -> Box<dyn Read + Send>) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stream = stream(&mut child);
+        let (sender, lines) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines() {
+                let Ok(line) = line else { return };
+                // The test may have heard enough; the pipe is emptied all the same.
+                let _ = sender.send(line);
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// The next line that holds `text`.
+    pub async fn says(&mut self, text: &str) -> String {
+        let mut others = Vec::new();
+        let found = async {
+            while let Some(line) = self.lines.recv().await {
+                if line.contains(text) {
+                    return line;
+                }
+                others.push(line);
+            }
+            panic!("the program ended without saying {text:?}, but: {}", others.join("\n"));
+        };
+        timeout(STUCK, found)
+            .await
+            .unwrap_or_else(|_| panic!("the program does not say {text:?}"))
+    }
+
+    /// Where the gateway listens, as its log says. To be asked in the order of the configuration.
+    pub async fn listens(&mut self, protocol: Protocol) -> SocketAddr {
+        let line = self.says(&format!("protocol={protocol} address=")).await;
+        line.rsplit('=').next().unwrap().parse().unwrap()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    #[cfg(unix)]
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).unwrap();
+    }
+
+    /// Waits until it has ended by itself; its exit status.
+    pub async fn ended(mut self) -> Option<i32> {
+        // Standard error is closed at the end and not before.
+        while timeout(STUCK, self.lines.recv())
+            .await
+            .expect("the program does not end")
+            .is_some()
+        {}
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
