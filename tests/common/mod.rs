@@ -7,6 +7,7 @@ pub mod program;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use mailferry::app::Gateway;
 use mailferry::config::{Config, Environment, Protocol};
 use mailferry::proto::sasl::{self, plain::Plain};
@@ -123,6 +124,19 @@ impl Setup {
         assert_eq!(client.log_in(protocol, "scanner", PASSWORD).await, Answer::Accepted);
         client
     }
+}
+
+/// A login beside the others: `[[account.login]]` of the account that was written last.
+pub fn login_table(username: &str, password: &[u8], further: &str) -> String {
+    let hash = cheap_hash(password);
+    format!("[[account.login]]\nusername = '{username}'\npassword_hash = \"{hash}\"\n{further}\n")
+}
+
+/// argon2id of a password, as cheap as [`HASH`].
+pub fn cheap_hash(password: &[u8]) -> String {
+    let params = Params::new(8, 1, 1, None).unwrap();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password(password).unwrap().to_string()
 }
 
 /// The configuration of a test, as text.
