@@ -86,9 +86,10 @@ impl Side {
         patience: &mut Patience,
     ) -> Result<Outcome<M::Event>, Lost> {
         loop {
-            let step = machine.advance(&mut self.input, &mut self.out)?;
+            let step = machine.advance(&mut self.input, &mut self.out);
+            // Even to a peer that broke the protocol: the machine may have had to cancel something.
             self.flush(patience).await?;
-            match step {
+            match step? {
                 Step::NeedInput => self.read(patience).await?,
                 Step::Flush => {}
                 Step::StartTls => return Ok(Outcome::StartTls),
@@ -99,7 +100,7 @@ impl Side {
         }
     }
 
-    /// Sends what is waiting to be sent.
+    /// Sends what is waiting to be sent. Whoever gives it up half-way leaves in `out` what is still to be sent.
     pub(crate) async fn flush(&mut self, patience: &mut Patience) -> Result<(), Lost> {
         if self.out.is_empty() {
             return Ok(());
@@ -107,7 +108,12 @@ impl Side {
         let Self { stream, out, .. } = self;
         patience
             .wait(async {
-                stream.write_all(out).await?;
+                while !out.is_empty() {
+                    match stream.write(out).await? {
+                        0 => return Err(io::ErrorKind::WriteZero.into()),
+                        count => drop(out.drain(..count)),
+                    }
+                }
                 stream.flush().await
             })
             .await??;
@@ -147,5 +153,29 @@ impl Side {
             io::Result::Ok(())
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_was_too_slow_gets_each_octet_once_and_then_the_last_words() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut side = Side::new(Stream::Plain(listener.accept().await.unwrap().0));
+        // More than the kernel takes of it while the peer reads nothing.
+        let said: Vec<u8> = (0..16 * 1024 * 1024).map(|at| (at % 251) as u8).collect();
+        side.out.extend_from_slice(&said);
+        let flushed = side.flush(&mut Patience::of(Duration::from_millis(10))).await;
+        assert!(matches!(flushed, Err(Lost::TooSlow)), "{flushed:?}");
+        let mut heard = Vec::new();
+        let (read, ()) = tokio::join!(peer.read_to_end(&mut heard), side.close(b"bye"));
+        read.unwrap();
+        assert!(heard == [&said[..], b"bye"].concat());
     }
 }

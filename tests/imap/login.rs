@@ -5,7 +5,7 @@ use mailferry::proto::sasl::encode_base64;
 use mailferry::sim::{Act, Fault, Moment, Personality, Protocol as Server};
 
 use crate::common::{Client, PASSWORD, Setup, Wanted, login_table};
-use crate::{PERSONALITIES, answer, ask, assert_in_order, login_command, said_upstream, succeed};
+use crate::{PERSONALITIES, answer, ask, assert_in_order, login_command, said_upstream, scripted, succeed};
 
 /// The ways to write a string (RFC 3501 section 4.3, RFC 7888).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,4 +237,21 @@ async fn whatever_an_upstream_lists_nothing_in_it_speaks_of_logging_in() {
     let mut client = setup.client(Protocol::Imap).await;
     let told = succeed(&mut client, &login_command("b")).await;
     assert_eq!(capabilities(&told[0]), ["IMAP4rev1", "SASL-IR", "X-ODD"]);
+}
+
+#[tokio::test]
+async fn a_second_challenge_is_cancelled() {
+    let (setup, listener) = scripted::setup().await;
+    let server = tokio::spawn(async move {
+        let (mut connection, _) = scripted::asked(&listener).await;
+        for expected in ["\r\n", "*\r\n"] {
+            scripted::say(&mut connection, "+ e30=").await;
+            assert_eq!(scripted::hear(&mut connection).await, expected);
+        }
+        assert_eq!(scripted::hear(&mut connection).await, "", "the connection is closed");
+    });
+    let mut client = setup.client(Protocol::Imap).await;
+    let answer = ask(&mut client, &format!("a LOGIN scripted {}", scripted::PASSWORD)).await;
+    assert!(answer[0].starts_with("a NO [UNAVAILABLE] "), "{answer:?}");
+    server.await.unwrap();
 }

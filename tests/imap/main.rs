@@ -1,6 +1,7 @@
 //! IMAP sessions, end to end: a legacy client, the gateway, a simulated provider.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(unreachable_pub, reason = "a test is no library")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -39,8 +39,7 @@ pub async fn asked(listener: &TcpListener) -> (BufReader<TcpStream>, String) {
     let (stream, _) = listener.accept().await.unwrap();
     let mut connection = BufReader::new(stream);
     say(&mut connection, "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] ready").await;
-    let mut line = String::new();
-    connection.read_line(&mut line).await.unwrap();
+    let line = hear(&mut connection).await;
     let (tag, command) = line.split_once(' ').unwrap();
     assert!(command.starts_with("AUTHENTICATE XOAUTH2 "), "{command}");
     (connection, tag.to_owned())
@@ -49,4 +48,11 @@ pub async fn asked(listener: &TcpListener) -> (BufReader<TcpStream>, String) {
 /// Sends a line.
 pub async fn say(connection: &mut BufReader<TcpStream>, line: &str) {
     connection.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+}
+
+/// The next line with its end; an empty string at the end of the stream.
+pub async fn hear(connection: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    connection.read_line(&mut line).await.unwrap();
+    line
 }
