@@ -36,6 +36,14 @@ fn stuffed(message: &[u8]) -> Vec<u8> {
     stuffed
 }
 
+/// What the simulator answers to QUIT.
+const fn farewell(personality: Personality) -> &'static str {
+    match personality {
+        Personality::Microsoft => "+OK Microsoft Exchange Server POP3 server signing off.\r\n",
+        Personality::Dovecot => "+OK Logging out.\r\n",
+    }
+}
+
 /// Sends a command that is answered with these octets and no others.
 async fn answered(client: &mut Client, command: &str, answer: &[u8]) {
     client.say(command).await;
@@ -187,7 +195,7 @@ async fn a_whole_session_may_come_in_one_segment() {
         let expected = [
             format!("+OK 1 {count}\r\n+OK {count} octets\r\n").into_bytes(),
             stuffed(&message()),
-            b"+OK\r\n+OK Microsoft Exchange Server POP3 server signing off.\r\n".to_vec(),
+            format!("+OK\r\n{}", farewell(personality)).into_bytes(),
         ]
         .concat();
         assert!(client.octets(expected.len()).await == expected);
@@ -202,7 +210,7 @@ async fn the_stream_may_be_cut_anywhere() {
     let setup = Setup::new().await;
     let login = format!("USER scanner\r\nPASS {PASSWORD}\r\n");
     let commands = "STAT\r\nLIST\r\nQUIT\r\n";
-    let expected = b"+OK 0 0\r\n+OK\r\n.\r\n+OK Microsoft Exchange Server POP3 server signing off.\r\n";
+    let expected = format!("+OK 0 0\r\n+OK\r\n.\r\n{}", farewell(Personality::Microsoft));
     // Whatever is before the cut comes with the login, in the same segment; the rest only after its answer.
     for cut in 0..=commands.len() {
         let (with_login, later) = commands.split_at(cut);
@@ -211,7 +219,7 @@ async fn the_stream_may_be_cut_anywhere() {
         client.send(format!("{login}{with_login}").as_bytes()).await;
         assert!(client.line().await.starts_with("+OK") && client.line().await.starts_with("+OK"));
         client.send(later.as_bytes()).await;
-        assert_eq!(client.octets(expected.len()).await, expected, "{with_login:?}");
+        assert_eq!(client.octets(expected.len()).await, expected.as_bytes(), "{with_login:?}");
         assert_eq!(client.rest().await, "");
     }
 }
@@ -235,7 +243,7 @@ async fn messages_come_octet_for_octet() {
         let top = b"Subject: short\r\n\r\none\r\n.two\r\n";
         let head = format!("+OK {} octets\r\n", top.len());
         answered(&mut client, "TOP 2 2", &[head.as_bytes(), &stuffed(top)].concat()).await;
-        answered(&mut client, "QUIT", b"+OK Microsoft Exchange Server POP3 server signing off.\r\n").await;
+        answered(&mut client, "QUIT", farewell(personality).as_bytes()).await;
         assert_eq!(client.rest().await, "");
         assert_in_order(&setup);
     }

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use mailferry::config::{Config, Protocol};
 use mailferry::proto::sasl::encode_base64;
-use mailferry::sim::{Act, Fault, Gate, Moment, TokenFault};
+use mailferry::sim::{Act, Fault, Gate, Moment, Personality, TokenFault};
+use tokio::io::AsyncWriteExt;
 
 use crate::common::{PASSWORD, Setup, Wanted};
-use crate::{Kind, READING, accepted, assert_nobody_was_asked, refused, reply, server};
+use crate::{
+    Kind, READING, accepted, assert_nobody_was_asked, assert_refused, assert_unharmed, refused, reply, server,
+};
 
 /// Names that would mean something else to somebody else: to XOAUTH2, to a file system, to a configuration, to a reader.
 const NAMES: [&str; 12] = [
@@ -25,6 +28,17 @@ const NAMES: [&str; 12] = [
     "@",
 ];
 
+/// A login in so many lines, each sent after the answer to the one before, comes to a wrong password.
+async fn assert_wrong(setup: &Setup, protocol: Protocol, lines: &[String]) {
+    let mut client = setup.client(protocol).await;
+    let mut answer = String::new();
+    for line in lines {
+        client.say(line).await;
+        answer = client.line().await;
+    }
+    assert!(answer.starts_with(reply(protocol, Kind::Credentials)), "{lines:?}: {answer}");
+}
+
 #[tokio::test]
 async fn a_name_is_the_one_that_was_configured_or_none() {
     let setup = Setup::new().await;
@@ -39,36 +53,20 @@ async fn a_name_is_the_one_that_was_configured_or_none() {
                 vec![format!("{verb} PLAIN {}", *acting_as)],
                 vec![format!("{verb} LOGIN {}", *name64), password64.to_string()],
             ] {
-                let mut client = setup.client(protocol).await;
-                let mut answer = String::new();
-                for line in &lines {
-                    client.say(line).await;
-                    answer = client.line().await;
-                }
-                assert!(answer.starts_with(reply(protocol, Kind::Credentials)), "{name:?} {lines:?}: {answer}");
+                assert_wrong(&setup, protocol, &lines).await;
             }
         }
     }
     for name in NAMES {
         // A literal may hold anything but NUL.
-        let mut client = setup.client(Protocol::Imap).await;
-        client
-            .say(&format!("tag LOGIN {{{}+}}\r\n{name} \"{PASSWORD}\"", name.len()))
-            .await;
-        let answer = client.line().await;
-        assert!(answer.starts_with(reply(Protocol::Imap, Kind::Credentials)), "{name:?}: {answer}");
+        let literal = format!("tag LOGIN {{{}+}}\r\n{name} \"{PASSWORD}\"", name.len());
+        assert_wrong(&setup, Protocol::Imap, &[literal]).await;
         if !name.contains(['\r', '\n']) {
             for (protocol, lines) in [
                 (Protocol::Imap, vec![format!("tag LOGIN \"{name}\" \"{PASSWORD}\"")]),
                 (Protocol::Pop3, vec![format!("USER {name}"), format!("PASS {PASSWORD}")]),
             ] {
-                let mut client = setup.client(protocol).await;
-                let mut answer = String::new();
-                for line in lines {
-                    client.say(&line).await;
-                    answer = client.line().await;
-                }
-                assert!(answer.starts_with(reply(protocol, Kind::Credentials)), "{name:?}: {answer}");
+                assert_wrong(&setup, protocol, &lines).await;
             }
         }
     }
@@ -82,7 +80,7 @@ async fn long_names_are_refused_and_nothing_is_kept_of_them() {
         let mut client = setup.client(protocol).await;
         for length in [256, 900] {
             let answer = client.log_in(protocol, &"n".repeat(length), PASSWORD).await;
-            crate::assert_refused(protocol, Kind::Credentials, answer, "long");
+            assert_refused(protocol, Kind::Credentials, answer, "long");
         }
         accepted(&mut client, protocol).await;
     }
@@ -113,13 +111,18 @@ async fn a_literal_that_is_too_much_is_not_invited_or_ends_the_connection() {
         let last_words = client.rest().await;
         assert!(last_words.starts_with("* BYE ") && last_words.lines().count() == 1, "{bomb}: {last_words}");
     }
-    for no_literal in ["{-1}", "{1", "{}", "{+}", "{1 }", "~{1}", "{1}x", "{0x1}"] {
+    for no_literal in ["{-1}", "{1", "{}", "{+}", "{1 }", "{1}x", "{0x1}"] {
         let mut client = setup.client(Protocol::Imap).await;
         client.say(&format!("b LOGIN scanner {no_literal}")).await;
         let answer = client.line().await;
         // An atom that no atom should be is a wrong password at best, and never waits for a literal.
         assert!(answer.starts_with("b BAD ") || answer.starts_with("b NO "), "{no_literal}: {answer}");
     }
+    // RFC 9051's literal8 has no place in LOGIN, yet its octets are no command.
+    let mut client = setup.client(Protocol::Imap).await;
+    client.send(b"b LOGIN scanner ~{10+}\r\nc LOGOUT\r\n\r\n").await;
+    assert!(client.line().await.starts_with("b BAD "));
+    accepted(&mut client, Protocol::Imap).await;
 }
 
 #[tokio::test]
@@ -129,8 +132,7 @@ async fn thousands_of_small_literals_are_one_command_too_long() {
         let mut client = setup.client(Protocol::Imap).await;
         let command = format!("b ID ({}\r\n", literal.repeat(20_000));
         // The gateway may have closed before it has taken all of it.
-        let written = tokio::io::AsyncWriteExt::write_all(client.connection.get_mut(), command.as_bytes()).await;
-        drop(written);
+        let _ = client.connection.write_all(command.as_bytes()).await;
         let last_words = client.rest().await;
         assert!(last_words.starts_with("* BYE ") && last_words.lines().count() == 1, "{last_words}");
     }
@@ -142,21 +144,18 @@ async fn whoever_keeps_busy_without_logging_in_is_sent_away() {
     let change = |config: &mut Config| config.limits.login_timeout = Duration::from_millis(200);
     let setup = Setup::with(Wanted { change, ..Wanted::default() }).await;
     for (protocol, command, goodbye) in
-        [(Protocol::Imap, "n NOOP", "* BYE "), (Protocol::Pop3, "CAPA", "-ERR [SYS/TEMP] ")]
+        [(Protocol::Imap, "n NOOP\r\n", "* BYE "), (Protocol::Pop3, "STAT\r\n", "-ERR [SYS/TEMP] ")]
     {
         let mut client = setup.client(protocol).await;
         let mut last = String::new();
         // The deadline is for the login, not for the next command.
         loop {
-            let written =
-                tokio::io::AsyncWriteExt::write_all(client.connection.get_mut(), format!("{command}\r\n").as_bytes())
-                    .await;
-            let line = client.line().await;
-            if line.is_empty() {
-                break;
+            // Fails once the gateway has closed.
+            let _ = client.connection.write_all(command.as_bytes()).await;
+            match client.line().await {
+                line if line.is_empty() => break,
+                line => last = line,
             }
-            drop(written);
-            last = line;
         }
         assert!(last.starts_with(goodbye), "{last}");
     }
@@ -220,7 +219,7 @@ async fn a_client_that_leaves_during_its_login_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn an_upstream_that_dies_right_after_the_login_takes_only_its_session_along() {
-    let setup = Setup::with(Wanted::of(mailferry::sim::Personality::Dovecot)).await;
+    let setup = Setup::with(Wanted::of(Personality::Dovecot)).await;
     for protocol in READING {
         let mut bystander = setup.logged_in(protocol).await;
         setup
@@ -229,7 +228,7 @@ async fn an_upstream_that_dies_right_after_the_login_takes_only_its_session_alon
         let mut client = setup.client(protocol).await;
         accepted(&mut client, protocol).await;
         assert_eq!(client.rest().await, "");
-        crate::assert_unharmed(&mut bystander, protocol).await;
+        assert_unharmed(&mut bystander, protocol).await;
         drop(bystander);
     }
     let mut client = setup.client(Protocol::Imap).await;
