@@ -177,6 +177,12 @@ impl Control {
         self.shared.record.seen().dialogue()
     }
 
+    /// The tokens given out and not revoked: what a log must not hold.
+    #[must_use]
+    pub fn issued_tokens(&self) -> Vec<String> {
+        self.shared.tokens.issued()
+    }
+
     /// Makes every token given out so far worthless. Sessions that are logged in stay so.
     pub fn revoke_all_tokens(&self) {
         self.shared.tokens.revoke_all();

@@ -45,6 +45,11 @@ impl Tokens {
         lock(&self.issued).get(token).is_some_and(|expires| *expires > now)
     }
 
+    /// Every token that was given out, but those that had expired when a later one was.
+    pub(super) fn issued(&self) -> Vec<String> {
+        lock(&self.issued).keys().cloned().collect()
+    }
+
     pub(super) fn revoke_all(&self) {
         lock(&self.issued).clear();
     }
@@ -66,6 +71,7 @@ mod tests {
         let second = tokens.issue(at(59)).unwrap();
         assert_ne!(first, second);
         assert!(!tokens.opens(&first, at(60)) && tokens.opens(&second, at(60)));
+        assert_eq!(tokens.issued().len(), 2);
         tokens.revoke_all();
         assert!(!tokens.opens(&second, at(60)));
     }

@@ -61,6 +61,7 @@ pub async fn finish_with(mut command: Command, input: Vec<u8>) -> Output {
 pub struct Running {
     child: Child,
     lines: UnboundedReceiver<String>,
+    heard: Vec<String>,
 }
 
 impl Running {
@@ -85,20 +86,20 @@ impl Running {
                 let _ = sender.send(line);
             }
         });
-        Self { child, lines }
+        Self { child, lines, heard: Vec::new() }
     }
 
     /// The next line that holds `text`.
     pub async fn says(&mut self, text: &str) -> String {
-        let mut others = Vec::new();
+        let before = self.heard.len();
         let found = async {
             while let Some(line) = self.lines.recv().await {
+                self.heard.push(line.clone());
                 if line.contains(text) {
                     return line;
                 }
-                others.push(line);
             }
-            panic!("the program ended without saying {text:?}, but: {}", others.join("\n"));
+            panic!("the program ended without saying {text:?}, but: {}", self.heard[before..].join("\n"));
         };
         timeout(STUCK, found)
             .await
@@ -122,14 +123,18 @@ impl Running {
     }
 
     /// Waits until it has ended by itself; its exit status.
-    pub async fn ended(mut self) -> Option<i32> {
+    pub async fn ended(self) -> Option<i32> {
+        self.ended_with_all().await.0
+    }
+
+    /// As [`ended`](Self::ended), and every line it has said from its start.
+    pub async fn ended_with_all(mut self) -> (Option<i32>, String) {
         // Standard error is closed at the end and not before.
-        while timeout(STUCK, self.lines.recv())
-            .await
-            .expect("the program does not end")
-            .is_some()
-        {}
-        self.child.wait().unwrap().code()
+        while let Some(line) = timeout(STUCK, self.lines.recv()).await.expect("the program does not end") {
+            self.heard.push(line);
+        }
+        let status = self.child.wait().unwrap().code();
+        (status, std::mem::take(&mut self.heard).join("\n"))
     }
 }
 
