@@ -41,6 +41,8 @@ pub struct Wanted {
     pub top: String,
     /// Put behind them.
     pub tables: String,
+    /// Keys added to the provider's table.
+    pub provider_keys: String,
     /// Changes what is not a key.
     pub change: fn(&mut Config),
 }
@@ -53,6 +55,7 @@ impl Default for Wanted {
             crowd: 0,
             top: String::new(),
             tables: String::new(),
+            provider_keys: String::new(),
             change: |_| {},
         }
     }
@@ -110,6 +113,21 @@ impl Setup {
             .address
     }
 
+    /// Waits until every session has ended, and every connection to the provider's mail servers with them.
+    pub async fn deserted(&self) {
+        let mail = [sim::Protocol::Smtp, sim::Protocol::Imap, sim::Protocol::Pop3];
+        let gone = async {
+            let control = self.control();
+            control
+                .until(|control| mail.iter().all(|&protocol| control.open_connections(protocol) == 0))
+                .await;
+            while self.gateway.sessions() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(STUCK, gone).await.expect("a session is left");
+    }
+
     /// A client that has been greeted.
     pub async fn client(&self, protocol: Protocol) -> Client {
         let mut client = Client::connect(self.address(protocol)).await;
@@ -150,12 +168,13 @@ pub fn configuration_text(provider: &Simulator, folder: &TempDir, wanted: &Wante
         "[provider.simulated]\ntoken_url = \"{}\"\nscopes = [\"https://outlook.office365.com/.default\"]\nca = \"ca.pem\"\n\
          smtp = {{ host = \"localhost\", port = {}, tls = \"starttls\" }}\n\
          imap = {{ host = \"localhost\", port = {}, tls = \"implicit\" }}\n\
-         pop3 = {{ host = \"localhost\", port = {}, tls = \"implicit\" }}\n\
+         pop3 = {{ host = \"localhost\", port = {}, tls = \"implicit\" }}\n{}\n\
          [app.contoso]\nprovider = \"simulated\"\ngrant = \"client-credentials\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
         provider.token_url(),
         provider.smtp().port(),
         provider.imap().port(),
         provider.pop3().port(),
+        wanted.provider_keys,
         wanted.provider.client_id,
         wanted.provider.client_secret,
     );
