@@ -58,7 +58,8 @@ pub(crate) async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<
     }
     record.to_upstream += carrier.to_upstream.moved;
     record.to_downstream += carrier.to_downstream.moved;
-    carrier.finish().await;
+    // Boxed: what a session needs for its last second it does not hold all its life.
+    Box::pin(carrier.finish()).await;
     ending
 }
 

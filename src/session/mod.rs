@@ -85,15 +85,16 @@ async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, 
             Protocol::Pop3 => run::<Pop3>(&arrival, stream, &mut record).await,
         }
     };
-    let ending = caught(session).await.unwrap_or(Ending::Panicked);
+    let ending = caught(Box::pin(session)).await.unwrap_or(Ending::Panicked);
     record.write(&listener, peer, &ending);
 }
 
 async fn run<P: Speaks>(arrival: &Arrival<'_>, stream: TcpStream, record: &mut Record) -> Ending {
     let downstream = Side::new(Stream::Plain(stream));
-    // Boxed, so that a session that has logged in, and may live for days, does not carry the login's states with it.
+    // Both boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
+    // for days, not for the login.
     match Box::pin(log_in::<P>(arrival, downstream, record)).await {
-        Ok((downstream, upstream)) => P::carry(arrival.shared, downstream, upstream, record).await,
+        Ok((downstream, upstream)) => Box::pin(P::carry(arrival.shared, downstream, upstream, record)).await,
         Err(ending) => ending,
     }
 }
@@ -158,11 +159,11 @@ async fn attempt<P: Speaks>(
     record: &mut Record,
 ) -> Result<Upstream<P>, Failure> {
     let budget = arrival.shared.config.budgets.login;
-    let work = timeout(budget, verify_and_open::<P>(arrival, request, record));
-    match caught(work).await {
+    let work = caught(Box::pin(verify_and_open::<P>(arrival, request, record)));
+    match timeout(budget, work).await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Failure::unavailable(format!("no answer within {budget:?}"))),
-        Err(panic::Panicked) => Err(Failure::unavailable("an internal error")),
+        Ok(Err(panic::Panicked)) => Err(Failure::unavailable("an internal error")),
+        Err(_) => Err(Failure::unavailable(format!("no answer within {budget:?}"))),
     }
 }
 
@@ -183,3 +184,6 @@ async fn verify_and_open<P: Speaks>(
     };
     upstream::log_in::<P>(shared, account, server).await
 }
+
+#[cfg(test)]
+mod tests;

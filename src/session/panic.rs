@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// The work panicked; the panic hook has said where.
@@ -11,8 +11,9 @@ pub(crate) struct Panicked;
 
 /// Awaits `work`; a panic in it ends it and nothing else. What it borrowed mutably may be half-changed afterwards and
 /// must be good for nothing but being dropped or closed.
-pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut work = pin!(work);
+///
+/// Boxed, because a future that an async function takes and pins is in that function's own future twice.
+pub(crate) async fn caught<F: Future + ?Sized>(mut work: Pin<Box<F>>) -> Result<F::Output, Panicked> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
         Ok(Poll::Pending) => Poll::Pending,
@@ -29,9 +30,9 @@ mod tests {
     async fn a_panic_comes_out_as_a_value() {
         let panicking = async {
             tokio::task::yield_now().await;
-            panic!("on purpose");
+            panic!("on purpose")
         };
-        assert_eq!(caught::<()>(panicking).await, Err(Panicked));
-        assert_eq!(caught(async { 7 }).await, Ok(7));
+        assert_eq!(caught(Box::pin(panicking)).await, Err(Panicked));
+        assert_eq!(caught(Box::pin(async { 7 })).await, Ok(7));
     }
 }

@@ -28,7 +28,7 @@ pub const HASH: &str = include_str!("cheap-hash.txt");
 pub const ADDRESS: &str = "scanner@contoso.example";
 
 /// A test that hangs fails after this long. Nothing is expected to take a tenth of it.
-const STUCK: Duration = Duration::from_secs(120);
+pub const STUCK: Duration = Duration::from_secs(120);
 
 /// What a test wants to be different.
 pub struct Wanted {

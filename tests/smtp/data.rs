@@ -139,8 +139,7 @@ async fn chunks_pass_with_whatever_they_hold() {
         // One by one, the last one empty.
         expect(&mut client, MAIL, "250 ").await;
         expect(&mut client, RCPT, "250 ").await;
-        expect(&mut client, "BDAT 12\r\nSubject: 1\r", "250 ").await;
-        client.send(b"\n").await;
+        expect(&mut client, "BDAT 12\r\nSubject: 1", "250 ").await;
         expect(&mut client, "bdat 0", "250 ").await;
         expect(&mut client, "BDAT 0 LAST", "250 2.0.0 O").await;
         part(&setup, client).await;

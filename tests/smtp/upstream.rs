@@ -77,7 +77,8 @@ async fn a_fresh_token_that_is_refused_is_not_replaced() {
             refuse_next(&setup, 1, refused);
             let mut client = setup.client(Protocol::Smtp).await;
             let reply = refusal(&mut client).await;
-            assert!(reply.starts_with("454 4.7.0 AUTH XOAUTH2 was refused: 535 5.7."), "{reply}");
+            assert!(reply.starts_with("454 4.7.0 The SMTP server refuses a fresh token"), "{reply}");
+            assert!(reply.contains("AUTH XOAUTH2 was refused: 535 5.7."), "{reply}");
             assert!(reply.contains("Check that the app has the right for this protocol"), "{reply}");
             assert_eq!(setup.control().token_requests(), 1, "another would fare no better");
             assert_eq!(setup.control().logins_refused(sim::Protocol::Smtp), 1);
@@ -158,6 +159,7 @@ async fn what_the_provider_says_cannot_add_a_line_to_our_reply() {
 async fn fails_without_a_token(setup: &Setup, what: &str) {
     let mut client = setup.client(Protocol::Smtp).await;
     refusal(&mut client).await;
+    drop(client);
     setup.deserted().await;
     let told = told(setup.control());
     let harmless = ["EHLO gateway.example", "STARTTLS", "QUIT"];

@@ -92,7 +92,15 @@ impl Owed {
         })
     }
 
-    /// What the upstream's next reply answers; `None` if it was not asked for anything.
+    /// What the upstream's next reply answers, still owed; `None` if it was not asked for anything.
+    pub(super) fn next(&self) -> Option<&Asked> {
+        match self.entries.front()? {
+            Entry::Upstreams(asked) => Some(asked),
+            Entry::Ours(_) | Entry::Farewell(..) => None,
+        }
+    }
+
+    /// Takes what [`next`](Self::next) has shown: it is answered.
     pub(super) fn answered(&mut self) -> Option<Asked> {
         match self.entries.pop_front()? {
             Entry::Upstreams(asked) => Some(asked),

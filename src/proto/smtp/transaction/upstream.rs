@@ -24,9 +24,11 @@ impl Transaction {
             let Some(lines) = self.replies.read(input)? else {
                 return Ok(Flow::NeedInput);
             };
-            let report = match self.owed.answered() {
-                Some(asked) => self.pass_answer(asked, &lines, pipes)?,
-                None => self.pass_unasked(&lines, pipes)?,
+            // What has no proper answer stays owed: what the downstream is told then depends on it.
+            let accepted = self.owed.next().map(|asked| is_accepted(asked, code(&lines))).transpose()?;
+            let report = match (accepted, self.owed.answered()) {
+                (Some(accepted), Some(asked)) => self.pass_answer(asked, accepted, &lines, pipes),
+                _ => self.pass_unasked(&lines, pipes)?,
             };
             self.upstream_is_leaving = code(&lines) == 421;
             self.settle(pipes);
@@ -39,16 +41,16 @@ impl Transaction {
     fn pass_answer(
         &mut self,
         asked: Asked,
+        accepted: bool,
         lines: &[ReplyLine],
         pipes: &mut Pipes,
-    ) -> Result<Option<MessageReport>, ProtoError> {
-        let accepted = is_accepted(&asked, code(lines))?;
+    ) -> Option<MessageReport> {
         if let (Asked::Hello { with_extensions }, true) = (&asked, accepted) {
             self.pass_offer(*with_extensions, lines, pipes);
-            return Ok(None);
+            return None;
         }
         write(lines, &mut pipes.to_downstream);
-        Ok(if accepted { self.learn_accepted(asked, lines) } else { self.learn_refused(&asked, lines, pipes) })
+        if accepted { self.learn_accepted(asked, lines) } else { self.learn_refused(&asked, lines, pipes) }
     }
 
     /// The answer to EHLO. It also ends the transaction (RFC 5321 section 4.1.4).
