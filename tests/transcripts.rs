@@ -6,6 +6,8 @@
 
 #[path = "transcripts/script.rs"]
 mod script;
+#[path = "transcripts/seeds.rs"]
+mod seeds;
 #[path = "transcripts/sides.rs"]
 mod sides;
 

@@ -1,21 +1,20 @@
 #![no_main]
-//! What a stranger sends to the IMAP listener before login.
+//! What a stranger sends to the IMAP listener before login. Option 0: whether passwords are taken.
 
 use libfuzzer_sys::fuzz_target;
-use mailferry::proto::LoginAnswer;
-use mailferry::proto::imap::downstream::{Downstream, Offer};
 use mailferry::proto::imap::capability::Capabilities;
-use mailferry::proto::imap::downstream::Refusal;
+use mailferry::proto::imap::downstream::{Downstream, Offer, Refusal};
+use mailferry_fuzz::dialogue::Dialogue;
+use mailferry_fuzz::login::{plays_alike, verdict};
 
 fuzz_target!(|data: &[u8]| {
-    let auth = data.len() % 8 != 7;
-    let machine = || Downstream::new(Offer { hostname: "gateway.example".into(), auth, capabilities: vec!["IDLE".into()] });
-    mailferry_fuzz::any_split_is_the_same(data, machine, |request| {
-        // A password that begins with "y" opens, one that begins with "l" was the last try.
-        Some(if request.password.expose().starts_with(b"y") {
-            LoginAnswer::Accepted(Capabilities::default())
-        } else {
-            LoginAnswer::Refused { reply: Refusal { code: "AUTHENTICATIONFAILED", text: "no".into() }, last: request.password.expose().starts_with(b"l") }
-        })
-    });
+    let Some(dialogue) = Dialogue::read(data) else { return };
+    let offer =
+        Offer { hostname: "gateway.example".into(), auth: dialogue.option(0), capabilities: vec!["IDLE".into()] };
+    let refusal = || Refusal { code: "AUTHENTICATIONFAILED", text: "no".into() };
+    plays_alike(
+        &dialogue,
+        || Downstream::new(offer.clone()),
+        |before| Some(verdict(&dialogue, before, Capabilities::new(["IMAP4rev1"]), refusal())),
+    );
 });

@@ -1,20 +1,19 @@
 #![no_main]
-//! What a stranger sends to the SMTP listener before login.
+//! What a stranger sends to the SMTP listener before login. Option 0: whether passwords are taken.
 
 use libfuzzer_sys::fuzz_target;
-use mailferry::proto::LoginAnswer;
 use mailferry::proto::smtp::downstream::{Downstream, Offer};
 use mailferry::proto::smtp::reply::Reply;
+use mailferry_fuzz::dialogue::Dialogue;
+use mailferry_fuzz::login::{plays_alike, verdict};
 
 fuzz_target!(|data: &[u8]| {
-    let auth = data.len() % 8 != 7;
-    let machine = || Downstream::new(Offer { hostname: "gateway.example".into(), auth, extensions: vec!["DSN".into()] });
-    mailferry_fuzz::any_split_is_the_same(data, machine, |request| {
-        // A password that begins with "y" opens, one that begins with "l" was the last try.
-        Some(if request.password.expose().starts_with(b"y") {
-            LoginAnswer::Accepted(())
-        } else {
-            LoginAnswer::Refused { reply: Reply::new(535, "5.7.8", "no"), last: request.password.expose().starts_with(b"l") }
-        })
-    });
+    let Some(dialogue) = Dialogue::read(data) else { return };
+    let offer =
+        Offer { hostname: "gateway.example".into(), auth: dialogue.option(0), extensions: vec!["DSN".into()] };
+    plays_alike(
+        &dialogue,
+        || Downstream::new(offer.clone()),
+        |before| Some(verdict(&dialogue, before, (), Reply::new(535, "5.7.8", "no"))),
+    );
 });

@@ -32,7 +32,11 @@ struct Fields<E> {
 }
 
 /// The token in an answer, or what the answer means instead. `now` is the wall clock, for dates in headers.
-pub(crate) fn read(answer: &HttpAnswer, now: SystemTime) -> Result<Issued, TokenError> {
+///
+/// # Errors
+/// [`TokenError::Transient`] where asking again may help, [`TokenError::NeedsPerson`] where it will not. Neither holds
+/// the token, nor peer text that is not escaped and cut.
+pub fn read(answer: &HttpAnswer, now: SystemTime) -> Result<Issued, TokenError> {
     let retry_after = answer.retry_after.map(|retry| retry.wait(now));
     let Some((fields, life)) = fields(&answer.body) else {
         return Err(not_json(answer, retry_after));

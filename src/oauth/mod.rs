@@ -1,6 +1,6 @@
 //! OAuth 2.0: tokens for the upstream, fetched, kept fresh, shared.
 
-mod answer;
+pub mod answer;
 pub mod credentials;
 mod endpoint;
 pub mod grant;
