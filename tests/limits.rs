@@ -12,9 +12,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 
-/// What one stranger may cost, in octets of resident memory: his task, his socket, his line so far.
+/// What one stranger may cost the process, in octets of resident memory: his task, his socket's entry, his line so far.
+/// Measured without optimisation: 3.1 KiB.
 #[cfg(target_os = "linux")]
-const STRANGER: u64 = 16 * 1024;
+const STRANGER: u64 = 6 * 1024;
 
 /// How each protocol says goodbye.
 const fn goodbye(protocol: Protocol, enhanced: &'static str) -> [&'static str; 2] {
@@ -92,7 +93,12 @@ async fn thousands_of_strangers_cost_little_and_keep_nobody_out() {
     const CLAIMING: usize = 200;
     const DRIBBLING: usize = 200;
     const GUESSES: usize = 300;
-    let _ = mailferry::system::raise_descriptor_limit();
+    let affordable = mailferry::system::raise_descriptor_limit();
+    let needed = IDLE + CLAIMING + DRIBBLING + GUESSES;
+    assert!(
+        affordable.is_none_or(|sessions| 2 * sessions > needed),
+        "ulimit -n allows too few clients: {affordable:?}"
+    );
     let apart = Apart::start(None).await;
     for number in 0..3 {
         let (protocol, mut client) = apart.client(number).await;
@@ -128,7 +134,6 @@ async fn thousands_of_strangers_cost_little_and_keep_nobody_out() {
     }
     let strangers = (IDLE + CLAIMING + DRIBBLING) as u64;
     let each = apart.resident().saturating_sub(before) / strangers;
-    println!("{each} octets a stranger, {} KiB before them", before / 1024);
     assert!(each <= STRANGER, "each of {strangers} strangers costs {each} octets");
 
     let mut guesses = JoinSet::new();
