@@ -103,7 +103,9 @@ fn every_command_is_documented_and_every_documented_command_exists() {
             .filter(|span| span.starts_with("--"))
             .map(|span| span.split(' ').next().unwrap().to_owned())
             .collect();
-        let command = built_in.get(name).unwrap_or_else(|| panic!("{name} is documented, and not there"));
+        let command = built_in
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is documented, and not there"));
         assert_eq!(mentioned, options(command), "{name}");
     }
     assert_eq!(documented, built_in.keys().map(|name| (*name).to_owned()).collect(), "documented, and there");

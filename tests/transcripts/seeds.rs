@@ -34,6 +34,11 @@ fn seed(script: &Script) -> Vec<u8> {
     let refusals = script.answers().filter(|answer| answer.starts_with("refuse")).count();
     let options = u8::from(option) | u8::try_from(refusals.min(3)).unwrap() << 1;
     let octets = script.phases().join(&NEXT_PART);
-    assert!(script.items.iter().all(|item| !matches!(item, Item::Peer(octets) if octets.iter().any(|&octet| octet >= NEXT_PART))));
+    assert!(
+        script
+            .items
+            .iter()
+            .all(|item| !matches!(item, Item::Peer(octets) if octets.iter().any(|&octet| octet >= NEXT_PART)))
+    );
     [&[options, PIECE], octets.as_slice()].concat()
 }
