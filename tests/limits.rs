@@ -1,5 +1,7 @@
 //! What strangers can take from the gateway, and that one session's misfortune is no other's.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Tokens, end to end: fetched once for everybody, and what each client is told when there is none to be had.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! POP3 sessions, end to end: a legacy client, the gateway, a simulated provider.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{ADDRESS, Answer, Client, PASSWORD, Setup, Wanted, login_table};

@@ -54,7 +54,10 @@ fn said_upstream(setup: &Setup) -> Vec<String> {
         .into_iter()
         .filter(|(server, direction, _)| (*server, *direction) == (Server::Imap, Direction::ToProvider));
     by_gateway
-        .map(|(_, _, line)| line.split_once(' ').map_or(line.clone(), |(_, command)| command.to_owned()))
+        .map(|(_, _, line)| {
+            line.split_once(' ')
+                .map_or_else(|| line.clone(), |(_, command)| command.to_owned())
+        })
         .collect()
 }
 

@@ -132,7 +132,8 @@ async fn any_octets_pass_unchanged_both_ways_at_once() {
             let (mut reader, mut writer) = tokio::io::split(connection);
             let mut received = vec![0; upwards.len()];
             let (read, written) = tokio::join!(reader.read_exact(&mut received), writer.write_all(&downwards));
-            (read.unwrap(), written.unwrap());
+            read.unwrap();
+            written.unwrap();
             (first, received == upwards)
         })
     };
@@ -145,7 +146,8 @@ async fn any_octets_pass_unchanged_both_ways_at_once() {
     let (mut reader, mut writer) = tokio::io::split(client.connection);
     let mut received = vec![0; downwards.len()];
     let (read, written) = tokio::join!(reader.read_exact(&mut received), writer.write_all(&upwards));
-    (read.unwrap(), written.unwrap());
+    read.unwrap();
+    written.unwrap();
     assert!(received == downwards);
     assert_eq!(server.await.unwrap(), (b"\0\r\n\x1f".to_vec(), true));
 }

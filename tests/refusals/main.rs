@@ -1,7 +1,5 @@
 //! What a mail program is told over IMAP and POP3 when it is not let in, end to end: the table of replies.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 #[path = "../common/mod.rs"]
 mod common;
 mod hostile;

@@ -1,5 +1,7 @@
 //! SMTP sessions, end to end: a legacy client, the gateway, a simulated provider.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -32,7 +32,7 @@ fn seed(script: &Script) -> Vec<u8> {
         script.flag("starttls", "no")
     };
     let refusals = script.answers().filter(|answer| answer.starts_with("refuse")).count();
-    let options = u8::from(option) | u8::try_from(refusals.min(3)).unwrap() << 1;
+    let options = u8::from(option) | ((refusals.min(3) as u8) << 1);
     let octets = script.phases().join(&NEXT_PART);
     assert!(
         script
