@@ -99,16 +99,14 @@ fn every_command_is_documented_and_every_documented_command_exists() {
         let Some(usage) = heading.strip_prefix("`mailferry ") else { continue };
         let name = usage.trim_end_matches('`').split(' ').next().unwrap();
         documented.insert(name.into());
+        let command = built_in.get(name).unwrap_or_else(|| panic!("there is no command {name}"));
         let mentioned: Names = code_spans(text)
             .filter(|span| span.starts_with("--"))
             .map(|span| span.split(' ').next().unwrap().to_owned())
             .collect();
-        let command = built_in
-            .get(name)
-            .unwrap_or_else(|| panic!("{name} is documented, and not there"));
         assert_eq!(mentioned, options(command), "{name}");
     }
-    assert_eq!(documented, built_in.keys().map(|name| (*name).to_owned()).collect(), "documented, and there");
+    assert_eq!(documented, built_in.keys().copied().map(str::to_owned).collect());
     assert_eq!(options(&program), Names::from(["--config".to_owned()]));
     assert!(REFERENCE.contains("| `--config PATH` |"));
 }
