@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ADDRESS, Answer, Client, PASSWORD, Setup, Wanted, login_table};
+use common::{ADDRESS, Answer, Client, PASSWORD, Setup, Wanted, in_time, login_table};
 use mailferry::config::Protocol;
 use mailferry::proto::sasl::encode_base64;
 use mailferry::sim::{Act, Direction, Fault, Moment, Personality, Protocol as Server};
@@ -275,10 +275,7 @@ async fn a_client_that_has_said_its_last_word_still_hears_the_answer() {
     client.send(b"STAT\r\nLIST\r\n").await;
     client.connection.get_mut().shutdown().await.unwrap();
     assert_eq!(client.rest().await, "+OK 0 0\r\n+OK\r\n.\r\n");
-    setup
-        .control()
-        .until(|provider| provider.open_connections(Server::Pop3) == 0)
-        .await;
+    in_time(setup.control().until(|provider| provider.open_connections(Server::Pop3) == 0)).await;
 }
 
 #[tokio::test]

@@ -144,6 +144,11 @@ impl Setup {
     }
 }
 
+/// Waits for what nothing else bounds.
+pub async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    timeout(STUCK, work).await.expect("nothing happens")
+}
+
 /// A login beside the others: `[[account.login]]` of the account that was written last.
 pub fn login_table(username: &str, password: &[u8], further: &str) -> String {
     let hash = cheap_hash(password);

@@ -4,7 +4,7 @@ use mailferry::config::Protocol;
 use mailferry::proto::sasl::encode_base64;
 use mailferry::sim::{Act, Fault, Moment, Personality, Protocol as Server};
 
-use crate::common::{Client, PASSWORD, Setup, Wanted, login_table};
+use crate::common::{Client, PASSWORD, Setup, Wanted, in_time, login_table};
 use crate::{PERSONALITIES, answer, ask, assert_in_order, login_command, said_upstream, scripted, succeed};
 
 /// The ways to write a string (RFC 3501 section 4.3, RFC 7888).
@@ -253,5 +253,5 @@ async fn a_second_challenge_is_cancelled() {
     let mut client = setup.client(Protocol::Imap).await;
     let answer = ask(&mut client, &format!("a LOGIN scripted {}", scripted::PASSWORD)).await;
     assert!(answer[0].starts_with("a NO [UNAVAILABLE] "), "{answer:?}");
-    server.await.unwrap();
+    in_time(server).await.unwrap();
 }

@@ -4,7 +4,7 @@ use mailferry::config::Protocol;
 use mailferry::sim::{Act, Fault, Moment, Protocol as Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::{ADDRESS, Setup, Wanted};
+use crate::common::{ADDRESS, Setup, Wanted, in_time};
 use crate::{PERSONALITIES, answer, ask, assert_in_order, login_command, said_upstream, scripted, succeed};
 
 #[tokio::test]
@@ -131,9 +131,7 @@ async fn any_octets_pass_unchanged_both_ways_at_once() {
             connection.read_exact(&mut first).await.unwrap();
             let (mut reader, mut writer) = tokio::io::split(connection);
             let mut received = vec![0; upwards.len()];
-            let (read, written) = tokio::join!(reader.read_exact(&mut received), writer.write_all(&downwards));
-            read.unwrap();
-            written.unwrap();
+            tokio::try_join!(reader.read_exact(&mut received), writer.write_all(&downwards)).unwrap();
             (first, received == upwards)
         })
     };
@@ -145,11 +143,10 @@ async fn any_octets_pass_unchanged_both_ways_at_once() {
     assert_eq!(client.line().await, "* 7 EXISTS");
     let (mut reader, mut writer) = tokio::io::split(client.connection);
     let mut received = vec![0; downwards.len()];
-    let (read, written) = tokio::join!(reader.read_exact(&mut received), writer.write_all(&upwards));
-    read.unwrap();
-    written.unwrap();
+    let both = in_time(async { tokio::try_join!(reader.read_exact(&mut received), writer.write_all(&upwards)) });
+    both.await.unwrap();
     assert!(received == downwards);
-    assert_eq!(server.await.unwrap(), (b"\0\r\n\x1f".to_vec(), true));
+    assert_eq!(in_time(server).await.unwrap(), (b"\0\r\n\x1f".to_vec(), true));
 }
 
 #[tokio::test]
@@ -163,10 +160,7 @@ async fn a_client_that_has_said_its_last_word_still_hears_the_answer() {
         assert_eq!(client.line().await, "* STATUS \"INBOX\" (MESSAGES 0)");
         assert!(client.until("c ").await.starts_with("c OK"));
         assert_eq!(client.rest().await, "");
-        setup
-            .control()
-            .until(|provider| provider.open_connections(Server::Imap) == 0)
-            .await;
+        in_time(setup.control().until(|provider| provider.open_connections(Server::Imap) == 0)).await;
     }
 }
 

@@ -7,7 +7,7 @@ use mailferry::proto::sasl::encode_base64;
 use mailferry::sim::{Act, Fault, Gate, Moment, Personality, TokenFault};
 use tokio::io::AsyncWriteExt;
 
-use crate::common::{PASSWORD, Setup, Wanted};
+use crate::common::{PASSWORD, Setup, Wanted, in_time};
 use crate::{
     Kind, READING, accepted, assert_nobody_was_asked, assert_refused, assert_unharmed, refused, reply, server,
 };
@@ -132,7 +132,7 @@ async fn thousands_of_small_literals_are_one_command_too_long() {
         let mut client = setup.client(Protocol::Imap).await;
         let command = format!("b ID ({}\r\n", literal.repeat(20_000));
         // The gateway may have closed before it has taken all of it.
-        let _ = client.connection.write_all(command.as_bytes()).await;
+        let _ = in_time(client.connection.write_all(command.as_bytes())).await;
         let last_words = client.rest().await;
         assert!(last_words.starts_with("* BYE ") && last_words.lines().count() == 1, "{last_words}");
     }
@@ -151,7 +151,7 @@ async fn whoever_keeps_busy_without_logging_in_is_sent_away() {
         // The deadline is for the login, not for the next command.
         loop {
             // Fails once the gateway has closed.
-            let _ = client.connection.write_all(command.as_bytes()).await;
+            let _ = in_time(client.connection.write_all(command.as_bytes())).await;
             match client.line().await {
                 line if line.is_empty() => break,
                 line => last = line,
@@ -199,17 +199,16 @@ async fn a_client_that_leaves_during_its_login_leaves_nothing_behind() {
                 Protocol::Imap => client.say(&format!("a LOGIN scanner \"{PASSWORD}\"")).await,
                 _ => client.send(format!("USER scanner\r\nPASS {PASSWORD}\r\n").as_bytes()).await,
             }
-            gate.reached(1).await;
+            in_time(gate.reached(1)).await;
             drop(client);
             gate.open();
-            setup
-                .control()
-                .until(|provider| provider.logins_ok(server(protocol)) == 1)
-                .await;
-            setup
-                .control()
-                .until(|provider| provider.open_connections(server(protocol)) == 0)
-                .await;
+            in_time(setup.control().until(|provider| provider.logins_ok(server(protocol)) == 1)).await;
+            in_time(
+                setup
+                    .control()
+                    .until(|provider| provider.open_connections(server(protocol)) == 0),
+            )
+            .await;
             let mut next = setup.client(protocol).await;
             accepted(&mut next, protocol).await;
         }

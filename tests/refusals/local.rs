@@ -3,7 +3,7 @@
 use mailferry::config::Protocol;
 use tokio::io::AsyncWriteExt;
 
-use crate::common::{Answer, Client, PASSWORD, Setup, Wanted, login_table};
+use crate::common::{Answer, Client, PASSWORD, Setup, Wanted, in_time, login_table};
 use crate::{Kind, READING, accepted, assert_nobody_was_asked, assert_refused};
 
 /// What closes a connection after the last answer.
@@ -134,7 +134,7 @@ async fn a_line_too_long_is_refused_and_an_endless_one_ends_the_connection() {
         client.send(b"l NOOP ").await;
         // More than the gateway reads of it; how much it takes before it closes is the kernel's affair.
         let endless = vec![b'x'; 64 * 1024];
-        let _ = client.connection.write_all(&endless).await;
+        let _ = in_time(client.connection.write_all(&endless)).await;
         let last_words = client.rest().await;
         let expected = if protocol == Protocol::Imap { "* BYE " } else { "-ERR " };
         assert!(last_words.starts_with(expected) && last_words.lines().count() == 1, "{last_words:?}");

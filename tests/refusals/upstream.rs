@@ -7,7 +7,7 @@ use mailferry::sim::{
     Act, CannedAnswer, Certificate, Control, Fault, Flood, Gate, Moment, Personality, Refusal, TokenFault,
 };
 
-use crate::common::{Setup, Wanted};
+use crate::common::{Client, Setup, Wanted, in_time};
 use crate::{Kind, PERSONALITIES, READING, accepted, assert_unharmed, refused, server};
 
 /// The moments of a login's dialogue at which an upstream can fail it.
@@ -25,14 +25,14 @@ fn moments(protocol: Protocol, personality: Personality) -> Vec<Moment> {
     moments
 }
 
-/// Lets an upstream do this at that moment, once, while another session is logged in.
-async fn assert_unavailable(setup: &Setup, protocol: Protocol, moment: Moment, act: Act) {
+/// An upstream that does this at that moment, once, is unavailable to one login and to nobody else: `bystander` is
+/// another session.
+async fn assert_unavailable(setup: &Setup, protocol: Protocol, moment: Moment, act: Act, bystander: &mut Client) {
     let why = format!("{protocol} {moment:?} {act:?}");
-    let mut bystander = setup.logged_in(protocol).await;
     setup.control().fail_next(server(protocol), 1, Fault::At(moment, act));
     let mut client = setup.client(protocol).await;
     refused(&mut client, protocol, Kind::Passing, &why).await;
-    assert_unharmed(&mut bystander, protocol).await;
+    assert_unharmed(bystander, protocol).await;
     // The same connection gets in once the upstream is back.
     accepted(&mut client, protocol).await;
 }
@@ -42,8 +42,9 @@ async fn an_upstream_that_hangs_up_is_unavailable_whenever_it_does() {
     for personality in PERSONALITIES {
         let setup = Setup::with(Wanted::of(personality)).await;
         for protocol in READING {
+            let mut bystander = setup.logged_in(protocol).await;
             for moment in moments(protocol, personality) {
-                assert_unavailable(&setup, protocol, moment, Act::Close).await;
+                assert_unavailable(&setup, protocol, moment, Act::Close, &mut bystander).await;
             }
         }
         assert_eq!(setup.control().token_requests(), 1, "a lost connection says nothing about the token");
@@ -56,11 +57,12 @@ async fn an_upstream_without_end_is_cut_off() {
     for personality in PERSONALITIES {
         let setup = Setup::with(Wanted::of(personality)).await;
         for protocol in READING {
+            let mut bystander = setup.logged_in(protocol).await;
             for moment in moments(protocol, personality) {
                 for flood in [Flood::Line, Flood::Lines] {
                     // To POP3, a line that begins with +OK is the login's success, whatever it says.
                     if (protocol, moment) != (Protocol::Pop3, Moment::CredentialsRead) {
-                        assert_unavailable(&setup, protocol, moment, Act::Flood(flood)).await;
+                        assert_unavailable(&setup, protocol, moment, Act::Flood(flood), &mut bystander).await;
                     }
                 }
             }
@@ -75,21 +77,24 @@ async fn an_upstream_that_talks_nonsense_is_unavailable() {
         ["", "\0* OK hello", "220 mail.example ESMTP", "HTTP/1.1 400 Bad Request", "\u{fffd}\u{e9}", "a OK in"];
     let imap = ["* PREAUTH welcome", "* BYE busy", "* NO no", "* BAD bad", "+ hello", "*OK hello", "+OK hello"];
     let pop3 = ["-ERR busy", "-ERR [SYS/TEMP] busy", "-ERR [IN-USE] busy", "+ hello", "* OK hello", "+OKhello"];
-    for personality in PERSONALITIES {
-        let setup = Setup::with(Wanted::of(personality)).await;
-        for (protocol, greetings) in [(Protocol::Imap, &imap[..]), (Protocol::Pop3, &pop3)] {
-            for said in nonsense.iter().chain(greetings) {
-                assert_unavailable(&setup, protocol, Moment::GreetingDue, Act::Say((*said).into())).await;
-            }
-            for said in nonsense {
-                let tagged = protocol == Protocol::Imap && !said.is_empty();
-                // The simulator puts a tag before what is no untagged response; that alone is nonsense here.
-                let said = if tagged { format!("* {said}\r\nzz OK stray") } else { said.into() };
-                assert_unavailable(&setup, protocol, Moment::CredentialsRead, Act::Say(said)).await;
-            }
+    let setup = Setup::new().await;
+    for (protocol, greetings) in [(Protocol::Imap, &imap[..]), (Protocol::Pop3, &pop3)] {
+        let mut bystander = setup.logged_in(protocol).await;
+        for said in nonsense.iter().chain(greetings) {
+            let act = Act::Say((*said).into());
+            assert_unavailable(&setup, protocol, Moment::GreetingDue, act, &mut bystander).await;
         }
-        let preauth = Act::Say("* PREAUTH in already".into());
-        assert_unavailable(&setup, Protocol::Imap, Moment::CredentialsRead, preauth).await;
+        let verdicts: &[&str] = match protocol {
+            // The simulator puts the command's tag before what is no untagged response.
+            Protocol::Imap => {
+                &["", "PREAUTH in", "BYE now", "HELLO there", "* PREAUTH in", "* OK [ALERT] x\r\nzz9 OK in"]
+            }
+            Protocol::Smtp | Protocol::Pop3 => &nonsense,
+        };
+        for said in verdicts {
+            let act = Act::Say((*said).into());
+            assert_unavailable(&setup, protocol, Moment::CredentialsRead, act, &mut bystander).await;
+        }
     }
 }
 
@@ -110,7 +115,7 @@ async fn an_upstream_that_says_nothing_costs_the_dials_time_and_no_more() {
         // The upstream finds that nobody has waited for it.
         gate.open();
         let all_closed = |provider: &Control| READING.iter().all(|p| provider.open_connections(server(*p)) == 0);
-        setup.control().until(all_closed).await;
+        in_time(setup.control().until(all_closed)).await;
     }
 }
 
