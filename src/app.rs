@@ -41,7 +41,7 @@ pub struct Bound {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A listening socket could not be had.
-    #[error("cannot listen on {address} (listener {listener}): {error}. Is something else running there?")]
+    #[error("cannot listen on {address} (listener {listener}): {error}. {}", bind_hint(.error))]
     Bind {
         /// The listener's name.
         listener: String,
@@ -61,6 +61,15 @@ pub enum StartError {
     /// The HTTP client for token endpoints could not be built.
     #[error("cannot prepare requests to token endpoints: {0}")]
     Http(#[from] crate::net::http::HttpError),
+}
+
+fn bind_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "Something else is running there: stop it, or choose another port",
+        io::ErrorKind::PermissionDenied => "Ports below 1024 need a right of their own: choose another port",
+        io::ErrorKind::AddrNotAvailable => "The address is not one of this machine's",
+        _ => "Check the address and the port",
+    }
 }
 
 impl Gateway {

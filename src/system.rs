@@ -1,4 +1,4 @@
-//! What only the operating system can tell or give: the descriptor limit and the machine's name.
+//! What only the operating system can give: descriptors.
 
 /// Descriptors kept free for listeners, the resolver, the token endpoint and the log.
 const RESERVED_DESCRIPTORS: u64 = 64;

@@ -23,7 +23,7 @@ const LAYERS: &[Layer] = &[
     Layer { path: "src/lib.rs", modules: &[], crates: &[] },
     Layer {
         path: "src/cli/",
-        modules: &["app", "config", "login", "proto", "secret", "sim", "telemetry"],
+        modules: &["app", "config", "login", "oauth::credentials", "proto", "secret", "sim", "telemetry"],
         crates: &["*"],
     },
     Layer {

@@ -10,6 +10,7 @@ use anyhow::Context;
 use super::Failure;
 use crate::app::Checker;
 use crate::config::{Account, Config, Protocol};
+use crate::oauth::credentials::TokenError;
 
 /// How long `--wait` lets pass between two tries.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -55,8 +56,8 @@ async fn check(config: Config, accounts: &[Arc<Account>], args: &Args, out: &mut
     let checker = Checker::new(config).context("nothing can be dialed")?;
     let tries = if args.wait { MOST_TRIES } else { 1 };
     for attempt in 1..=tries {
-        let wrong = check_all(&checker, accounts, out).await?;
-        if wrong == 0 || attempt == tries {
+        let Wrong { steps: wrong, waiting_may_help } = check_all(&checker, accounts, out).await?;
+        if wrong == 0 || attempt == tries || !waiting_may_help {
             return Ok(wrong);
         }
         writeln!(out, "wait  {wrong} step(s) failed; trying again in {} seconds", RETRY_AFTER.as_secs())?;
@@ -79,14 +80,24 @@ fn chosen(config: &Config, names: &[String]) -> Result<Vec<Arc<Account>>, Failur
     Ok(config.accounts.iter().filter(wanted).cloned().collect())
 }
 
-/// Every step of every account; how many of them went wrong.
-async fn check_all(checker: &Checker, accounts: &[Arc<Account>], out: &mut impl Write) -> anyhow::Result<u32> {
-    let mut wrong = 0;
+/// What went wrong in one go.
+#[derive(Default)]
+struct Wrong {
+    steps: u32,
+    /// Whether one of them is a matter of rights, which spread with time, or a fault that passes. No token for want of
+    /// the right secret is neither.
+    waiting_may_help: bool,
+}
+
+/// Every step of every account.
+async fn check_all(checker: &Checker, accounts: &[Arc<Account>], out: &mut impl Write) -> anyhow::Result<Wrong> {
+    let mut wrong = Wrong::default();
     for account in accounts {
         let address = &account.address;
         if let Err(error) = checker.token(account).await {
             writeln!(out, "FAIL  {address}: token: {error}")?;
-            wrong += 1;
+            wrong.steps += 1;
+            wrong.waiting_may_help |= matches!(error, TokenError::Transient(_));
             continue;
         }
         writeln!(out, "ok    {address}: token from {}", account.app.provider.name)?;
@@ -95,7 +106,8 @@ async fn check_all(checker: &Checker, accounts: &[Arc<Account>], out: &mut impl 
                 Ok(said) => writeln!(out, "ok    {address}: {protocol}: {said}")?,
                 Err(what) => {
                     writeln!(out, "FAIL  {address}: {protocol}: {what}")?;
-                    wrong += 1;
+                    wrong.steps += 1;
+                    wrong.waiting_may_help = true;
                 }
             }
         }

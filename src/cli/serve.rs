@@ -30,7 +30,7 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
 }
 
 #[cfg(unix)]
-struct Signals {
+pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
@@ -38,7 +38,7 @@ struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -47,8 +47,8 @@ impl Signals {
         })
     }
 
-    /// Completes when the gateway is told to stop.
-    async fn stop(&mut self) {
+    /// Completes when the program is told to stop.
+    pub(super) async fn stop(&mut self) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return tracing::info!("SIGTERM"),
@@ -62,16 +62,16 @@ impl Signals {
 }
 
 #[cfg(not(unix))]
-struct Signals;
+pub(super) struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self)
     }
 
     /// Completes at Ctrl-C.
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         // Without a way to hear it, the process can only be killed.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

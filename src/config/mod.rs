@@ -155,6 +155,9 @@ pub struct FailedLogins {
     pub block: Duration,
 }
 
+/// The highest [`FailedLogins::count`]: each failure of each pair is remembered.
+pub const MOST_COUNTED: u32 = 256;
+
 /// How long the gateway may take for its own steps (the interface's section "Time").
 #[derive(Debug, Clone, Copy)]
 pub struct Budgets {

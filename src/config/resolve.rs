@@ -132,7 +132,7 @@ impl Resolver<'_> {
             idle_imap: self.duration(idle.imap.as_ref(), defaults.idle_imap, SOME_TIME),
             idle_pop3: self.duration(idle.pop3.as_ref(), defaults.idle_pop3, SOME_TIME),
             failed_logins: FailedLogins {
-                count: self.number(failed.count.as_ref(), defaults.failed_logins.count, 1..=1000),
+                count: self.number(failed.count.as_ref(), defaults.failed_logins.count, 1..=super::MOST_COUNTED.into()),
                 within: self.duration(failed.within.as_ref(), defaults.failed_logins.within, SOME_TIME),
                 block: self.duration(failed.block.as_ref(), defaults.failed_logins.block, SOME_TIME),
             },

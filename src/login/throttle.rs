@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bounded::Bounded;
-use crate::config::FailedLogins;
+use crate::config::{FailedLogins, MOST_COUNTED};
 
 /// The keyed digest of a user name with a password: tells two wrong passwords apart without keeping either.
 pub type Fingerprint = [u8; 32];
@@ -33,9 +33,6 @@ const PAIRS: usize = 16 * 1024;
 
 /// Addresses remembered, with up to [`NAMES_PER_ADDRESS`] names each.
 const ADDRESSES: usize = 4 * 1024;
-
-/// The most failures kept for one pair, whatever the configuration says: what is kept has to have a bound.
-const FAILURES_PER_PAIR: usize = 256;
 
 /// Where an attempt comes from, as coarse as a guesser can be pinned down: an IPv4 address, or an IPv6 /64, of which
 /// one host commands every address.
@@ -164,9 +161,8 @@ impl Throttle {
     }
 
     fn allowed_failures(&self) -> usize {
-        usize::try_from(self.limits.count)
-            .unwrap_or(usize::MAX)
-            .clamp(1, FAILURES_PER_PAIR)
+        // The configuration allows no more than `MOST_COUNTED`, so what is kept of a pair has a bound.
+        usize::try_from(self.limits.count.min(MOST_COUNTED)).unwrap_or(usize::MAX)
     }
 
     /// How long an attempt waits after `others` other passwords of its pair have failed.

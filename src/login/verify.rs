@@ -56,7 +56,7 @@ pub enum Denied {
     #[error("too many failed logins")]
     Throttled,
     /// Too many are waiting for their passwords to be checked, or the check itself broke.
-    #[error("too many logins at once")]
+    #[error("the password could not be checked now: too many logins at once, or an internal error")]
     Busy,
 }
 

@@ -1,12 +1,15 @@
 //! Dialing an upstream: resolve, connect, and TLS where it comes first. STARTTLS is the machine's to ask for.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::stream::Stream;
 use super::tls;
@@ -14,6 +17,13 @@ use crate::config::{Server, UpstreamTls};
 
 /// How long a connection is silent before the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(10 * 60);
+
+/// How long an address is waited for while the name has others: a silent first one must not use up the login's time.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(3);
+
+/// Look-ups at once. Passwords are computed on the same threads as names are resolved, and a resolver that hangs must not
+/// take them all.
+static LOOK_UPS: Semaphore = Semaphore::const_new(64);
 
 /// Connects to `server`: every address its name has, in the resolver's order, until one answers.
 ///
@@ -45,13 +55,20 @@ pub(crate) fn set_keepalive(stream: &TcpStream) {
 }
 
 async fn connect(server: &Server) -> io::Result<TcpStream> {
-    let target = (server.host.as_str(), server.port);
-    let addresses = lookup_host(target)
+    let addresses = look_up(server)
         .await
         .map_err(|error| step(&format!("{} was not found", server.host), &error))?;
     let mut last = None;
-    for address in addresses {
-        match TcpStream::connect(address).await {
+    for (at, address) in addresses.iter().enumerate() {
+        let connecting = TcpStream::connect(address);
+        let connected = if at + 1 < addresses.len() {
+            timeout(NEXT_ADDRESS_AFTER, connecting)
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        } else {
+            connecting.await
+        };
+        match connected {
             Ok(stream) => return Ok(stream),
             Err(error) => last = Some(step(&format!("{}:{} does not answer", server.host, server.port), &error)),
         }
@@ -59,6 +76,40 @@ async fn connect(server: &Server) -> io::Result<TcpStream> {
     Err(last.unwrap_or_else(|| io::Error::other(format!("{} has no address", server.host))))
 }
 
+/// The addresses of the server's name. The resolver blocks a thread and cannot be called off, so the look-up goes on in a
+/// task of its own when nobody waits for it any more, and holds its place until it ends.
+async fn look_up(server: &Server) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = (server.host.clone(), server.port);
+    let looking = tokio::spawn(async move {
+        let _place = LOOK_UPS.acquire().await.map_err(io::Error::other)?;
+        lookup_host((host.as_str(), port)).await.map(Iterator::collect)
+    });
+    looking.await.map_err(io::Error::other)?
+}
+
 fn step(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_is_not_there_is_named() {
+        // RFC 6761 section 6.4: this name never resolves.
+        let server = Server { host: "mail.invalid".into(), port: 993, tls: UpstreamTls::None };
+        let error = connect(&server).await.unwrap_err().to_string();
+        assert!(error.starts_with("mail.invalid was not found: "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_next_address_is_tried_when_one_does_not_answer() {
+        // "localhost" may have ::1 first, where nothing listens.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server =
+            Server { host: "localhost".into(), port: listener.local_addr().unwrap().port(), tls: UpstreamTls::None };
+        let (dialed, accepted) = tokio::join!(connect(&server), listener.accept());
+        assert_eq!(dialed.unwrap().local_addr().unwrap(), accepted.unwrap().1);
+    }
 }

@@ -49,8 +49,6 @@ pub enum CloseReason {
     Refused,
     /// Bytes behind refused message data could have been read as commands, so the connection ends.
     RefusedData,
-    /// The gateway is shutting down, and this side was between messages.
-    Draining,
 }
 
 /// A peer broke the protocol so that going on would be unsafe. The text is ours: it holds nothing the peer sent.

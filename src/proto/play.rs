@@ -31,7 +31,7 @@ impl<E> Played<E> {
 }
 
 /// Feeds `chunks` to `machine`, one after the other; `answer` is asked at every event. A [`Step::StartTls`] is
-/// taken as a handshake that succeeded; what had arrived before it is dropped, as the driver does.
+/// taken as a handshake that succeeded; what had arrived before it is no part of what follows.
 pub(crate) fn play<'a, M: Machine>(
     mut machine: M,
     chunks: impl IntoIterator<Item = &'a [u8]>,

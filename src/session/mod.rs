@@ -85,7 +85,7 @@ async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, 
             Protocol::Pop3 => run::<Pop3>(&arrival, stream, &mut record).await,
         }
     };
-    let ending = caught(Box::pin(session)).await.unwrap_or(Ending::Panicked);
+    let ending = caught(Box::pin(session)).await.unwrap_or(Ending::Internal("a panic"));
     record.write(&listener, peer, &ending);
 }
 
@@ -134,11 +134,11 @@ async fn log_in<P: Speaks>(
             },
             Ok(Outcome::Relay) => {
                 // The machines relay only after they were told "accepted"; anything else would be a fault of ours.
-                let opened = upstream.ok_or(Ending::Panicked)?;
+                let opened = upstream.ok_or(Ending::Internal("a relay without a login"))?;
                 return Ok((downstream, opened));
             }
             // No listener offers STARTTLS yet, and no machine asks for it.
-            Ok(Outcome::StartTls) => return Err(Ending::Panicked),
+            Ok(Outcome::StartTls) => return Err(Ending::Internal("STARTTLS without a certificate")),
             Ok(Outcome::Close(reason)) => {
                 downstream.close(b"").await;
                 return Err(Ending::Closed(reason));

@@ -55,6 +55,9 @@ async fn ask<P: Speaks>(
     if said.starts_with(answer) {
         Ok(said)
     } else {
+        if !is_about_rights(&said) {
+            return Err(Failure::unavailable(format!("{}: {command} was answered: {said}", server.host)));
+        }
         Err(Failure::new(
             super::FailureKind::MissingRights,
             format!(
@@ -64,6 +67,13 @@ async fn ask<P: Speaks>(
             ),
         ))
     }
+}
+
+/// Whether a refusal speaks of this mailbox: an IMAP completion, or a POP3 error that is not said to pass. What SMTP answers
+/// to NOOP, and a goodbye, say nothing about rights.
+fn is_about_rights(said: &str) -> bool {
+    let of_pop3 = said.starts_with("-ERR") && !["[SYS/TEMP]", "[IN-USE]"].iter().any(|code| said.contains(code));
+    of_pop3 || said.starts_with("m1 NO") || said.starts_with("m1 BAD")
 }
 
 async fn first_line(side: &mut Side, ours: &str) -> Option<String> {

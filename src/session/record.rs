@@ -53,8 +53,8 @@ pub(crate) enum Ending {
     UpstreamEnded,
     #[error("ended by the shutdown")]
     Drained,
-    #[error("an internal error")]
-    Panicked,
+    #[error("an internal error: {0}")]
+    Internal(&'static str),
 }
 
 const fn closed(reason: CloseReason) -> &'static str {
@@ -64,7 +64,6 @@ const fn closed(reason: CloseReason) -> &'static str {
         CloseReason::TooLong => "an endless line or literal",
         CloseReason::Refused => "refused by the upstream",
         CloseReason::RefusedData => "the upstream refused message data that was already on its way",
-        CloseReason::Draining => "ended by the shutdown",
     }
 }
 

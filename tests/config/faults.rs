@@ -79,7 +79,7 @@ fn general_keys() {
         ("[limits]\nsessions = 0", "2:12: limits.sessions: must be 1 to 1000000"),
         ("[limits]\nlogin_timeout = \"0s\"", "2:17: limits.login_timeout: must be 1s to 1h"),
         ("[limits]\nidle_timeout.smtp = \"25h\"", "2:21: limits.idle_timeout.smtp: must be 1s to 24h"),
-        ("[limits]\nfailed_logins = { count = -1 }", "2:27: limits.failed_logins.count: must be 1 to 1000"),
+        ("[limits]\nfailed_logins = { count = -1 }", "2:27: limits.failed_logins.count: must be 1 to 256"),
     ] {
         assert_fault(&with_top(lines), fault);
     }

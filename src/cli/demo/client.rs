@@ -14,7 +14,7 @@ use crate::secret::Password;
 /// The user name at the gateway.
 pub(super) const USERNAME: &str = "scanner";
 
-/// The message that makes the round. Its dots are doubled where SMTP wants it.
+/// The message that makes the round. No line of it begins with a dot, so it reads the same everywhere.
 const MESSAGE: &str = "From: Scanner <scanner@contoso.example>\r\n\
     To: office@contoso.example\r\n\
     Subject: Scan 0001\r\n\

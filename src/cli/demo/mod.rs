@@ -12,6 +12,7 @@ use anyhow::Context;
 
 use self::scene::Scene;
 use super::Failure;
+use super::serve::Signals;
 
 /// See the whole job on this machine, with no account anywhere
 ///
@@ -43,7 +44,7 @@ async fn play(scene: &Scene, once: bool) -> anyhow::Result<()> {
     if !once {
         scene.explain(&mut out)?;
         out.flush()?;
-        tokio::signal::ctrl_c().await?;
+        Signals::new()?.stop().await;
     }
     Ok(())
 }

@@ -48,7 +48,9 @@ impl Scene {
             &passwd::hash(&Password::new(password.as_bytes().to_vec()))?.to_string(),
             usual_ports,
         );
-        let config = Config::parse(&text, &folder.0.join("mailferry.toml"), &Environment::of_process())?;
+        let file = folder.0.join("mailferry.toml");
+        std::fs::write(&file, &text)?;
+        let config = Config::parse(&text, &file, &Environment::of_process())?;
         let gateway = Gateway::start(config)?;
         Ok(Self { provider, gateway, password, folder })
     }

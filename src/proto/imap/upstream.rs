@@ -135,12 +135,17 @@ impl Upstream {
 
     fn authenticate(&mut self, offer: &Capabilities, out: &mut Vec<u8>) -> Turn {
         if !offer.has("AUTH=XOAUTH2") {
-            return unsupported("CAPABILITY", offer.to_string().as_bytes());
+            return give_up(RefusalKind::Unsupported, "CAPABILITY", offer.to_string().as_bytes());
         }
         let Credential { user, token } = &self.credential;
-        let Some(message) = xoauth2::encode(user, token) else { return unsupported(AUTHENTICATE, b"") };
+        let Some(message) = xoauth2::encode(user, token) else {
+            // As over SMTP and POP3: the configuration is at fault, not the server.
+            return give_up(RefusalKind::Policy, AUTHENTICATE, b"the mailbox's name cannot be sent");
+        };
         let command = format!("{} {AUTHENTICATE}", self.tags.next());
         let line = command.len() + " ".len() + message.len() + "\r\n".len();
+        // As in `send`.
+        out.reserve_exact(line);
         out.extend_from_slice(command.as_bytes());
         // RFC 4959 section 3.
         if offer.has("SASL-IR") && line <= MAX_INITIAL_RESPONSE_LINE {
@@ -291,6 +296,8 @@ impl Tags {
 }
 
 fn send(message: &str, out: &mut Vec<u8>) -> State {
+    // So that no growth of the buffer leaves a copy of the token behind.
+    out.reserve_exact(message.len() + 2);
     out.extend_from_slice(message.as_bytes());
     out.extend_from_slice(b"\r\n");
     State::AwaitingVerdict { challenge: None, listed: Capabilities::default() }
@@ -314,8 +321,8 @@ fn refuse(state: State, condition: &Condition) -> Turn {
 }
 
 /// The login cannot be tried: the upstream does not offer it, or the user name has no place in XOAUTH2's message.
-fn unsupported(stage: &'static str, offer: &[u8]) -> Turn {
-    let refusal = UpstreamRefusal { kind: RefusalKind::Unsupported, stage, said: said(offer), challenge: None };
+fn give_up(kind: RefusalKind, stage: &'static str, words: &[u8]) -> Turn {
+    let refusal = UpstreamRefusal { kind, stage, said: said(words), challenge: None };
     (State::Refused { farewell: true }, Some(Step::Event(UpstreamEvent::Refused(refusal))))
 }
 

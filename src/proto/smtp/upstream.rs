@@ -215,6 +215,8 @@ fn on_prompt(
 ) -> Result<Next, ProtoError> {
     match code(reply) {
         334 => {
+            // So that no growth of the buffer leaves a copy of the token behind.
+            out.reserve_exact(response.len() + 2);
             out.extend_from_slice(response.as_bytes());
             out.extend_from_slice(b"\r\n");
             Ok(Next::Await(Expected::Verdict { extensions, challenge: None }))

@@ -55,10 +55,13 @@ impl Transaction {
         let blind_data_possible = matches!(state, State::AwaitingCommandAfterRefusedData);
         match input.line(MAX_COMMAND_LINE) {
             Ok(None) => (state, Some(Flow::NeedInput)),
-            Ok(Some(line)) => match Command::parse(&line) {
-                Command::Unknown if blind_data_possible => (self.refuse_blind_data(), None),
+            // Where the line may be a message's, it has to be a command to the letter.
+            Ok(Some(line)) if blind_data_possible => match Command::parse(&line) {
+                Command::Unknown => (self.refuse_blind_data(), None),
                 command => (self.obey(command, pipes), None),
             },
+            // Devices send blanks before the verb, as they do before the login.
+            Ok(Some(line)) => (self.obey(Command::parse(line.trim_ascii_start()), pipes), None),
             Err(_) if blind_data_possible => (self.refuse_blind_data(), None),
             Err(_) => (State::SkippingLine { budget: 2 * MAX_COMMAND_LINE }, None),
         }
