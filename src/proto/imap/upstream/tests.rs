@@ -190,7 +190,7 @@ fn a_user_that_could_break_the_message_is_not_sent() {
     let credential = Credential { user: "a\x01user=b".into(), token };
     let played = play(Upstream::new(Plan { credential, tag: "x9".into() }), [OFFER.as_bytes()], |_| None);
     assert_eq!(played.text(), "x91 LOGOUT\r\n");
-    assert_eq!(refusal(played).kind, RefusalKind::Unsupported);
+    assert_eq!(refusal(played).kind, RefusalKind::Policy);
 }
 
 #[test]
