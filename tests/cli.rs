@@ -288,7 +288,10 @@ async fn a_port_in_use_is_named() {
     let output = stage.run(&["serve"]).await;
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
     let last = text(&output.stderr).lines().last().unwrap();
-    holds_all(last, &["mailferry: ", &format!("cannot listen on {address} (listener imap)"), "Something else is running there"]);
+    holds_all(
+        last,
+        &["mailferry: ", &format!("cannot listen on {address} (listener imap)"), "Something else is running there"],
+    );
 }
 
 #[cfg(unix)]
