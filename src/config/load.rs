@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn the_places_come_in_their_order() {
         let mut environment = Environment::of_variables([("XDG_CONFIG_HOME", "/x"), ("HOME", "/home/u")]);
-        environment.working_folder = "/work".into();
-        let all = ["/work/mailferry.toml", "/x/mailferry/mailferry.toml", "/etc/mailferry/mailferry.toml"];
+        environment.working_folder = "/here".into();
+        let all = ["/here/mailferry.toml", "/x/mailferry/mailferry.toml", "/etc/mailferry/mailferry.toml"];
         assert_eq!(places_of(&environment), all);
         environment.root = true;
         assert_eq!(places_of(&environment), all[1..], "root must not pick up a file that lies about");
