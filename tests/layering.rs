@@ -27,8 +27,8 @@ const LAYERS: &[Layer] = &[
         crates: &["*"],
     },
     Layer {
-        path: "src/app.rs",
-        modules: &["config", "drain", "login", "net", "oauth", "session", "system", "telemetry"],
+        path: "src/app/",
+        modules: &["config", "control", "drain", "login", "net", "oauth", "session", "store", "system", "telemetry"],
         crates: &["tokio", "thiserror", "tracing", "rustls"],
     },
     Layer {
@@ -74,12 +74,12 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         path: "src/login/",
-        modules: &["config", "proto::LoginRequest", "proto::Mechanism", "secret", "telemetry"],
+        modules: &["config", "proto::LoginRequest", "proto::Mechanism", "secret", "store", "telemetry"],
         crates: &["tokio", "argon2", "password_hash", "aws_lc_rs", "subtle", "thiserror", "tracing", "zeroize"],
     },
     Layer {
         path: "src/oauth/",
-        modules: &["config", "net::http", "secret", "telemetry"],
+        modules: &["config", "net::http", "secret", "store", "telemetry"],
         crates: &[
             "tokio",
             "tokio_util",
@@ -127,6 +127,16 @@ const LAYERS: &[Layer] = &[
             "aws_lc_rs",
             "url",
         ],
+    },
+    Layer {
+        path: "src/store/",
+        modules: &["config", "secret"],
+        crates: &["aws_lc_rs", "ipnet", "sqlx", "thiserror", "tokio", "zeroize"],
+    },
+    Layer {
+        path: "src/control/",
+        modules: &["config"],
+        crates: &["jiff", "nix", "serde", "serde_json", "thiserror", "tokio", "tracing"],
     },
     Layer { path: "src/telemetry/", modules: &["config"], crates: &["tracing", "tracing_subscriber"] },
     Layer { path: "src/system.rs", modules: &[], crates: &["rustix"] },

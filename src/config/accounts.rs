@@ -13,7 +13,7 @@ use super::apps::{self, Apps, is_visible_ascii};
 use super::providers::Providers;
 use super::raw::{RawAccount, RawLogin};
 use super::resolve::Resolver;
-use super::{Account, App, Login, Protocol};
+use super::{Account, App, Login, LoginOrigin, Protocol};
 
 /// The most times one user name may occur in an account.
 const MAX_SAME_USERNAME: usize = 4;
@@ -52,7 +52,7 @@ pub(super) fn resolve(
         let app = app(&mut raw, address.as_deref(), table.clone(), apps, providers, resolver);
         let logins = logins(raw.login, address.as_deref(), table, app.as_deref(), &mut usernames, resolver);
         if let (Some(address), Some(app)) = (address, app) {
-            accounts.push(Arc::new(Account { address, app, logins }));
+            accounts.push(Arc::new(Account { address, app, identity: Vec::new(), logins }));
         }
     }
     accounts
@@ -172,7 +172,14 @@ fn login(
     check_protocols(&protocols, protocols_at, app, resolver);
     let password_hash = hash.map(|hash| hash.get_ref().clone());
     let networks = raw.networks.map(|networks| resolver.networks(networks, table));
-    Some(Login { username: username?, password_hash: password_hash?, protocols, networks })
+    Some(Login {
+        origin: LoginOrigin::File,
+        username: username?,
+        password_hash: password_hash?,
+        protocols,
+        networks,
+        ends: None,
+    })
 }
 
 /// A user name opens one account, and is safe to look up and to log.

@@ -10,7 +10,7 @@ use super::presets::GOOGLE_TOKEN_URL;
 use super::providers::Providers;
 use super::raw::RawApp;
 use super::resolve::Resolver;
-use super::{App, Grant, Provider, secrets};
+use super::{App, Client, Grant, Proof, Provider, secrets};
 
 /// The apps an account may name; `None` where one is wrong, which has been reported.
 pub(super) type Apps = BTreeMap<String, Option<Arc<App>>>;
@@ -54,18 +54,19 @@ pub(super) fn app(
         let right = "it must be the secret's value as the provider showed it, or { file = \"...\" }";
         report.missing(table.clone(), "client_secret", right);
     }
-    let client_secret = raw.client_secret.and_then(|secret| secrets::fetch(secret, resolver));
+    let client_secret = raw.client_secret.and_then(|secret| secrets::source(secret, resolver));
     let named = provider;
     let provider = named.and_then(|name| providers.get(name, resolver));
     if let (Some(named), Some(provider)) = (named, &provider) {
         check_provider(named, provider, resolver);
         check_tenant(raw.tenant.as_ref(), provider, table, resolver);
     }
-    let grant = Grant::ClientCredentials {
+    let grant = Grant::ClientCredentials(Client {
         tenant: raw.tenant.map(Spanned::into_inner),
-        client_id: client_id?.get_ref().clone(),
-        client_secret: client_secret?,
-    };
+        id: client_id?.get_ref().clone(),
+        proof: Proof::Secrets(vec![client_secret?]),
+        secret_expires: None,
+    });
     Some(App { name: name.into(), provider: provider?, grant })
 }
 

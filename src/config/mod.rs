@@ -24,23 +24,26 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use rustls_pki_types::CertificateDer;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Position};
-
-use crate::secret::SecretText;
+pub use secrets::SecretSource;
 
 /// Everything the gateway needs to know before it starts.
 #[derive(Debug)]
 pub struct Config {
     /// Where the gateway keeps what it must remember.
     pub state_dir: PathBuf,
+    /// `[store]`: where it keeps tokens and logins.
+    pub store: StoreConfig,
+    /// The file this was read from, to be named in advice.
+    pub file: PathBuf,
     /// The name in greetings and in the upstream EHLO.
     pub hostname: String,
     /// How long sessions may finish after SIGTERM.
@@ -55,6 +58,8 @@ pub struct Config {
     pub listeners: Vec<Arc<Listener>>,
     /// The mailboxes.
     pub accounts: Vec<Arc<Account>>,
+    /// The apps that have a name: what an account made by a command may name.
+    pub apps: HashMap<String, Arc<App>>,
     /// Which account a login name opens: a name belongs to one account. Keys are [`Login::username`].
     pub logins: HashMap<String, Arc<Account>>,
     /// What the file made one want to say to the administrator, without being wrong.
@@ -92,6 +97,15 @@ fn common<'a>(mut lists: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
         common.retain(|name| list.contains(name));
     }
     common
+}
+
+/// `[store]`.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The SQLite file.
+    pub database: PathBuf,
+    /// The keys that seal what is in it: the first seals, all open. `None`: a file in `state_dir`, made at first start.
+    pub keys: Option<Vec<SecretSource>>,
 }
 
 /// `[log]`.
@@ -183,7 +197,7 @@ impl Default for Budgets {
 }
 
 /// The three protocols.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// Submission, RFC 6409.
@@ -241,33 +255,150 @@ pub struct App {
     pub grant: Grant,
 }
 
+impl App {
+    /// What it is at the provider; `None` where the grant needs no registration.
+    #[must_use]
+    pub const fn client(&self) -> Option<&Client> {
+        match &self.grant {
+            Grant::ClientCredentials(client) | Grant::DeviceCode(client) | Grant::AuthorizationCode { client, .. } => {
+                Some(client)
+            }
+            Grant::ServiceAccount(_) | Grant::Command(_) => None,
+        }
+    }
+
+    /// What a token for an account that speaks `protocols` is asked for: no more than these need.
+    #[must_use]
+    pub fn scopes(&self, protocols: &[Protocol]) -> Vec<String> {
+        let Scopes { app, protocols: of_protocols, person } = &self.provider.scopes;
+        if !self.grant.is_a_persons() {
+            return app.clone();
+        }
+        let used = of_protocols.iter().filter(|(protocol, _)| protocols.contains(protocol));
+        let mut scopes = Vec::new();
+        for scope in used.flat_map(|(_, scopes)| scopes).chain(person) {
+            if !scopes.contains(scope) {
+                scopes.push(scope.clone());
+            }
+        }
+        scopes
+    }
+}
+
 /// How an app gets tokens.
 #[derive(Debug)]
 pub enum Grant {
-    /// RFC 6749 section 4.4.
-    ClientCredentials {
-        /// The tenant in the token URL, where the provider has tenants.
-        tenant: Option<String>,
-        /// The app's id.
-        client_id: String,
-        /// The app's secret.
-        client_secret: SecretText,
+    /// RFC 6749 section 4.4: the app for itself.
+    ClientCredentials(Client),
+    /// RFC 8628: a person, on another device.
+    DeviceCode(Client),
+    /// RFC 6749 section 4.1: a person, in a browser.
+    AuthorizationCode {
+        /// Who asks.
+        client: Client,
+        /// Where the browser is sent back to; `None` for `http://localhost` and a free port.
+        redirect_uri: Option<Url>,
     },
+    /// RFC 7523 section 2.1, Google's domain-wide delegation: the key file of a service account, JSON.
+    ServiceAccount(SecretSource),
+    /// A program and its arguments that print a token.
+    Command(Vec<String>),
+}
+
+impl Grant {
+    /// The name in the file.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials(_) => "client-credentials",
+            Self::DeviceCode(_) => "device-code",
+            Self::AuthorizationCode { .. } => "authorization-code",
+            Self::ServiceAccount(_) => "service-account",
+            Self::Command(_) => "command",
+        }
+    }
+
+    /// Whether a person has to sign in, and a refresh token is kept.
+    #[must_use]
+    pub const fn is_a_persons(&self) -> bool {
+        matches!(self, Self::DeviceCode(_) | Self::AuthorizationCode { .. })
+    }
+
+    /// Whether a token opens one mailbox only.
+    #[must_use]
+    pub const fn is_bound_to_a_user(&self) -> bool {
+        matches!(self, Self::DeviceCode(_) | Self::AuthorizationCode { .. } | Self::ServiceAccount(_))
+    }
+}
+
+/// What an app is at its provider.
+#[derive(Debug)]
+pub struct Client {
+    /// The tenant in the provider's URLs, where it has tenants.
+    pub tenant: Option<String>,
+    /// The app's id.
+    pub id: String,
+    /// How it proves to be that.
+    pub proof: Proof,
+    /// The day its secret ends, as the file says.
+    pub secret_expires: Option<jiff::civil::Date>,
+}
+
+/// How an app proves who it is (RFC 6749 section 2.3).
+#[derive(Debug)]
+pub enum Proof {
+    /// A public client: not at all.
+    Public,
+    /// A secret; where there are several, they are tried in order.
+    Secrets(Vec<SecretSource>),
+    /// An assertion signed with a private key (RFC 7523 section 2.2).
+    Certificate {
+        /// The certificate, a PEM file.
+        certificate: PathBuf,
+        /// Its private key, a PEM file.
+        private_key: PathBuf,
+    },
+    /// An assertion that somebody else signed, read afresh each time.
+    Assertion(SecretSource),
 }
 
 /// `[[account]]`: a mailbox.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Account {
     /// The mailbox, and `user=` of XOAUTH2.
     pub address: String,
     /// The registration that opens it.
     pub app: Arc<App>,
+    /// `user=` of XOAUTH2 where it is not the address: a shared mailbox is opened as one of its users.
+    pub identity: Vec<(Protocol, String)>,
     /// Who may use it.
     pub logins: Vec<Login>,
 }
 
-/// `[[account.login]]`.
+impl Account {
+    /// `user=` of XOAUTH2.
+    #[must_use]
+    pub fn user(&self, protocol: Protocol) -> &str {
+        let other = self.identity.iter().find(|(of, _)| *of == protocol);
+        other.map_or(&self.address, |(_, user)| user)
+    }
+
+    /// What its logins may speak and its provider has.
+    #[must_use]
+    pub fn protocols(&self) -> Vec<Protocol> {
+        let used = |protocol: &Protocol| {
+            self.app.provider.server(*protocol).is_some()
+                && self.logins.iter().any(|login| login.protocols.contains(protocol))
+        };
+        Protocol::ALL.into_iter().filter(used).collect()
+    }
+}
+
+/// `[[account.login]]`, or one that a command made.
+#[derive(Clone)]
 pub struct Login {
+    /// Where it is written.
+    pub origin: LoginOrigin,
     /// In lower case; ASCII without control characters, at most 255 octets.
     pub username: String,
     /// A PHC string, argon2id, within the bounds a login may cost.
@@ -276,6 +407,17 @@ pub struct Login {
     pub protocols: Vec<Protocol>,
     /// From where; `None` where the listener decides alone.
     pub networks: Option<Vec<IpNet>>,
+    /// When it ends: a password that was replaced is taken a while longer.
+    pub ends: Option<SystemTime>,
+}
+
+/// Where a login is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LoginOrigin {
+    /// In the configuration file.
+    File,
+    /// In the store, under this number.
+    Store(i64),
 }
 
 impl fmt::Debug for Login {
@@ -292,9 +434,13 @@ pub struct Provider {
     /// Its name in the file.
     pub name: String,
     /// Where tokens come from. May hold `{tenant}`.
-    pub token_url: TokenUrl,
+    pub token_url: EndpointUrl,
+    /// Where a person signs in with a browser. May hold `{tenant}`.
+    pub authorization_url: Option<EndpointUrl>,
+    /// Where a person's code for another device comes from. May hold `{tenant}`.
+    pub device_authorization_url: Option<EndpointUrl>,
     /// What a token is asked for.
-    pub scopes: Vec<String>,
+    pub scopes: Scopes,
     /// Its submission server.
     pub smtp: Option<Server>,
     /// Its IMAP server.
@@ -323,11 +469,22 @@ impl Provider {
     }
 }
 
-/// A token URL that may need a tenant before it is one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenUrl(pub(crate) String);
+/// What a provider wants to be asked for (RFC 6749 section 3.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scopes {
+    /// By an app for itself, and by a service account.
+    pub app: Vec<String>,
+    /// For a person's mailbox, over each protocol.
+    pub protocols: Vec<(Protocol, Vec<String>)>,
+    /// For a person, beside these: what brings a refresh token and an id token.
+    pub person: Vec<String>,
+}
 
-impl TokenUrl {
+/// A URL of a provider that may need a tenant before it is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointUrl(pub(crate) String);
+
+impl EndpointUrl {
     /// The URL, with `{tenant}` filled in. `None` where a tenant is needed and missing, or does not make a URL.
     #[must_use]
     pub fn resolve(&self, tenant: Option<&str>) -> Option<Url> {

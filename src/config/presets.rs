@@ -1,6 +1,6 @@
 //! The providers everybody uses, as data.
 
-use super::{Provider, Server, TokenUrl, UpstreamTls};
+use super::{EndpointUrl, Provider, Scopes, Server, UpstreamTls};
 
 /// A provider that needs no table in the file.
 pub(super) struct Preset {
@@ -61,8 +61,10 @@ impl Preset {
         let server = |(host, port, tls): (&str, u16, UpstreamTls)| Some(Server { host: host.into(), port, tls });
         Provider {
             name: name.into(),
-            token_url: TokenUrl(self.token_url.into()),
-            scopes: owned(self.scopes),
+            token_url: EndpointUrl(self.token_url.into()),
+            authorization_url: None,
+            device_authorization_url: None,
+            scopes: Scopes { app: owned(self.scopes), ..Scopes::default() },
             smtp: server(self.smtp),
             imap: server(self.imap),
             pop3: server(self.pop3),

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::raw::{RawProvider, RawServer};
 use super::resolve::Resolver;
-use super::{Protocol, Provider, Server, TokenUrl, UpstreamTls, presets, units};
+use super::{EndpointUrl, Protocol, Provider, Scopes, Server, UpstreamTls, presets, units};
 
 /// The providers an app may name.
 pub(super) struct Providers {
@@ -58,7 +58,13 @@ fn provider(name: &str, raw: Spanned<RawProvider>, resolver: &mut Resolver<'_>) 
         None => {}
     }
     if let Some(scopes) = raw.scopes {
-        provider.scopes = scopes.into_iter().filter_map(|scope| checked_scope(scope, resolver)).collect();
+        let scopes: Vec<_> = scopes.into_iter().filter_map(|scope| checked_scope(scope, resolver)).collect();
+        // Who names scopes means these and no others, whoever signs in.
+        provider.scopes = Scopes {
+            protocols: Protocol::ALL.map(|protocol| (protocol, scopes.clone())).into(),
+            app: scopes,
+            person: Vec::new(),
+        };
     }
     for (protocol, server) in [(Protocol::Smtp, raw.smtp), (Protocol::Imap, raw.imap), (Protocol::Pop3, raw.pop3)] {
         if let Some(changes) = server {
@@ -106,8 +112,10 @@ fn base(name: &str, named: Option<&Spanned<String>>, resolver: &mut Resolver<'_>
         }
         (None, None) => Some(Provider {
             name: name.into(),
-            token_url: TokenUrl(String::new()),
-            scopes: Vec::new(),
+            token_url: EndpointUrl(String::new()),
+            authorization_url: None,
+            device_authorization_url: None,
+            scopes: Scopes::default(),
             smtp: None,
             imap: None,
             pop3: None,
@@ -119,8 +127,8 @@ fn base(name: &str, named: Option<&Spanned<String>>, resolver: &mut Resolver<'_>
     }
 }
 
-fn token_url(text: &Spanned<String>, resolver: &mut Resolver<'_>) -> Option<TokenUrl> {
-    let url = TokenUrl(text.get_ref().clone());
+fn token_url(text: &Spanned<String>, resolver: &mut Resolver<'_>) -> Option<EndpointUrl> {
+    let url = EndpointUrl(text.get_ref().clone());
     // Any tenants show what it is once one is filled in.
     let fault = match (url.resolve(Some("one")), url.resolve(Some("other"))) {
         (Some(one), Some(other)) if one.host() != other.host() => Some("must not hold {tenant} in its host"),

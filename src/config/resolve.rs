@@ -14,7 +14,7 @@ use super::error::ConfigErrors;
 use super::providers::Providers;
 use super::raw::{RawConfig, RawLimits, RawLog};
 use super::report::Report;
-use super::{Account, Budgets, Config, FailedLogins, Limits, Log, LogFormat};
+use super::{Account, Budgets, Config, FailedLogins, Limits, Log, LogFormat, StoreConfig};
 use super::{accounts, apps, listeners, shape, units, whole};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -59,8 +59,11 @@ impl Resolver<'_> {
         let accounts = accounts::resolve(raw.account, &apps, &providers, self);
         // There is no right configuration without a password hash in it.
         self.warn_if_others_can_read(file);
+        let state_dir = self.state_dir(raw.state_dir.map(|folder| folder.into_inner().into()));
         let config = Config {
-            state_dir: self.state_dir(raw.state_dir.map(|folder| folder.into_inner().into())),
+            store: StoreConfig { database: state_dir.join("mailferry.db"), keys: None },
+            state_dir,
+            file: file.to_owned(),
             hostname: self.hostname(raw.hostname),
             drain_timeout: drain,
             log: self.log(&raw.log),
@@ -69,6 +72,7 @@ impl Resolver<'_> {
             listeners,
             logins: index(&accounts),
             accounts,
+            apps: apps.into_iter().filter_map(|(name, app)| Some((name, app?))).collect(),
             warnings: Vec::new(),
         };
         if self.report.is_clean() {

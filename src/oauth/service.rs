@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::credentials::{CredentialFuture, Credentials, Generation, TokenError, UpstreamCredential};
-use super::grant::{Fetch, GrantKey, Issued, WallClock};
+use super::grant::{Fetch, GrantKey, Issued, TokenRequest, WallClock};
 use super::hints::transient;
 use super::token::{Decision, GrantState, Moment, Token};
-use crate::config::{Account, App, Protocol};
+use crate::config::{Account, Protocol};
 
 /// How long a fetch may go on behind, after those who waited have left.
 const FETCH_LIMIT: Duration = Duration::from_secs(60);
@@ -43,8 +43,8 @@ struct Slot {
 
 struct SlotState {
     grant: GrantState,
-    /// The app as the latest login's configuration has it: a mended secret is picked up with the next fetch.
-    app: Arc<App>,
+    /// What to ask for, as the latest login's configuration has it: a mended secret is picked up with the next fetch.
+    request: TokenRequest,
     /// The fetch under way.
     flight: Option<Landing>,
 }
@@ -95,8 +95,9 @@ impl Credentials for TokenService {
         refused: Option<Generation>,
     ) -> CredentialFuture<'a> {
         Box::pin(async move {
-            let token = self.0.token(&account.app, protocol, refused).await?;
-            Ok(UpstreamCredential { user: account.address.clone(), token: token.value, generation: token.generation })
+            let token = self.0.token(TokenRequest::of(account), protocol, refused).await?;
+            let user = account.user(protocol).to_owned();
+            Ok(UpstreamCredential { user, token: token.value, generation: token.generation })
         })
     }
 }
@@ -105,12 +106,12 @@ impl Inner {
     /// A token for a login. While the token endpoint is out of order the one there is serves on, for as long as it lives.
     async fn token(
         self: &Arc<Self>,
-        app: &Arc<App>,
+        request: TokenRequest,
         protocol: Protocol,
         refused: Option<Generation>,
     ) -> Result<Token, TokenError> {
-        let slot = self.slot(app);
-        match self.good_token(&slot, app, protocol, refused).await {
+        let slot = self.slot(&request);
+        match self.good_token(&slot, request, protocol, refused).await {
             Err(error @ TokenError::Transient(_)) => slot.state().grant.last_resort(&self.now(), refused).ok_or(error),
             outcome => outcome,
         }
@@ -120,7 +121,7 @@ impl Inner {
     async fn good_token(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
-        app: &Arc<App>,
+        request: TokenRequest,
         protocol: Protocol,
         refused: Option<Generation>,
     ) -> Result<Token, TokenError> {
@@ -130,7 +131,7 @@ impl Inner {
             if state.grant.is_idle(&now) {
                 slot.changed.notify_one();
             }
-            state.app = Arc::clone(app);
+            state.request = request;
             match state.grant.decide(&now, protocol, refused) {
                 Decision::HandOut(token) => return Ok(token),
                 Decision::Fail(error) => return Err(error),
@@ -148,10 +149,10 @@ impl Inner {
         }
     }
 
-    fn slot(self: &Arc<Self>, app: &Arc<App>) -> Arc<Slot> {
+    fn slot(self: &Arc<Self>, request: &TokenRequest) -> Arc<Slot> {
         let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = grants.entry(GrantKey::of(app)).or_insert_with(|| {
-            let state = SlotState { grant: GrantState::default(), app: Arc::clone(app), flight: None };
+        let slot = grants.entry(GrantKey::of(request)).or_insert_with(|| {
+            let state = SlotState { grant: GrantState::default(), request: request.clone(), flight: None };
             let slot = Arc::new(Slot { state: Mutex::new(state), changed: Notify::new() });
             let (inner, kept) = (Arc::clone(self), Arc::clone(&slot));
             self.tasks
@@ -166,10 +167,10 @@ impl Inner {
         let (landed, landing) = watch::channel(None);
         state.flight = Some(landing.clone());
         self.fetches.fetch_add(1, Ordering::Relaxed);
-        let (inner, slot, app) = (Arc::clone(self), Arc::clone(slot), Arc::clone(&state.app));
+        let (inner, slot, request) = (Arc::clone(self), Arc::clone(slot), state.request.clone());
         self.tasks.spawn(async move {
             let fetched = tokio::select! {
-                fetched = inner.fetched(app) => fetched,
+                fetched = inner.fetched(request) => fetched,
                 () = inner.stopping.cancelled() => Err(interrupted()),
             };
             let outcome = {
@@ -191,9 +192,9 @@ impl Inner {
     }
 
     /// Fetches within the limit. A fetch that panics is a fault like another.
-    async fn fetched(&self, app: Arc<App>) -> Result<Issued, TokenError> {
+    async fn fetched(&self, request: TokenRequest) -> Result<Issued, TokenError> {
         let fetch = Arc::clone(&self.fetch);
-        let fetching = AbortOnDropHandle::new(tokio::spawn(async move { fetch.fetch(app).await }));
+        let fetching = AbortOnDropHandle::new(tokio::spawn(async move { fetch.fetch(request).await }));
         match timeout(FETCH_LIMIT, fetching).await {
             Ok(Ok(fetched)) => fetched,
             Ok(Err(_panicked)) => Err(interrupted()),

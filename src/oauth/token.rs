@@ -238,7 +238,8 @@ mod tests {
     }
 
     fn token(lives: u64) -> Issued {
-        Issued { token: AccessToken::parse("t".into()).unwrap(), lives: Duration::from_secs(lives) }
+        let token = AccessToken::parse("t".into()).unwrap();
+        Issued { token, lives: Duration::from_secs(lives), refresh_token: None, id_token: None }
     }
 
     fn holding(lives: u64) -> (GrantState, Clock, Generation) {

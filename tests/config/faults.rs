@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use mailferry::config::{Environment, Grant};
+use mailferry::config::Environment;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{HASH, SMALLEST, assert_fault, faults, parse, parse_in, with, with_end, with_top};
+use super::{HASH, SMALLEST, assert_fault, faults, parse, parse_in, secret_of, with, with_end, with_top};
 
 #[test]
 fn what_is_no_toml_is_shown_where_it_is() {
@@ -199,10 +199,8 @@ fn a_credential_is_a_file_in_the_folder_systemd_names() {
     let environment = Environment::of_variables([("CREDENTIALS_DIRECTORY", &folder)]);
     let secret = |name: &str| {
         let text = with("\"hunter2\"", &format!("{{ credential = \"{name}\" }}"));
-        parse_in(&text, Path::new("m.toml"), &environment).map(|config| {
-            let Grant::ClientCredentials { client_secret, .. } = &config.accounts[0].app.grant;
-            client_secret.expose().to_owned()
-        })
+        parse_in(&text, Path::new("m.toml"), &environment)
+            .map(|config| secret_of(config.accounts[0].app.client().unwrap()))
     };
     assert_eq!(secret("app").as_deref(), Ok("hunter2"));
     for bad in ["../app", "..", "", "other"] {

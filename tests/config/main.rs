@@ -7,7 +7,7 @@ mod meaning;
 
 use std::path::Path;
 
-use mailferry::config::{Config, Environment};
+use mailferry::config::{Client, Config, Environment, Proof};
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$UhmFTcz7ePsyjU8bRw7YEhTUQwwVVuD4CcOFuQr/YTQ";
 
@@ -66,4 +66,11 @@ fn with_end(lines: &str) -> String {
 #[track_caller]
 fn assert_fault(text: &str, fault: &str) {
     assert_eq!(faults(text), [fault], "{text}");
+}
+
+/// The one secret of an app.
+fn secret_of(client: &Client) -> String {
+    let Proof::Secrets(secrets) = &client.proof else { panic!("no secret") };
+    let [secret] = secrets.as_slice() else { panic!("{} secrets", secrets.len()) };
+    secret.read().unwrap().expose().to_owned()
 }

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mailferry::config::{Config, Environment, Grant, LogFormat, Protocol, Provider, Server, UpstreamTls};
+use mailferry::config::{Config, Environment, LogFormat, Protocol, Provider, Server, UpstreamTls};
 use tempfile::TempDir;
 
-use super::{HASH, SMALLEST, parse, parse_in, with, with_end, with_top};
+use super::{HASH, SMALLEST, parse, parse_in, secret_of, with, with_end, with_top};
 
 #[test]
 fn the_smallest_file_has_the_defaults() {
@@ -119,19 +119,19 @@ fn every_key_there_is_can_be_used() {
     assert_eq!(config.listeners[0].bind.len(), 2);
 
     let [scanner, me] = config.accounts.as_slice() else { panic!("two accounts") };
-    let Grant::ClientCredentials { tenant, client_id, client_secret } = &scanner.app.grant;
-    assert_eq!(tenant.as_deref(), Some("contoso.onmicrosoft.com"));
-    assert_eq!(client_id, "11111111-2222-3333-4444-555555555555");
-    assert_eq!(client_secret.expose(), "hunter2", "the line end is the editor's");
+    let client = scanner.app.client().unwrap();
+    assert_eq!(client.tenant.as_deref(), Some("contoso.onmicrosoft.com"));
+    assert_eq!(client.id, "11111111-2222-3333-4444-555555555555");
+    assert_eq!(secret_of(client), "hunter2", "the line end is the editor's");
     assert_eq!((scanner.logins.len(), config.logins.len()), (2, 2), "one name may have several passwords");
     assert_eq!(scanner.logins[0].protocols, [Protocol::Smtp]);
     assert_eq!(scanner.logins[0].networks.as_ref().map(Vec::len), Some(2));
 
-    let Grant::ClientCredentials { tenant: None, client_secret, .. } = &me.app.grant else { panic!("no tenant") };
-    assert_eq!(client_secret.expose(), "from outside");
+    let client = me.app.client().unwrap();
+    assert_eq!((client.tenant.as_deref(), secret_of(client).as_str()), (None, "from outside"));
     assert_eq!(me.app.name, "me@example.com", "an inline app is named after its account");
     let provider = &me.app.provider;
-    assert_eq!((provider.name.as_str(), provider.scopes.as_slice()), ("example", ["mail".to_owned()].as_slice()));
+    assert_eq!((provider.name.as_str(), provider.scopes.app.as_slice()), ("example", ["mail".to_owned()].as_slice()));
     assert_eq!((provider.smtp_extensions.as_slice(), provider.ca.len()), (["DSN".to_owned()].as_slice(), 2));
     assert_eq!(provider.pop3, None);
     let imap = Server { host: "127.0.0.1".into(), port: 1143, tls: UpstreamTls::None };

@@ -4,7 +4,10 @@ use argon2::password_hash::CustomizedPasswordHasher;
 use argon2::{Algorithm, Params, Version};
 
 use super::*;
-use crate::config::{App, Budgets, FailedLogins, Grant, Limits, Log, LogFormat, Provider, TokenUrl};
+use crate::config::{
+    App, Budgets, Client, EndpointUrl, FailedLogins, Grant, Limits, Log, LogFormat, LoginOrigin, Proof, Provider,
+    Scopes, SecretSource, StoreConfig,
+};
 use crate::proto::Mechanism;
 use crate::secret::SecretText;
 
@@ -20,18 +23,22 @@ fn hash(password: &str) -> String {
 
 fn login(username: &str, password: &str) -> Login {
     Login {
+        origin: LoginOrigin::File,
         username: username.into(),
         password_hash: hash(password),
         protocols: Protocol::ALL.to_vec(),
         networks: None,
+        ends: None,
     }
 }
 
 fn config(accounts: Vec<Vec<Login>>) -> Config {
     let provider = Arc::new(Provider {
         name: "example".into(),
-        token_url: TokenUrl("https://login.example.com/token".into()),
-        scopes: vec![],
+        token_url: EndpointUrl("https://login.example.com/token".into()),
+        authorization_url: None,
+        device_authorization_url: None,
+        scopes: Scopes::default(),
         smtp: None,
         imap: None,
         pop3: None,
@@ -43,18 +50,19 @@ fn config(accounts: Vec<Vec<Login>>) -> Config {
     let app = Arc::new(App {
         name: "example".into(),
         provider,
-        grant: Grant::ClientCredentials {
+        grant: Grant::ClientCredentials(Client {
             tenant: None,
-            client_id: "id".into(),
-            client_secret: SecretText::new("secret".into()),
-        },
+            id: "id".into(),
+            proof: Proof::Secrets(vec![SecretSource::Fixed(SecretText::new("secret".into()))]),
+            secret_expires: None,
+        }),
     });
     let accounts: Vec<_> = accounts
         .into_iter()
         .enumerate()
         .map(|(number, logins)| {
             let address = format!("mailbox{number}@example.com");
-            Arc::new(Account { address, app: Arc::clone(&app), logins })
+            Arc::new(Account { address, app: Arc::clone(&app), identity: vec![], logins })
         })
         .collect();
     let logins = accounts
@@ -64,6 +72,8 @@ fn config(accounts: Vec<Vec<Login>>) -> Config {
     let idle = Duration::from_secs(600);
     Config {
         state_dir: "state".into(),
+        store: StoreConfig { database: "state/mailferry.db".into(), keys: None },
+        file: "mailferry.toml".into(),
         hostname: "mailferry.example".into(),
         drain_timeout: idle,
         log: Log { filter: "info".into(), format: LogFormat::Text },
@@ -83,6 +93,7 @@ fn config(accounts: Vec<Vec<Login>>) -> Config {
         budgets: Budgets::default(),
         listeners: vec![],
         accounts,
+        apps: HashMap::new(),
         logins,
         warnings: vec![],
     }

@@ -9,17 +9,44 @@ use std::time::{Duration, SystemTime};
 
 use super::credentials::TokenError;
 use super::hints::needs_person;
-use crate::config::{App, Grant};
+use crate::config::{Account, App, Grant};
 use crate::net::http::HttpClient;
-use crate::secret::AccessToken;
+use crate::secret::{AccessToken, SecretText};
+use crate::store::SignIns;
 
-/// A token as it was issued.
+/// What a token endpoint issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
     /// The token.
     pub token: AccessToken,
     /// How long it lives from now on.
     pub lives: Duration,
+    /// What the next one can be fetched with, where the provider gave that.
+    pub refresh_token: Option<SecretText>,
+    /// Who signed in, where the provider tells (OpenID Connect Core section 2). Unread.
+    pub id_token: Option<SecretText>,
+}
+
+/// One token that is wanted.
+#[derive(Debug, Clone)]
+pub struct TokenRequest {
+    /// Who asks.
+    pub app: Arc<App>,
+    /// Whose mailbox it is to open, where a token opens one only.
+    pub account: Option<Arc<Account>>,
+    /// What it is to be good for.
+    pub scopes: Vec<String>,
+}
+
+impl TokenRequest {
+    /// What `account` needs.
+    #[must_use]
+    pub fn of(account: &Arc<Account>) -> Self {
+        let app = Arc::clone(&account.app);
+        let scopes = app.scopes(&account.protocols());
+        let bound = app.grant.is_bound_to_a_user();
+        Self { app, account: bound.then(|| Arc::clone(account)), scopes }
+    }
 }
 
 /// A token, some time from now.
@@ -27,8 +54,8 @@ pub type FetchFuture = Pin<Box<dyn Future<Output = Result<Issued, TokenError>> +
 
 /// What the token service fetches tokens with: the network, or a test's script.
 pub trait Fetch: Send + Sync + 'static {
-    /// Fetches one token for `app`, from its provider, now.
-    fn fetch(&self, app: Arc<App>) -> FetchFuture;
+    /// Fetches one token, now.
+    fn fetch(&self, request: TokenRequest) -> FetchFuture;
 }
 
 /// What time the wall clock shows.
@@ -38,52 +65,63 @@ pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub struct HttpFetch {
     clients: HashMap<String, HttpClient>,
     wall: WallClock,
+    sign_ins: Arc<dyn SignIns>,
 }
 
 impl HttpFetch {
-    /// Fetches with `clients`, whose keys are the names of the providers.
+    /// Fetches with `clients`, whose keys are the names of the providers, and with the refresh tokens in `sign_ins`.
     #[must_use]
-    pub fn new(clients: HashMap<String, HttpClient>, wall: WallClock) -> Self {
-        Self { clients, wall }
+    pub fn new(clients: HashMap<String, HttpClient>, wall: WallClock, sign_ins: Arc<dyn SignIns>) -> Self {
+        Self { clients, wall, sign_ins }
     }
 }
 
 impl Fetch for HttpFetch {
-    fn fetch(&self, app: Arc<App>) -> FetchFuture {
-        let client = self.clients.get(&app.provider.name).cloned();
+    fn fetch(&self, request: TokenRequest) -> FetchFuture {
+        let client = self.clients.get(&request.app.provider.name).cloned();
         let wall = Arc::clone(&self.wall);
+        let _sign_ins = Arc::clone(&self.sign_ins);
         Box::pin(async move {
             let Some(http) = client else {
-                let what = format!("The provider {} was not known when mailferry started", app.provider.name);
+                let what = format!("The provider {} was not known when mailferry started", request.app.provider.name);
                 return Err(needs_person(what, "Start it again"));
             };
-            match &app.grant {
-                Grant::ClientCredentials { tenant, client_id, client_secret } => {
-                    client_credentials::fetch(&app.provider, tenant.as_deref(), client_id, client_secret, http, wall)
-                        .await
+            match &request.app.grant {
+                Grant::ClientCredentials(client) => {
+                    client_credentials::fetch(&request.app.provider, client, &request.scopes, http, wall).await
                 }
+                other => Err(needs_person(format!("The grant {} is not built", other.name()), "Choose another")),
             }
         })
     }
 }
 
-/// What a token is good for: accounts whose apps have equal keys share one token.
+/// What a token is good for: accounts whose requests have equal keys share one token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct GrantKey {
+    provider: String,
     token_url: String,
+    grant: &'static str,
     tenant: Option<String>,
-    client_id: String,
+    /// The app's id, or what stands for it: the service account's name in the file, the command.
+    client: String,
     scopes: Vec<String>,
+    /// Whom the token is bound to.
+    user: Option<String>,
 }
 
 impl GrantKey {
-    pub(crate) fn of(app: &App) -> Self {
-        let Grant::ClientCredentials { tenant, client_id, .. } = &app.grant;
+    pub(crate) fn of(request: &TokenRequest) -> Self {
+        let TokenRequest { app, account, scopes } = request;
+        let client = app.client();
         Self {
+            provider: app.provider.name.clone(),
             token_url: app.provider.token_url.0.clone(),
-            tenant: tenant.clone(),
-            client_id: client_id.clone(),
-            scopes: app.provider.scopes.clone(),
+            grant: app.grant.name(),
+            tenant: client.and_then(|client| client.tenant.clone()),
+            client: client.map_or(&app.name, |client| &client.id).clone(),
+            scopes: scopes.clone(),
+            user: account.as_ref().map(|account| account.address.to_ascii_lowercase()),
         }
     }
 }

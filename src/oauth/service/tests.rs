@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::SystemTime;
 
 use super::*;
-use crate::config::{Grant, Provider, TokenUrl};
+use crate::config::{App, Client, EndpointUrl, Grant, Proof, Provider, Scopes, SecretSource};
 use crate::oauth::grant::FetchFuture;
 use crate::oauth::hints::needs_person;
 use crate::secret::{AccessToken, SecretText};
@@ -27,14 +27,15 @@ struct Endpoint {
 }
 
 fn issued(value: &str, lives: Duration) -> Result<Issued, TokenError> {
-    Ok(Issued { token: AccessToken::parse(value.into()).unwrap(), lives })
+    let token = AccessToken::parse(value.into()).unwrap();
+    Ok(Issued { token, lives, refresh_token: None, id_token: None })
 }
 
 impl Fetch for Endpoint {
-    fn fetch(&self, app: Arc<App>) -> FetchFuture {
-        let Grant::ClientCredentials { client_secret, .. } = &app.grant;
+    fn fetch(&self, request: TokenRequest) -> FetchFuture {
+        let Some(Client { proof: Proof::Secrets(proofs), .. }) = request.app.client() else { panic!("a secret") };
         let mut secrets = self.secrets.lock().unwrap();
-        secrets.push(client_secret.expose().to_owned());
+        secrets.push(proofs[0].read().unwrap().expose().to_owned());
         let number = secrets.len();
         let step = self.script.lock().unwrap().pop_front();
         Box::pin(async move {
@@ -56,8 +57,10 @@ impl Fetch for Endpoint {
 fn app(client_id: &str, secret: &str) -> Arc<App> {
     let provider = Provider {
         name: "example".into(),
-        token_url: TokenUrl("https://login.example.com/{tenant}/token".into()),
-        scopes: vec!["mail".into()],
+        token_url: EndpointUrl("https://login.example.com/{tenant}/token".into()),
+        authorization_url: None,
+        device_authorization_url: None,
+        scopes: Scopes { app: vec!["mail".into()], ..Scopes::default() },
         smtp: None,
         imap: None,
         pop3: None,
@@ -66,16 +69,17 @@ fn app(client_id: &str, secret: &str) -> Arc<App> {
         imap_capabilities: vec![],
         ca: vec![],
     };
-    let grant = Grant::ClientCredentials {
+    let grant = Grant::ClientCredentials(Client {
         tenant: Some("contoso".into()),
-        client_id: client_id.into(),
-        client_secret: SecretText::new(secret.into()),
-    };
+        id: client_id.into(),
+        proof: Proof::Secrets(vec![SecretSource::Fixed(SecretText::new(secret.into()))]),
+        secret_expires: None,
+    });
     Arc::new(App { name: client_id.into(), provider: Arc::new(provider), grant })
 }
 
 fn account(address: &str, app: &Arc<App>) -> Arc<Account> {
-    Arc::new(Account { address: address.into(), app: Arc::clone(app), logins: vec![] })
+    Arc::new(Account { address: address.into(), app: Arc::clone(app), identity: vec![], logins: vec![] })
 }
 
 struct Bench {

@@ -19,6 +19,7 @@ use crate::oauth::grant::{HttpFetch, WallClock};
 use crate::oauth::service::TokenService;
 use crate::session::limits::SessionLimits;
 use crate::session::{Shared, Upstreams, admit, probe};
+use crate::store::memory::MemoryStore;
 use crate::system;
 
 /// A running gateway. Dropping it stops it at once; [`Gateway::drain`] lets its sessions finish.
@@ -197,7 +198,7 @@ fn token_service(config: &Config, upstreams: &Upstreams) -> Result<TokenService,
         clients.insert(provider.to_owned(), HttpClient::new(tls, timeouts)?);
     }
     let wall: WallClock = Arc::new(SystemTime::now);
-    let fetch = HttpFetch::new(clients, Arc::clone(&wall));
+    let fetch = HttpFetch::new(clients, Arc::clone(&wall), Arc::new(MemoryStore::default()));
     Ok(TokenService::new(Arc::new(fetch), budget, wall))
 }
 
