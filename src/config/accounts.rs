@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::apps::{self, Apps, is_visible_ascii};
 use super::providers::Providers;
-use super::raw::{RawAccount, RawLogin};
+use super::raw::{RawAccount, RawIdentity, RawLogin};
 use super::resolve::Resolver;
 use super::{Account, App, Login, LoginOrigin, Protocol};
 
@@ -50,9 +50,10 @@ pub(super) fn resolve(
         let mut raw = raw.into_inner();
         let address = address(&raw, table.clone(), &mut addresses, resolver);
         let app = app(&mut raw, address.as_deref(), table.clone(), apps, providers, resolver);
+        let identity = identity(std::mem::take(&mut raw.identity), resolver);
         let logins = logins(raw.login, address.as_deref(), table, app.as_deref(), &mut usernames, resolver);
         if let (Some(address), Some(app)) = (address, app) {
-            accounts.push(Arc::new(Account { address, app, identity: Vec::new(), logins }));
+            accounts.push(Arc::new(Account { address, app, identity, logins }));
         }
     }
     accounts
@@ -82,6 +83,23 @@ fn address(
             .error(address.span(), format!("{text} has an [[account]] already; put both sets of logins there"));
     }
     Some(text.clone())
+}
+
+/// Who logs in upstream, per protocol, where that is not the address.
+fn identity(raw: RawIdentity, resolver: &mut Resolver<'_>) -> Vec<(Protocol, String)> {
+    let RawIdentity { smtp, imap, pop3 } = raw;
+    let named = [(Protocol::Smtp, smtp), (Protocol::Imap, imap), (Protocol::Pop3, pop3)];
+    let mut identity = Vec::new();
+    for (protocol, user) in named {
+        let Some(user) = user else { continue };
+        if is_visible_ascii(user.get_ref()) && user.get_ref().len() <= MAX_ADDRESS {
+            identity.push((protocol, user.into_inner()));
+        } else {
+            let what = "no user; it must be printable ASCII without spaces, as in \"owner@contoso.com\"";
+            resolver.report.error(user.span(), what);
+        }
+    }
+    identity
 }
 
 /// The app an account names, or the one that is written into it.

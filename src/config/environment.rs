@@ -97,6 +97,19 @@ pub(super) fn others_can_read(file: &Metadata) -> bool {
     file.permissions().mode() & 0o004 != 0
 }
 
+/// Whether users that are neither the file's owner nor in its group can change it.
+#[cfg(unix)]
+pub(super) fn others_can_write(file: &Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.permissions().mode() & 0o002 != 0
+}
+
+/// Whether other users can change it: not to be told from what the standard library knows of the file.
+#[cfg(not(unix))]
+pub(super) fn others_can_write(_: &Metadata) -> bool {
+    false
+}
+
 /// Whether other users can read it: not to be told from what the standard library knows of the file.
 #[cfg(not(unix))]
 pub(super) fn others_can_read(_: &Metadata) -> bool {

@@ -439,6 +439,8 @@ pub struct Provider {
     pub authorization_url: Option<EndpointUrl>,
     /// Where a person's code for another device comes from. May hold `{tenant}`.
     pub device_authorization_url: Option<EndpointUrl>,
+    /// The grants by which it opens mailboxes, as the file names them; empty where that is not known.
+    pub grants: Vec<&'static str>,
     /// What a token is asked for.
     pub scopes: Scopes,
     /// Its submission server.

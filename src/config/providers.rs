@@ -47,15 +47,18 @@ impl Providers {
 fn provider(name: &str, raw: Spanned<RawProvider>, resolver: &mut Resolver<'_>) -> Option<Provider> {
     let table = raw.span();
     let raw = raw.into_inner();
+    let before = resolver.report.faults();
     let mut provider = base(name, raw.base.as_ref(), resolver)?;
-    match &raw.token_url {
-        Some(url) => provider.token_url = token_url(url, resolver)?,
-        None if provider.token_url.0.is_empty() => {
-            resolver
-                .report
-                .missing(table.clone(), "token_url", "it must be the https URL that gives out tokens");
-        }
-        None => {}
+    if let Some(url) = &raw.token_url {
+        provider.token_url = endpoint_url(url, resolver)?;
+        // Another address is another service: what the preset knew of the old one says nothing of it.
+        provider.grants.clear();
+    }
+    if let Some(url) = &raw.authorization_url {
+        provider.authorization_url = Some(endpoint_url(url, resolver)?);
+    }
+    if let Some(url) = &raw.device_authorization_url {
+        provider.device_authorization_url = Some(endpoint_url(url, resolver)?);
     }
     if let Some(scopes) = raw.scopes {
         let scopes: Vec<_> = scopes.into_iter().filter_map(|scope| checked_scope(scope, resolver)).collect();
@@ -84,7 +87,7 @@ fn provider(name: &str, raw: Spanned<RawProvider>, resolver: &mut Resolver<'_>) 
     if let Some(ca) = raw.ca {
         provider.ca = certificates(&resolver.path(Path::new(ca.get_ref())), ca.span(), resolver);
     }
-    if resolver.report.is_clean() && Protocol::ALL.iter().all(|protocol| provider.server(*protocol).is_none()) {
+    if resolver.report.faults() == before && Protocol::ALL.iter().all(|protocol| provider.server(*protocol).is_none()) {
         resolver
             .report
             .error(table, "no server; at least one of smtp, imap and pop3 is needed");
@@ -115,6 +118,7 @@ fn base(name: &str, named: Option<&Spanned<String>>, resolver: &mut Resolver<'_>
             token_url: EndpointUrl(String::new()),
             authorization_url: None,
             device_authorization_url: None,
+            grants: Vec::new(),
             scopes: Scopes::default(),
             smtp: None,
             imap: None,
@@ -127,12 +131,12 @@ fn base(name: &str, named: Option<&Spanned<String>>, resolver: &mut Resolver<'_>
     }
 }
 
-fn token_url(text: &Spanned<String>, resolver: &mut Resolver<'_>) -> Option<EndpointUrl> {
+fn endpoint_url(text: &Spanned<String>, resolver: &mut Resolver<'_>) -> Option<EndpointUrl> {
     let url = EndpointUrl(text.get_ref().clone());
     // Any tenants show what it is once one is filled in.
     let fault = match (url.resolve(Some("one")), url.resolve(Some("other"))) {
         (Some(one), Some(other)) if one.host() != other.host() => Some("must not hold {tenant} in its host"),
-        (Some(url), Some(_)) => token_url_fault(&url),
+        (Some(url), Some(_)) => endpoint_url_fault(&url),
         _ => Some("no URL; it must be as in \"https://login.example.com/token\", and may hold {tenant}"),
     };
     if let Some(fault) = fault {
@@ -141,7 +145,7 @@ fn token_url(text: &Spanned<String>, resolver: &mut Resolver<'_>) -> Option<Endp
     fault.is_none().then_some(url)
 }
 
-fn token_url_fault(url: &Url) -> Option<&'static str> {
+fn endpoint_url_fault(url: &Url) -> Option<&'static str> {
     // The host comes in brackets where it is an IPv6 address.
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     match url.scheme() {

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use toml::Spanned;
+use toml::value::Datetime;
 
 use super::{LogFormat, Protocol, UpstreamTls};
 use crate::secret::SecretText;
@@ -22,6 +23,8 @@ pub(super) struct RawConfig {
     pub(super) drain_timeout: Key<String>,
     #[serde(default)]
     pub(super) log: RawLog,
+    #[serde(default)]
+    pub(super) store: RawStore,
     #[serde(default)]
     pub(super) limits: RawLimits,
     #[serde(default)]
@@ -39,6 +42,13 @@ pub(super) struct RawConfig {
 pub(super) struct RawLog {
     pub(super) level: Key<String>,
     pub(super) format: Option<LogFormat>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStore {
+    pub(super) url: Key<RawSecrets>,
+    pub(super) key: Key<RawSecrets>,
 }
 
 #[derive(Default, Deserialize)]
@@ -78,14 +88,27 @@ pub(super) struct RawListener {
     pub(super) tls: Key<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawApp {
     pub(super) provider: Key<String>,
     pub(super) grant: Key<String>,
     pub(super) tenant: Key<String>,
     pub(super) client_id: Key<String>,
-    pub(super) client_secret: Key<RawSecret>,
+    pub(super) client_secret: Key<RawSecrets>,
+    pub(super) client_secret_expires: Key<Datetime>,
+    pub(super) client_certificate: Key<RawCertificate>,
+    pub(super) client_assertion: Key<RawSecrets>,
+    pub(super) redirect_uri: Key<String>,
+    pub(super) service_account: Key<RawSecrets>,
+    pub(super) command: Key<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCertificate {
+    pub(super) certificate: Key<String>,
+    pub(super) private_key: Key<String>,
 }
 
 /// The keys of an app may stand in the account that alone uses it. They are written out again because serde cannot
@@ -95,13 +118,29 @@ pub(super) struct RawApp {
 pub(super) struct RawAccount {
     pub(super) address: Key<String>,
     pub(super) app: Key<String>,
+    #[serde(default)]
+    pub(super) identity: RawIdentity,
     provider: Key<String>,
     grant: Key<String>,
     tenant: Key<String>,
     client_id: Key<String>,
-    client_secret: Key<RawSecret>,
+    client_secret: Key<RawSecrets>,
+    client_secret_expires: Key<Datetime>,
+    client_certificate: Key<RawCertificate>,
+    client_assertion: Key<RawSecrets>,
+    redirect_uri: Key<String>,
+    service_account: Key<RawSecrets>,
+    command: Key<Vec<String>>,
     #[serde(default)]
     pub(super) login: Vec<Spanned<RawLogin>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawIdentity {
+    pub(super) smtp: Key<String>,
+    pub(super) imap: Key<String>,
+    pub(super) pop3: Key<String>,
 }
 
 impl RawAccount {
@@ -113,13 +152,39 @@ impl RawAccount {
             tenant: self.tenant.take(),
             client_id: self.client_id.take(),
             client_secret: self.client_secret.take(),
+            client_secret_expires: self.client_secret_expires.take(),
+            client_certificate: self.client_certificate.take(),
+            client_assertion: self.client_assertion.take(),
+            redirect_uri: self.redirect_uri.take(),
+            service_account: self.service_account.take(),
+            command: self.command.take(),
         };
-        let any = app.provider.is_some()
-            || app.grant.is_some()
-            || app.tenant.is_some()
-            || app.client_id.is_some()
-            || app.client_secret.is_some();
-        any.then_some(app)
+        (!app.is_empty()).then_some(app)
+    }
+}
+
+impl RawApp {
+    fn is_empty(&self) -> bool {
+        let Self {
+            provider,
+            grant,
+            tenant,
+            client_id,
+            client_secret,
+            client_secret_expires,
+            client_certificate,
+            client_assertion,
+            redirect_uri,
+            service_account,
+            command,
+        } = self;
+        let texts = [provider, grant, tenant, client_id, redirect_uri];
+        let secrets = [client_secret, client_assertion, service_account];
+        texts.iter().all(|key| key.is_none())
+            && secrets.iter().all(|key| key.is_none())
+            && client_secret_expires.is_none()
+            && client_certificate.is_none()
+            && command.is_none()
     }
 }
 
@@ -137,6 +202,8 @@ pub(super) struct RawLogin {
 pub(super) struct RawProvider {
     pub(super) base: Key<String>,
     pub(super) token_url: Key<String>,
+    pub(super) authorization_url: Key<String>,
+    pub(super) device_authorization_url: Key<String>,
     pub(super) scopes: Option<Vec<Spanned<String>>>,
     pub(super) smtp: Key<RawServer>,
     pub(super) imap: Key<RawServer>,
@@ -180,6 +247,9 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
+/// Where a secret is, or several places, tried in order.
+pub(super) struct RawSecrets(pub(super) Vec<RawSecret>);
+
 /// A secret, or where it is kept.
 pub(super) enum RawSecret {
     /// The secret itself.
@@ -197,26 +267,46 @@ pub(super) struct RawKept {
     pub(super) credential: Option<String>,
 }
 
+impl<'de> Deserialize<'de> for RawSecrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Sources { list: true }).map(Self)
+    }
+}
+
 impl<'de> Deserialize<'de> for RawSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Source;
+        let mut one = deserializer.deserialize_any(Sources { list: false })?;
+        one.pop().ok_or_else(|| D::Error::custom("no secret"))
+    }
+}
 
-        impl<'de> Visitor<'de> for Source {
-            type Value = RawSecret;
+/// Reads a secret, or a list of them.
+struct Sources {
+    /// Whether a list will do.
+    list: bool,
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(r#""text", { file = "..." }, { env = "..." } or { credential = "..." }"#)
-            }
+impl<'de> Visitor<'de> for Sources {
+    type Value = Vec<RawSecret>;
 
-            fn visit_str<E>(self, text: &str) -> Result<RawSecret, E> {
-                Ok(RawSecret::Text(SecretText::new(text.into())))
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#""text", { file = "..." }, { env = "..." } or { credential = "..." }"#)?;
+        if self.list { f.write_str(", or a list of these") } else { Ok(()) }
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawSecret, A::Error> {
-                RawKept::deserialize(MapAccessDeserializer::new(map)).map(RawSecret::Kept)
-            }
+    fn visit_str<E>(self, text: &str) -> Result<Vec<RawSecret>, E> {
+        Ok(vec![RawSecret::Text(SecretText::new(text.into()))])
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<RawSecret>, A::Error> {
+        let kept = RawKept::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(vec![RawSecret::Kept(kept)])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<RawSecret>, A::Error> {
+        if !self.list {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
         }
-
-        deserializer.deserialize_any(Source)
+        Deserialize::deserialize(SeqAccessDeserializer::new(list))
     }
 }

@@ -37,6 +37,16 @@ impl<'a> Report<'a> {
         report
     }
 
+    /// The file that is read.
+    pub(super) const fn file(&self) -> &'a Path {
+        self.file
+    }
+
+    /// How many faults there are so far.
+    pub(super) const fn faults(&self) -> usize {
+        self.errors.len()
+    }
+
     /// The file as TOML, every key and value with its place.
     pub(super) const fn tree(&self) -> &Spanned<DeTable<'a>> {
         &self.tree
@@ -78,6 +88,14 @@ impl<'a> Report<'a> {
     /// Notes what is not wrong but should be known.
     pub(super) fn warn(&mut self, what: String) {
         self.warnings.push(what);
+    }
+
+    /// Notes what is not wrong but should be known, and where.
+    pub(super) fn warn_at(&mut self, at: Range<usize>, what: &str) {
+        let key = key_at(self.tree.get_ref(), at.start).unwrap_or_default().join(".");
+        let line = Position::of(self.text, at.start).line;
+        let what = format!("{}:{line}: {key}: {what}", self.file.display());
+        self.warnings.push(what.replace(char::is_control, "?"));
     }
 
     /// Whether nothing is wrong so far.

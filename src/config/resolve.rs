@@ -12,10 +12,10 @@ use tracing_subscriber::EnvFilter;
 use super::environment::{Environment, others_can_read};
 use super::error::ConfigErrors;
 use super::providers::Providers;
-use super::raw::{RawConfig, RawLimits, RawLog};
+use super::raw::{RawConfig, RawLimits, RawLog, RawStore};
 use super::report::Report;
 use super::{Account, Budgets, Config, FailedLogins, Limits, Log, LogFormat, StoreConfig};
-use super::{accounts, apps, listeners, shape, units, whole};
+use super::{accounts, apps, listeners, secrets, shape, units, whole};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -61,7 +61,7 @@ impl Resolver<'_> {
         self.warn_if_others_can_read(file);
         let state_dir = self.state_dir(raw.state_dir.map(|folder| folder.into_inner().into()));
         let config = Config {
-            store: StoreConfig { database: state_dir.join("mailferry.db"), keys: None },
+            store: self.store(raw.store, &state_dir),
             state_dir,
             file: file.to_owned(),
             hostname: self.hostname(raw.hostname),
@@ -91,6 +91,30 @@ impl Resolver<'_> {
         let of_user = || Some(self.environment.folder("XDG_STATE_HOME")?.join("mailferry"));
         let state = named.or_else(of_systemd).or_else(of_user).unwrap_or_else(|| "state".into());
         self.path(&state)
+    }
+
+    /// `[store]`: both keys default to files in `state_dir`.
+    fn store(&mut self, raw: RawStore, state_dir: &Path) -> StoreConfig {
+        const RIGHT: &str = "it must be \"sqlite:\" and a path, as in \"sqlite:/var/lib/mailferry/mailferry.db\"";
+        let default = || state_dir.join("mailferry.db");
+        let database = raw.url.map_or_else(&default, |url| {
+            let at = url.span();
+            let text = secrets::single(url, self).and_then(|url| url.read().ok());
+            let path = text.as_ref().and_then(|text| text.expose().strip_prefix("sqlite:"));
+            match path.map(|path| path.strip_prefix("//").unwrap_or(path)) {
+                Some(path) if !path.is_empty() && !path.contains(['?', '\0']) => self.path(Path::new(path)),
+                _ => {
+                    // What could not be read has been reported.
+                    if text.is_some() {
+                        self.report
+                            .error(at, format!("this version keeps its store in SQLite; {RIGHT}"));
+                    }
+                    default()
+                }
+            }
+        });
+        let keys = raw.key.and_then(|key| secrets::sources(key, self));
+        StoreConfig { database, keys }
     }
 
     fn hostname(&mut self, named: Option<Spanned<String>>) -> String {

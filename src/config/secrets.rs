@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::raw::{RawKept, RawSecret};
+use super::raw::{RawKept, RawSecret, RawSecrets};
 use super::resolve::Resolver;
 use crate::secret::SecretText;
 
@@ -15,6 +15,8 @@ pub enum SecretSource {
     Fixed(SecretText),
     /// In a file.
     File(PathBuf),
+    /// In the first of these that holds one.
+    FirstOf(Vec<Self>),
 }
 
 impl SecretSource {
@@ -26,35 +28,82 @@ impl SecretSource {
         let secret = match self {
             Self::Fixed(secret) => secret.clone(),
             Self::File(file) => from_file(file)?,
+            Self::FirstOf(sources) => {
+                let mut fault = String::from("there is no place named where the secret could be");
+                for source in sources {
+                    match source.read() {
+                        Ok(secret) => return Ok(secret),
+                        Err(what) => fault = what,
+                    }
+                }
+                return Err(fault);
+            }
         };
         if secret.expose().is_empty() { Err("the secret is empty".into()) } else { Ok(secret) }
     }
 }
 
-/// The source a key names, if there is a secret in it.
-pub(super) fn source(secret: Spanned<RawSecret>, resolver: &mut Resolver<'_>) -> Option<SecretSource> {
-    let at = secret.span();
-    let source = match secret.into_inner() {
-        RawSecret::Text(text) => Ok(SecretSource::Fixed(text)),
+/// The sources a key names, if there is a secret in at least one of them. Those that hold none now are warned of: they
+/// may be where the next one will be put.
+pub(super) fn sources(secrets: Spanned<RawSecrets>, resolver: &mut Resolver<'_>) -> Option<Vec<SecretSource>> {
+    let at = secrets.span();
+    let RawSecrets(raw) = secrets.into_inner();
+    if raw.is_empty() {
+        resolver.report.error(at, "must not be an empty list");
+        return None;
+    }
+    let mut sources = Vec::with_capacity(raw.len());
+    let mut faults = Vec::new();
+    for raw in raw {
+        match source(raw, resolver) {
+            Ok(source) => {
+                faults.extend(source.read().err());
+                sources.push(source);
+            }
+            // What is written wrongly is wrong, whatever else the list holds.
+            Err(what) => {
+                resolver.report.error(at, what);
+                return None;
+            }
+        }
+    }
+    match faults.first() {
+        Some(what) if faults.len() == sources.len() => {
+            resolver.report.error(at, what.clone());
+            return None;
+        }
+        _ => faults.into_iter().for_each(|what| resolver.report.warn_at(at.clone(), &what)),
+    }
+    Some(sources)
+}
+
+/// The one source a key names, where a list means the first that holds a secret.
+pub(super) fn single(secrets: Spanned<RawSecrets>, resolver: &mut Resolver<'_>) -> Option<SecretSource> {
+    let mut sources = sources(secrets, resolver)?;
+    match sources.len() {
+        1 => sources.pop(),
+        _ => Some(SecretSource::FirstOf(sources)),
+    }
+}
+
+fn source(raw: RawSecret, resolver: &mut Resolver<'_>) -> Result<SecretSource, String> {
+    let source = match raw {
+        RawSecret::Text(text) => SecretSource::Fixed(text),
         RawSecret::Kept(RawKept { file: Some(file), env: None, credential: None }) => {
-            Ok(SecretSource::File(resolver.path(Path::new(&file))))
+            SecretSource::File(resolver.path(Path::new(&file)))
         }
         RawSecret::Kept(RawKept { file: None, env: Some(name), credential: None }) => {
-            from_variable(&name, resolver).map(SecretSource::Fixed)
+            SecretSource::Fixed(from_variable(&name, resolver)?)
         }
         RawSecret::Kept(RawKept { file: None, env: None, credential: Some(name) }) => {
-            credential_file(&name, resolver).map(SecretSource::File)
+            SecretSource::File(credential_file(&name, resolver)?)
         }
-        RawSecret::Kept(_) => Err("must have exactly one of file, env and credential".into()),
+        RawSecret::Kept(_) => return Err("must have exactly one of file, env and credential".into()),
     };
-    if let Ok(SecretSource::File(file)) = &source {
+    if let SecretSource::File(file) = &source {
         resolver.warn_if_others_can_read(file);
     }
-    let checked = source.and_then(|source| source.read().map(|_| source));
-    if let Err(what) = &checked {
-        resolver.report.error(at, what);
-    }
-    checked.ok()
+    Ok(source)
 }
 
 fn from_file(file: &Path) -> Result<SecretText, String> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use mailferry::config::Environment;
+use mailferry::config::{Environment, Grant};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -21,8 +21,8 @@ fn every_fault_is_reported_at_once_and_in_the_order_of_the_file() {
     assert_eq!(
         faults(&text),
         [
-            "1:1: hosts: unknown key; known here: state_dir, hostname, drain_timeout, log, limits, listener, app, \
-             account, provider",
+            "1:1: hosts: unknown key; known here: state_dir, hostname, drain_timeout, log, store, limits, listener, \
+             app, account, provider",
             "2:12: hostname: must be a string, not an integer",
             "4:9: log.level: must be a string, not a boolean",
             "5:10: log.format: \"xml\" is not known here; known: text, json",
@@ -161,12 +161,21 @@ fn secrets() {
         (
             "1234567",
             "10:17: app.contoso.client_secret: must be \"text\", { file = \"...\" }, { env = \"...\" } or \
-             { credential = \"...\" }, not an integer",
+             { credential = \"...\" }, or a list of these, not an integer",
         ),
         (
-            "[\"1234567\"]",
-            "10:17: app.contoso.client_secret: must be \"text\", { file = \"...\" }, { env = \"...\" } or \
+            "[[\"1234567\"]]",
+            "10:18: app.contoso.client_secret: must be \"text\", { file = \"...\" }, { env = \"...\" } or \
              { credential = \"...\" }, not an array",
+        ),
+        ("[]", "10:17: app.contoso.client_secret: must not be an empty list"),
+        (
+            "[{ file = \"none\" }, \"\"]",
+            "10:17: app.contoso.client_secret: /nowhere/none cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "[\"1234567\", { file = \"a\", env = \"b\" }]",
+            "10:17: app.contoso.client_secret: must have exactly one of file, env and credential",
         ),
         (
             "{ file = \"none\" }",
@@ -211,11 +220,16 @@ fn a_credential_is_a_file_in_the_folder_systemd_names() {
 #[test]
 fn apps() {
     for (part, instead, fault) in [
-        ("\"microsoft\"", "\"micro\"", "6:12: app.contoso.provider: no provider \"micro\"; known: google, microsoft"),
+        (
+            "\"microsoft\"",
+            "\"micro\"",
+            "6:12: app.contoso.provider: no provider \"micro\"; known: aol, comcast, fastmail, google, mailru, microsoft, microsoft-china, microsoft-dod, microsoft-gcc-high, outlook, yahoo, yandex",
+        ),
         (
             "\"client-credentials\"",
-            "\"device-code\"",
-            "7:9: app.contoso.grant: must be \"client-credentials\": this version knows no other grant",
+            "\"password\"",
+            "7:9: app.contoso.grant: no grant; known: client-credentials, device-code, authorization-code, \
+             service-account, command",
         ),
         (
             "tenant = \"contoso.onmicrosoft.com\"",
@@ -243,15 +257,191 @@ fn apps() {
 }
 
 #[test]
-fn client_credentials_cannot_open_googles_mail() {
+fn a_grant_the_provider_does_not_serve() {
     let text = with("\"microsoft\"", "\"google\"").replace("tenant =", "# tenant =");
     assert_fault(
         &text,
-        "6:12: app.contoso.provider: Google opens no mailbox by client-credentials, and this version knows no other \
-         grant: Google's mail cannot be used yet",
+        "7:9: app.contoso.grant: google opens no mailbox by client-credentials; it serves: authorization-code, \
+         service-account, command",
     );
     let elsewhere = format!("{text}[provider.google]\ntoken_url = \"https://login.example.com/token\"\n");
     assert!(parse(&elsewhere).is_ok(), "another token endpoint is not Google's");
+    assert_fault(
+        &text.replace("client-credentials", "device-code"),
+        "7:9: app.contoso.grant: google opens no mailbox by device-code: Google's device flow gives no access to mail; \
+         it serves: authorization-code, service-account, command",
+    );
+    assert_fault(
+        &with("\"microsoft\"", "\"outlook\"").replace("tenant =", "# tenant ="),
+        "7:9: app.contoso.grant: outlook opens no mailbox by client-credentials; it serves: device-code, \
+         authorization-code, command",
+    );
+}
+
+const OWN: &str = "[provider.own]\nsmtp = { host = \"smtp.example.com\", port = 465, tls = \"implicit\" }\n";
+
+#[test]
+fn a_grant_needs_its_urls() {
+    let own = |grant: &str| {
+        let text = with("\"microsoft\"", "\"own\"").replace("tenant =", "# tenant =");
+        text.replace("client-credentials", grant) + OWN
+    };
+    assert_fault(
+        &own("client-credentials"),
+        "5:1: app.contoso: own has no token_url, which client-credentials needs; set it in [provider.own]",
+    );
+    let with_token_url = |grant: &str| own(grant) + "token_url = \"https://a.example/token\"\n";
+    assert_fault(
+        &with_token_url("device-code"),
+        "7:9: app.contoso.grant: own has no device_authorization_url, which device-code needs; set it in \
+         [provider.own]",
+    );
+    assert_fault(
+        &with_token_url("authorization-code"),
+        "7:9: app.contoso.grant: own has no authorization_url, which authorization-code needs; set it in \
+         [provider.own]",
+    );
+}
+
+#[test]
+fn keys_that_do_not_belong_to_the_grant() {
+    let text = with("client_id = \"the-app\"\nclient_secret = \"hunter2\"", "command = [\"show\"]")
+        .replace("client-credentials", "command");
+    assert_fault(&text, "8:10: app.contoso.tenant: has no meaning with command; leave it out");
+    let text = with("client_secret = \"hunter2\"", "client_secret = \"hunter2\"\nredirect_uri = \"http://localhost\"");
+    assert_fault(&text, "11:16: app.contoso.redirect_uri: has no meaning with client-credentials; leave it out");
+}
+
+#[test]
+fn proofs_of_an_app() {
+    let of = |proof: &str| with("client_secret = \"hunter2\"", proof);
+    for (proof, fault) in [
+        (
+            "",
+            "5:1: app.contoso.client_secret: missing; it must be the secret's value as the provider showed it, or \
+             { file = \"...\" }; a client_certificate or client_assertion does as well",
+        ),
+        (
+            "client_secret = \"a\"\nclient_assertion = \"b\"",
+            "5:1: app.contoso: only one of client_secret, client_certificate and client_assertion may be there",
+        ),
+        (
+            "client_certificate = { certificate = \"a.pem\" }",
+            "10:22: app.contoso.client_certificate.private_key: missing; it must be a PEM file",
+        ),
+        (
+            "client_assertion = \"a\"\nclient_secret_expires = 2027-11-01",
+            "11:25: app.contoso.client_secret_expires: there is no client_secret that could expire; leave it out",
+        ),
+        (
+            "client_secret = \"a\"\nclient_secret_expires = 12:00:00",
+            "11:25: app.contoso.client_secret_expires: no date; it must be as in 2027-11-01",
+        ),
+    ] {
+        assert_fault(&of(proof), fault);
+    }
+    assert_eq!(
+        faults(&of("client_certificate = { certificate = \"a.pem\", private_key = \"b.pem\" }")),
+        [
+            "10:38: app.contoso.client_certificate.certificate: /nowhere/a.pem cannot be read: No such file or \
+             directory (os error 2)",
+            "10:61: app.contoso.client_certificate.private_key: /nowhere/b.pem cannot be read: No such file or \
+             directory (os error 2)",
+        ]
+    );
+}
+
+#[test]
+fn redirect_uris() {
+    let of = |uri: &str| {
+        let text = with("client_secret = \"hunter2\"", &format!("redirect_uri = \"{uri}\""));
+        text.replace("client-credentials", "authorization-code")
+    };
+    for good in ["http://localhost:8400", "http://127.0.0.1/cb", "http://[::1]:1", "https://gateway.example.com/cb"] {
+        assert!(parse(&of(good)).is_ok(), "{good}");
+    }
+    for bad in
+        ["http://gateway.example.com", "localhost:8400", "ftp://localhost", "https://u@a.example", "http://localhost#x"]
+    {
+        assert_fault(
+            &of(bad),
+            "10:16: app.contoso.redirect_uri: cannot be used; it must be as registered, as in \
+             \"http://localhost:8400\", or an https URL",
+        );
+    }
+}
+
+#[test]
+fn commands() {
+    let of = |command: &str| {
+        let own = with("\"microsoft\"", "\"own\"").replace("tenant =", "# tenant =") + OWN;
+        let own = own
+            .replace("client_id = \"the-app\"\n", "")
+            .replace("client-credentials", "command");
+        own.replace("client_secret = \"hunter2\"", command)
+    };
+    const RIGHT: &str = "it must be a program and its arguments, as in [\"pizauth\", \"show\", \"me\"]";
+    assert_fault(&of(""), &format!("5:1: app.contoso.command: missing; {RIGHT}"));
+    assert_fault(&of("command = []"), &format!("9:11: app.contoso.command: names no program; {RIGHT}"));
+    assert_fault(&of("command = [\"a\", \"b\\u0000\"]"), "9:11: app.contoso.command: must not hold NUL");
+    assert!(parse(&of("command = [\"show\"]")).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_that_anyone_could_change_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("m.toml");
+    let own = with("\"microsoft\"", "\"own\"").replace("tenant =", "# tenant =") + OWN;
+    let own = own
+        .replace("client_id = \"the-app\"\n", "")
+        .replace("client-credentials", "command");
+    let text = own
+        .replace("client_secret = \"hunter2\"", "command = [\"bin/show\"]")
+        .replace("HASH", HASH);
+    fs::write(&file, &text).unwrap();
+    let mut faults = Vec::new();
+    for mode in [0o600, 0o606] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        faults.push(parse_in(&text, &file, &Environment::of_variables([])).map(|config| {
+            let Grant::Command(words) = &config.accounts[0].app.grant else { panic!("a command") };
+            words[0].clone()
+        }));
+    }
+    assert_eq!(faults[0].as_deref(), Ok(&*folder.path().join("bin/show").to_string_lossy()));
+    let file = file.display();
+    let refused = format!(
+        "{file}:9:11: app.contoso.command: {file} names a program to run and every user of this machine can change \
+         it; chmod o-w {file}"
+    );
+    assert_eq!(faults[1], Err(vec![refused]));
+}
+
+#[test]
+fn where_the_store_is() {
+    for (url, fault) in [
+        (
+            "\"postgres://db/mailferry\"",
+            "2:7: store.url: this version keeps its store in SQLite; it must be \"sqlite:\" and a path, as in \
+             \"sqlite:/var/lib/mailferry/mailferry.db\"",
+        ),
+        ("{ env = \"NONE\" }", "2:7: store.url: the variable NONE is not set"),
+    ] {
+        assert_fault(&with_top(&format!("[store]\nurl = {url}\n")), fault);
+    }
+    assert_fault(
+        &with_top("[store]\nkey = { file = \"none\" }\n"),
+        "2:7: store.key: /nowhere/none cannot be read: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
+fn identities() {
+    assert_fault(
+        &with("app = \"contoso\"", "app = \"contoso\"\nidentity = { smtp = \"a b\" }"),
+        "14:21: account.identity.smtp: no user; it must be printable ASCII without spaces, as in \"owner@contoso.com\"",
+    );
 }
 
 #[test]
@@ -396,12 +586,11 @@ fn providers() {
             "17:8: provider.microsoft.base: [provider.microsoft] already changes the preset microsoft; choose another \
              name, or no base",
         ),
-        ("[provider.a]\nbase = \"b\"", "17:8: provider.a.base: no preset \"b\"; known: microsoft, google"),
-        ("[provider.a]", "16:1: provider.a.token_url: missing; it must be the https URL that gives out tokens"),
         (
-            "[provider.a]\ntoken_url = \"https://a.example\"",
-            "16:1: provider.a: no server; at least one of smtp, imap and pop3 is needed",
+            "[provider.a]\nbase = \"b\"",
+            "17:8: provider.a.base: no preset \"b\"; known: microsoft, google, microsoft-gcc-high, microsoft-dod, microsoft-china, outlook, yahoo, aol, fastmail, yandex, mailru, comcast",
         ),
+        ("[provider.a]", "16:1: provider.a: no server; at least one of smtp, imap and pop3 is needed"),
         (
             "[provider.microsoft]\nscopes = [\"a\", \"b c\"]",
             "17:16: provider.microsoft.scopes: no scope; it must be printable ASCII without spaces, quotes and \

@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mailferry::config::{Config, Environment, LogFormat, Protocol, Provider, Server, UpstreamTls};
+use mailferry::config::{
+    App, Client, Config, Environment, Grant, LogFormat, Proof, Protocol, Provider, Server, UpstreamTls,
+};
 use tempfile::TempDir;
 
 use super::{HASH, SMALLEST, parse, parse_in, secret_of, with, with_end, with_top};
@@ -142,8 +145,8 @@ fn microsoft_with(changes: &str) -> Provider {
     let mut config = parse(&with_end(changes)).unwrap();
     let account = config.accounts.remove(0);
     drop(config);
-    let app = std::sync::Arc::try_unwrap(account).unwrap().app;
-    std::sync::Arc::try_unwrap(std::sync::Arc::try_unwrap(app).unwrap().provider).unwrap()
+    let app = Arc::try_unwrap(account).unwrap().app;
+    Arc::try_unwrap(Arc::try_unwrap(app).unwrap().provider).unwrap()
 }
 
 #[test]
@@ -230,4 +233,102 @@ fn a_file_is_found_by_option_and_variable() {
         format!("{}: cannot be read: No such file or directory (os error 2)", missing.display()),
         "a file that is named is not replaced by another"
     );
+}
+
+/// The app that these lines make at a provider.
+fn app(provider: &str, lines: &str) -> Arc<App> {
+    let keys = "grant = \"client-credentials\"\ntenant = \"contoso.onmicrosoft.com\"\nclient_id = \"the-app\"\n\
+                client_secret = \"hunter2\"";
+    let text = with(keys, lines).replace("\"microsoft\"", &format!("\"{provider}\""));
+    let config = parse(&text).unwrap_or_else(|faults| panic!("{}", faults.join("\n")));
+    Arc::clone(&config.accounts[0].app)
+}
+
+#[test]
+fn a_person_is_asked_for_no_more_than_the_protocols_need() {
+    let app = app("microsoft", "grant = \"authorization-code\"\ntenant = \"common\"\nclient_id = \"me\"");
+    assert!(matches!(app.client(), Some(Client { proof: Proof::Public, .. })));
+    assert_eq!(
+        app.scopes(&[Protocol::Imap]),
+        ["https://outlook.office.com/IMAP.AccessAsUser.All", "offline_access", "openid", "email"]
+    );
+    assert_eq!(app.scopes(&Protocol::ALL).len(), 6);
+    let google = self::app("google", "grant = \"authorization-code\"\nclient_id = \"me\"\nclient_secret = \"s\"");
+    assert_eq!(google.scopes(&Protocol::ALL), ["https://mail.google.com/", "openid", "email"]);
+}
+
+#[test]
+fn every_grant_has_its_keys() {
+    let device = app("outlook", "grant = \"device-code\"\nclient_id = \"me\"");
+    assert!(matches!(&device.grant, Grant::DeviceCode(Client { tenant: None, .. })));
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, "x").unwrap();
+        path
+    };
+    let lines = format!("grant = \"service-account\"\nservice_account = {{ file = {:?} }}", path("key.json"));
+    assert!(matches!(&app("google", &lines).grant, Grant::ServiceAccount(key) if key.read().is_ok()));
+    let lines = format!(
+        "grant = \"client-credentials\"\ntenant = \"t\"\nclient_id = \"me\"\n\
+         client_certificate = {{ certificate = {:?}, private_key = {:?} }}",
+        path("app.pem"),
+        path("app.key")
+    );
+    let certified = app("microsoft-china", &lines);
+    let Some(Client { proof: Proof::Certificate { certificate, .. }, .. }) = certified.client() else {
+        panic!("a certificate")
+    };
+    assert_eq!(*certificate, folder.path().join("app.pem"));
+    assert_eq!(certified.scopes(&Protocol::ALL), ["https://partner.outlook.cn/.default"]);
+    let federated = "grant = \"client-credentials\"\ntenant = \"t\"\nclient_id = \"me\"\nclient_assertion = \"jwt\"";
+    let federated = app("microsoft-dod", federated);
+    assert!(matches!(federated.client(), Some(Client { proof: Proof::Assertion(_), .. })));
+    let lines = "grant = \"authorization-code\"\nclient_id = \"me\"\nredirect_uri = \"http://localhost:8400\"";
+    let fastmail = app("fastmail", lines);
+    assert!(
+        matches!(&fastmail.grant, Grant::AuthorizationCode { redirect_uri: Some(uri), .. } if uri.port() == Some(8400))
+    );
+    let command = app("yahoo", "grant = \"command\"\ncommand = [\"pizauth\", \"show\", \"me\"]");
+    assert!(matches!(&command.grant, Grant::Command(words) if words == &["pizauth", "show", "me"]));
+}
+
+#[test]
+fn secrets_in_a_list_are_tried_in_order_and_read_afresh() {
+    let folder = TempDir::new().unwrap();
+    let old = folder.path().join("old");
+    fs::write(&old, "first\n").unwrap();
+    let list = format!("[{{ file = {old:?} }}, {{ file = \"next\" }}, \"third\"]\nclient_secret_expires = 2027-11-01");
+    let text = with("\"hunter2\"", &list);
+    let config = parse_in(&text, &folder.path().join("m.toml"), &Environment::of_variables([])).unwrap();
+    let client = config.accounts[0].app.client().unwrap();
+    assert_eq!(client.secret_expires, Some(jiff::civil::date(2027, 11, 1)));
+    let Proof::Secrets(secrets) = &client.proof else { panic!("secrets") };
+    let read = |number: usize| secrets[number].read().map(|secret| secret.expose().to_owned());
+    assert_eq!((read(0).as_deref(), read(2).as_deref()), (Ok("first"), Ok("third")));
+    assert!(read(1).is_err(), "where the next one will be put");
+    let warned = |warning: &&String| warning.contains("m.toml:10: app.contoso.client_secret: ");
+    let warning = config.warnings.iter().find(warned).unwrap();
+    assert!(warning.contains("next cannot be read"), "{warning}");
+    fs::write(folder.path().join("next"), "second").unwrap();
+    assert_eq!(read(1).as_deref(), Ok("second"));
+}
+
+#[test]
+fn the_store_is_beside_the_state() {
+    let config = parse(&with_top("state_dir = \"/var/lib/mailferry\"\n")).unwrap();
+    assert_eq!(config.store.database, Path::new("/var/lib/mailferry/mailferry.db"));
+    assert!(config.store.keys.is_none());
+    let text = with_top("[store]\nurl = \"sqlite:db/mail.db\"\nkey = [\"new\", \"old\"]\n");
+    let config = parse(&text).unwrap();
+    assert_eq!(config.store.database, Path::new("/nowhere/db/mail.db"));
+    assert_eq!(config.store.keys.map(|keys| keys.len()), Some(2));
+}
+
+#[test]
+fn another_user_may_log_in_for_an_account() {
+    let text = with("app = \"contoso\"", "app = \"contoso\"\nidentity = { smtp = \"owner@contoso.com\" }");
+    let account = &parse(&text).unwrap().accounts[0];
+    assert_eq!(account.user(Protocol::Smtp), "owner@contoso.com");
+    assert_eq!(account.user(Protocol::Imap), "Scanner@contoso.com");
 }

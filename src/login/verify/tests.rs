@@ -38,6 +38,7 @@ fn config(accounts: Vec<Vec<Login>>) -> Config {
         token_url: EndpointUrl("https://login.example.com/token".into()),
         authorization_url: None,
         device_authorization_url: None,
+        grants: vec![],
         scopes: Scopes::default(),
         smtp: None,
         imap: None,

@@ -60,6 +60,7 @@ fn app(client_id: &str, secret: &str) -> Arc<App> {
         token_url: EndpointUrl("https://login.example.com/{tenant}/token".into()),
         authorization_url: None,
         device_authorization_url: None,
+        grants: vec![],
         scopes: Scopes { app: vec!["mail".into()], ..Scopes::default() },
         smtp: None,
         imap: None,
