@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -31,7 +31,19 @@ struct Inner {
     grants: Mutex<HashMap<GrantKey, Arc<Slot>>>,
     fetches: AtomicU64,
     tasks: TaskTracker,
+    /// Nothing new is begun.
     stopping: CancellationToken,
+    /// What is under way ends.
+    cutting: CancellationToken,
+}
+
+/// What is known of an account's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenStatus {
+    /// When the token there is ends.
+    pub ends: Option<SystemTime>,
+    /// Why the last fetch brought none.
+    pub error: Option<TokenError>,
 }
 
 /// One grant.
@@ -47,6 +59,8 @@ struct SlotState {
     request: TokenRequest,
     /// The fetch under way.
     flight: Option<Landing>,
+    /// Counts sign-ins and sign-outs: what a fetch brings that began before one of them is not for this grant any more.
+    epoch: u64,
 }
 
 /// How a fetch ended; nothing while it is under way.
@@ -64,7 +78,48 @@ impl TokenService {
             fetches: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            cutting: CancellationToken::new(),
         }))
+    }
+
+    /// A person has signed in for `account`, and `issued` came of it. What a fetch brings that is under way belongs to an
+    /// earlier sign-in and is dropped; logins that wait for it get this token.
+    pub fn signed_in(&self, account: &Arc<Account>, issued: Issued) {
+        let slot = self.0.slot(&TokenRequest::of(account));
+        let mut state = slot.state();
+        state.begin_again();
+        state.grant.issued(&self.0.now(), issued, luck());
+        drop(state);
+        slot.changed.notify_one();
+    }
+
+    /// The sign-in for `account` is no more: neither is its token.
+    pub fn signed_out(&self, account: &Arc<Account>) {
+        self.0.slot(&TokenRequest::of(account)).state().begin_again();
+    }
+
+    /// What is known of `account`'s token; `None` where nobody has asked for one.
+    #[must_use]
+    pub fn status(&self, account: &Arc<Account>) -> Option<TokenStatus> {
+        let slot = self.0.known(&TokenRequest::of(account))?;
+        let (ends, error) = slot.state().grant.status(&self.0.now());
+        Some(TokenStatus { ends, error })
+    }
+
+    /// Fetches a token for `account` although there may be a good one: a refresh token that is never used dies.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    pub async fn exercise(&self, account: &Arc<Account>) -> Result<(), TokenError> {
+        let slot = self.0.slot(&TokenRequest::of(account));
+        let landing = {
+            let mut state = slot.state();
+            match state.flight.clone() {
+                Some(landing) => landing,
+                None => self.0.launch(&slot, &mut state),
+            }
+        };
+        self.0.landed(landing).await.map(drop)
     }
 
     /// How many fetches have been started.
@@ -73,17 +128,22 @@ impl TokenService {
         self.0.fetches.load(Ordering::Relaxed)
     }
 
-    /// Ends every fetch and refresh, and waits until they have ended. Logins that wait hear of a passing fault.
-    pub async fn shutdown(&self) {
+    /// Begins nothing new, waits at most `grace` for the fetches under way, since a refresh token may be on its way, and
+    /// ends the rest. Logins that wait hear of a passing fault.
+    pub async fn shutdown(&self, grace: Duration) {
         self.0.stopping.cancel();
         self.0.tasks.close();
-        self.0.tasks.wait().await;
+        if timeout(grace, self.0.tasks.wait()).await.is_err() {
+            self.0.cutting.cancel();
+            self.0.tasks.wait().await;
+        }
     }
 }
 
 impl Drop for TokenService {
     fn drop(&mut self) {
         self.0.stopping.cancel();
+        self.0.cutting.cancel();
     }
 }
 
@@ -125,7 +185,7 @@ impl Inner {
         protocol: Protocol,
         refused: Option<Generation>,
     ) -> Result<Token, TokenError> {
-        let mut landing = {
+        let landing = {
             let now = self.now();
             let mut state = slot.state();
             if state.grant.is_idle(&now) {
@@ -142,6 +202,11 @@ impl Inner {
                 },
             }
         };
+        self.landed(landing).await
+    }
+
+    /// Waits for a fetch, as long as a login may.
+    async fn landed(&self, mut landing: Landing) -> Result<Token, TokenError> {
         match timeout(self.patience, landing.wait_for(Option::is_some)).await {
             Ok(Ok(landed)) => landed.clone().unwrap_or_else(|| Err(interrupted())),
             Ok(Err(_gone)) => Err(interrupted()),
@@ -149,10 +214,15 @@ impl Inner {
         }
     }
 
+    fn known(&self, request: &TokenRequest) -> Option<Arc<Slot>> {
+        let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        grants.get(&GrantKey::of(request)).map(Arc::clone)
+    }
+
     fn slot(self: &Arc<Self>, request: &TokenRequest) -> Arc<Slot> {
         let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = grants.entry(GrantKey::of(request)).or_insert_with(|| {
-            let state = SlotState { grant: GrantState::default(), request: request.clone(), flight: None };
+            let state = SlotState { grant: GrantState::default(), request: request.clone(), flight: None, epoch: 0 };
             let slot = Arc::new(Slot { state: Mutex::new(state), changed: Notify::new() });
             let (inner, kept) = (Arc::clone(self), Arc::clone(&slot));
             self.tasks
@@ -167,21 +237,26 @@ impl Inner {
         let (landed, landing) = watch::channel(None);
         state.flight = Some(landing.clone());
         self.fetches.fetch_add(1, Ordering::Relaxed);
-        let (inner, slot, request) = (Arc::clone(self), Arc::clone(slot), state.request.clone());
+        let (inner, slot, request, epoch) = (Arc::clone(self), Arc::clone(slot), state.request.clone(), state.epoch);
         self.tasks.spawn(async move {
             let fetched = tokio::select! {
                 fetched = inner.fetched(request) => fetched,
-                () = inner.stopping.cancelled() => Err(interrupted()),
+                () = inner.cutting.cancelled() => Err(interrupted()),
             };
             let outcome = {
                 let now = inner.now();
                 let mut state = slot.state();
-                state.flight = None;
-                match fetched {
-                    Ok(issued) => Ok(state.grant.issued(&now, issued, luck())),
-                    Err(error) => {
-                        state.grant.failed(&now, error.clone(), luck());
-                        Err(error)
+                if state.epoch != epoch {
+                    // A late answer never takes the place of a later sign-in.
+                    state.grant.latest().ok_or_else(interrupted)
+                } else {
+                    state.flight = None;
+                    match fetched {
+                        Ok(issued) => Ok(state.grant.issued(&now, issued, luck())),
+                        Err(error) => {
+                            state.grant.failed(&now, error.clone(), luck());
+                            Err(error)
+                        }
                     }
                 }
             };
@@ -228,6 +303,15 @@ impl Inner {
 
     fn now(&self) -> Moment {
         Moment { monotonic: Instant::now(), wall: (self.wall)() }
+    }
+}
+
+impl SlotState {
+    /// Forgets all that belonged to an earlier sign-in.
+    fn begin_again(&mut self) {
+        self.epoch += 1;
+        self.flight = None;
+        self.grant.begin_again();
     }
 }
 

@@ -192,6 +192,23 @@ impl GrantState {
         self.failure = Some(Failure { error, until: now.monotonic + pause, ahead_at: now.monotonic + ahead });
     }
 
+    /// The token there is, whatever its age.
+    pub(crate) fn latest(&self) -> Option<Token> {
+        self.token.clone()
+    }
+
+    /// Forgets the token and its faults. Generations go on, so that an old one is never taken for a new one.
+    pub(crate) fn begin_again(&mut self) {
+        *self = Self { generations: self.generations, used: self.used, ..Self::default() };
+    }
+
+    /// When the token there is ends, and what the last fetch failed of.
+    pub(crate) fn status(&self, now: &Moment) -> (Option<SystemTime>, Option<TokenError>) {
+        let left = self.token.as_ref().map(|token| token.lives.saturating_sub(token.age(now)));
+        let ends = left.filter(|left| !left.is_zero()).and_then(|left| now.wall.checked_add(left));
+        (ends, self.failure.as_ref().map(|failure| failure.error.clone()))
+    }
+
     /// When the token should be refreshed ahead; `None` where there is none or nobody has used it lately.
     pub(crate) fn refresh_at(&self, now: &Moment) -> Option<Instant> {
         let token = self.token.as_ref()?;

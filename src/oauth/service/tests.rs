@@ -287,17 +287,58 @@ async fn tokens_of_a_few_seconds_are_fetched_on_demand_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_ends_what_is_under_way() {
-    let bench = Bench::new([Script::TakesTime(HOUR, "never")]);
+async fn shutdown_waits_for_a_fetch_that_ends_and_cuts_off_one_that_does_not() {
+    for (takes, waited, got) in [(Duration::from_secs(5), 4, true), (HOUR, 8, false)] {
+        let bench = Bench::new([Script::TakesTime(takes, "late")]);
+        let waiting = tokio::spawn({
+            let (service, account) = (Arc::clone(&bench.service), Arc::clone(&bench.account));
+            async move { service.credential(&account, Protocol::Smtp, None).await }
+        });
+        pass(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        bench.service.shutdown(Duration::from_secs(8)).await;
+        assert_eq!(began.elapsed().as_secs(), waited);
+        assert_eq!(waiting.await.unwrap().is_ok(), got);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_never_takes_the_place_of_a_later_sign_in() {
+    let bench = Bench::new([Script::TakesTime(Duration::from_secs(5), "old")]);
     let waiting = tokio::spawn({
         let (service, account) = (Arc::clone(&bench.service), Arc::clone(&bench.account));
         async move { service.credential(&account, Protocol::Smtp, None).await }
     });
     pass(Duration::from_secs(1)).await;
-    let began = Instant::now();
-    bench.service.shutdown().await;
-    assert!(matches!(waiting.await.unwrap(), Err(TokenError::Transient(_))));
-    assert_eq!(began.elapsed(), Duration::ZERO);
+    bench.service.signed_in(&bench.account, issued("new", HOUR).unwrap());
+    assert_eq!(bench.smtp().await.as_deref(), Ok("new"), "at once");
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(waiting.await.unwrap().unwrap().token.expose(), "new");
+    assert_eq!(bench.smtp().await.as_deref(), Ok("new"));
+    assert_eq!(bench.service.fetches(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_ends_a_fault_that_needed_a_person() {
+    let bench = Bench::new([Script::Fails(needs_person("expired", "sign in"))]);
+    bench.smtp().await.unwrap_err();
+    let status = bench.service.status(&bench.account).unwrap();
+    assert_eq!((status.ends, status.error), (None, Some(needs_person("expired", "sign in"))));
+    bench.service.signed_in(&bench.account, issued("new", HOUR).unwrap());
+    assert_eq!(bench.smtp().await.as_deref(), Ok("new"));
+    let status = bench.service.status(&bench.account).unwrap();
+    assert!(status.ends.is_some() && status.error.is_none());
+    bench.service.signed_out(&bench.account);
+    assert_eq!(bench.smtp().await.as_deref(), Ok("token2"), "what was there is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn exercise_fetches_although_there_is_a_good_token() {
+    let bench = Bench::new([]);
+    assert_eq!(bench.service.status(&bench.account), None, "nobody has asked");
+    bench.smtp().await.unwrap();
+    bench.service.exercise(&bench.account).await.unwrap();
+    assert_eq!(bench.smtp().await.as_deref(), Ok("token2"));
 }
 
 #[tokio::test(start_paused = true)]
