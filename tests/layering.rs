@@ -93,6 +93,11 @@ const LAYERS: &[Layer] = &[
             "rustls",
             "zeroize",
             "jiff",
+            "base64",
+            "httparse",
+            "jsonwebtoken",
+            "rustls_pki_types",
+            "x509_parser",
         ],
     },
     Layer {

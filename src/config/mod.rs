@@ -441,6 +441,8 @@ pub struct Provider {
     pub device_authorization_url: Option<EndpointUrl>,
     /// The grants by which it opens mailboxes, as the file names them; empty where that is not known.
     pub grants: Vec<&'static str>,
+    /// How long a sign-in lives that nobody uses, where that is known.
+    pub sign_in_lives: Option<Duration>,
     /// What a token is asked for.
     pub scopes: Scopes,
     /// Its submission server.

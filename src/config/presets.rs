@@ -1,6 +1,8 @@
 //! The providers everybody uses, as data. Hosts, URLs and scopes are the providers' own; where a provider publishes no
 //! table of them, they are those that Thunderbird uses.
 
+use std::time::Duration;
+
 use super::{EndpointUrl, Protocol, Provider, Scopes, Server, UpstreamTls};
 
 /// A provider that needs no table in the file.
@@ -12,6 +14,8 @@ pub(super) struct Preset {
     device_authorization_url: Option<&'static str>,
     /// The grants by which it opens mailboxes.
     grants: &'static [&'static str],
+    /// How many days a sign-in lives that nobody uses.
+    sign_in_days: Option<u32>,
     scopes: PresetScopes,
     smtp: (&'static str, u16, UpstreamTls),
     imap: (&'static str, u16, UpstreamTls),
@@ -45,6 +49,7 @@ const MICROSOFT: Preset = Preset {
     authorization_url: "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/authorize",
     device_authorization_url: Some("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/devicecode"),
     grants: ORGANISATION,
+    sign_in_days: Some(90),
     scopes: PresetScopes {
         app: &["https://outlook.office365.com/.default"],
         smtp: &["https://outlook.office.com/SMTP.Send"],
@@ -67,6 +72,8 @@ const GOOGLE: Preset = Preset {
     authorization_url: "https://accounts.google.com/o/oauth2/v2/auth",
     device_authorization_url: None,
     grants: &["authorization-code", "service-account", "command"],
+    // Six months.
+    sign_in_days: Some(180),
     scopes: PresetScopes { person: &["openid", "email"], ..one_scope(&["https://mail.google.com/"]) },
     smtp: ("smtp.gmail.com", 587, UpstreamTls::StartTls),
     imap: ("imap.gmail.com", 993, UpstreamTls::Implicit),
@@ -83,6 +90,7 @@ const PLAIN: Preset = Preset {
     authorization_url: "",
     device_authorization_url: None,
     grants: PERSON,
+    sign_in_days: None,
     scopes: one_scope(&[]),
     smtp: ("", 465, UpstreamTls::Implicit),
     imap: ("", 993, UpstreamTls::Implicit),
@@ -250,6 +258,7 @@ impl Preset {
             authorization_url: Some(EndpointUrl(self.authorization_url.into())),
             device_authorization_url: self.device_authorization_url.map(|url| EndpointUrl(url.into())),
             grants: self.grants.to_vec(),
+            sign_in_lives: self.sign_in_days.map(|days| Duration::from_secs(24 * 3600) * days),
             scopes: Scopes {
                 app: owned(scopes.app),
                 protocols: protocols.map(|(protocol, scopes)| (protocol, owned(scopes))).into(),

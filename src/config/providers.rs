@@ -53,6 +53,7 @@ fn provider(name: &str, raw: Spanned<RawProvider>, resolver: &mut Resolver<'_>) 
         provider.token_url = endpoint_url(url, resolver)?;
         // Another address is another service: what the preset knew of the old one says nothing of it.
         provider.grants.clear();
+        provider.sign_in_lives = None;
     }
     if let Some(url) = &raw.authorization_url {
         provider.authorization_url = Some(endpoint_url(url, resolver)?);
@@ -119,6 +120,7 @@ fn base(name: &str, named: Option<&Spanned<String>>, resolver: &mut Resolver<'_>
             authorization_url: None,
             device_authorization_url: None,
             grants: Vec::new(),
+            sign_in_lives: None,
             scopes: Scopes::default(),
             smtp: None,
             imap: None,

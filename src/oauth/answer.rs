@@ -65,7 +65,7 @@ pub fn read(answer: &HttpAnswer, now: SystemTime) -> Result<Issued, TokenError> 
             "Check token_url",
         )
     })?;
-    Ok(Issued { token, lives: life, refresh_token: None, id_token: None })
+    Ok(Issued { token, lives: life, refresh_token: None, refresh_lives: None, id_token: None })
 }
 
 /// The fields with the life they tell. A number no float can hold fails the whole reading; then it is left out.

@@ -51,7 +51,7 @@ impl ClientCredentials<'_> {
 fn issued(granted: &impl TokenResponse) -> Result<Issued, TokenError> {
     let token = AccessToken::parse(granted.access_token().secret().clone()).ok_or_else(unusable)?;
     let lives = granted.expires_in().ok_or_else(unusable)?;
-    Ok(Issued { token, lives, refresh_token: None, id_token: None })
+    Ok(Issued { token, lives, refresh_token: None, refresh_lives: None, id_token: None })
 }
 
 /// What the crate sends its requests through.

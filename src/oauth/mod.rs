@@ -3,7 +3,9 @@
 pub mod answer;
 pub mod credentials;
 mod endpoint;
+pub mod expiry;
 pub mod grant;
 mod hints;
 pub mod service;
 mod token;
+pub mod upkeep;

@@ -256,7 +256,7 @@ mod tests {
 
     fn token(lives: u64) -> Issued {
         let token = AccessToken::parse("t".into()).unwrap();
-        Issued { token, lives: Duration::from_secs(lives), refresh_token: None, id_token: None }
+        Issued { token, lives: Duration::from_secs(lives), refresh_token: None, refresh_lives: None, id_token: None }
     }
 
     fn holding(lives: u64) -> (GrantState, Clock, Generation) {

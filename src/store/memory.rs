@@ -40,9 +40,19 @@ impl SignIns for MemoryStore {
         let mut kept = self.kept();
         kept.numbers += 1;
         let number = SignInNumber(kept.numbers);
-        let NewSignIn { account, client_id, refresh_token, name, by, at } = new;
-        let sign_in =
-            SignIn { id: id.clone(), number, account, client_id, name, by, at, exercised: at, leased_until: None };
+        let NewSignIn { account, client_id, refresh_token, name, by, at, ends } = new;
+        let sign_in = SignIn {
+            id: id.clone(),
+            number,
+            account,
+            client_id,
+            name,
+            by,
+            at,
+            exercised: at,
+            ends,
+            leased_until: None,
+        };
         kept.sign_ins.insert(id.clone(), (sign_in, refresh_token));
         done(number)
     }

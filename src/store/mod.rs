@@ -86,6 +86,8 @@ pub struct NewSignIn {
     pub by: String,
     /// When.
     pub at: SystemTime,
+    /// When it ends whatever is done with it, where the provider gave it a time.
+    pub ends: Option<SystemTime>,
 }
 
 /// What is told of a sign-in: everything but its token.
@@ -107,6 +109,8 @@ pub struct SignIn {
     pub at: SystemTime,
     /// When its refresh token was last used with success, or given.
     pub exercised: SystemTime,
+    /// When it ends whatever is done with it, where the provider gave it a time.
+    pub ends: Option<SystemTime>,
     /// Until when somebody has the right to use it, if so.
     pub leased_until: Option<SystemTime>,
 }

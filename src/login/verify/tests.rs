@@ -39,6 +39,7 @@ fn config(accounts: Vec<Vec<Login>>) -> Config {
         authorization_url: None,
         device_authorization_url: None,
         grants: vec![],
+        sign_in_lives: None,
         scopes: Scopes::default(),
         smtp: None,
         imap: None,

@@ -23,6 +23,8 @@ pub struct Issued {
     pub lives: Duration,
     /// What the next one can be fetched with, where the provider gave that.
     pub refresh_token: Option<SecretText>,
+    /// How long that lives, where the provider gave it a time: Google's do 7 days while the app is being tested.
+    pub refresh_lives: Option<Duration>,
     /// Who signed in, where the provider tells (OpenID Connect Core section 2). Unread.
     pub id_token: Option<SecretText>,
 }

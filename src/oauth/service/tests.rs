@@ -28,7 +28,7 @@ struct Endpoint {
 
 fn issued(value: &str, lives: Duration) -> Result<Issued, TokenError> {
     let token = AccessToken::parse(value.into()).unwrap();
-    Ok(Issued { token, lives, refresh_token: None, id_token: None })
+    Ok(Issued { token, lives, refresh_token: None, refresh_lives: None, id_token: None })
 }
 
 impl Fetch for Endpoint {
@@ -61,6 +61,7 @@ fn app(client_id: &str, secret: &str) -> Arc<App> {
         authorization_url: None,
         device_authorization_url: None,
         grants: vec![],
+        sign_in_lives: None,
         scopes: Scopes { app: vec!["mail".into()], ..Scopes::default() },
         smtp: None,
         imap: None,
