@@ -8,7 +8,8 @@ use oauth2::{
     AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope,
     TokenResponse, TokenUrl, http,
 };
-use url::Url;
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
 
 use super::answer;
 use super::credentials::TokenError;
@@ -74,6 +75,7 @@ impl Exchange {
     /// Sends the crate's request and gives it an answer it cannot misread.
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, TokenError> {
         let (head, form) = request.into_parts();
+        let secrets = secrets_of(&form);
         let headers: Vec<(&str, &str)> = head
             .headers
             .iter()
@@ -84,7 +86,7 @@ impl Exchange {
             .post_form(&self.url, &headers, form)
             .await
             .map_err(|error| unanswered(&error))?;
-        let issued = answer::read(&answer, (self.wall)())?;
+        let issued = answer::read(&answer, (self.wall)(), &secrets)?;
         let body = serde_json::json!({
             "access_token": issued.token.expose(),
             "token_type": "bearer",
@@ -95,6 +97,20 @@ impl Exchange {
             .body(body.to_string().into_bytes())
             .map_err(|_| unusable())
     }
+}
+
+/// The fields of a request that may be shown (RFC 6749 appendix A, RFC 7521 section 4.2). All others are secrets.
+const PUBLIC: &[&str] = &["client_assertion_type", "client_id", "grant_type", "redirect_uri", "scope"];
+
+/// The secrets in a form, each as it is and as the form spells it.
+fn secrets_of(form: &[u8]) -> Vec<Zeroizing<String>> {
+    form_urlencoded::parse(form)
+        .filter(|(name, _)| !PUBLIC.contains(&name.as_ref()))
+        .flat_map(|(_, value)| {
+            let spelled = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            [value.into_owned(), spelled].map(Zeroizing::new)
+        })
+        .collect()
 }
 
 fn unanswered(error: &HttpError) -> TokenError {
@@ -160,6 +176,14 @@ mod tests {
         let Err(TokenError::NeedsPerson(fault)) = ask(url).await else { panic!("a wrong secret needs a person") };
         assert_eq!(fault.code.as_deref(), Some("AADSTS7000215"));
         assert!(!fault.to_string().contains("s3cr"));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_the_endpoint_repeats_is_not_told() {
+        let body = r#"{"error":"invalid_client","error_description":"bad client_secret s3cr&t (s3cr%26t) of app id"}"#;
+        let (url, _served) = scripted(response("HTTP/1.1 401 Unauthorized", body)).await;
+        let Err(TokenError::NeedsPerson(fault)) = ask(url).await else { panic!("a wrong secret needs a person") };
+        assert_eq!(fault.said.as_deref(), Some("bad client_secret [redacted] ([redacted]) of app id"));
     }
 
     #[tokio::test]
