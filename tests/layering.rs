@@ -61,7 +61,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         path: "src/net/",
-        modules: &["config", "proto::Input", "secret"],
+        modules: &["config", "proto::Input", "secret", "telemetry::log::PeerText"],
         crates: &[
             "tokio",
             "tokio_rustls",

@@ -101,6 +101,8 @@ pub enum Certificate {
     SelfSigned,
     /// For another host.
     WrongName,
+    /// For other hosts, of many and long names that would begin a line of a log and clear a terminal.
+    HostileNames,
     /// No longer valid.
     Expired,
 }
