@@ -57,7 +57,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         path: "src/net/http.rs",
         modules: &["secret"],
-        crates: &["reqwest", "rustls", "thiserror", "tokio", "url", "jiff"],
+        crates: &["reqwest", "rustls", "thiserror", "tokio", "tokio_util", "url", "jiff", "zeroize"],
     },
     Layer {
         path: "src/net/",

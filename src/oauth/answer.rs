@@ -3,8 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -20,16 +19,26 @@ const ASSUMED_LIFE: Duration = Duration::from_secs(3600);
 /// The longest life that is believed. Microsoft's longest is 28 hours.
 const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// RFC 6749 sections 5.1 and 5.2, the fields that are looked at.
+/// RFC 6749 sections 5.1 and 5.2, the fields that are looked at but one.
 #[derive(Deserialize)]
-struct Fields<E> {
-    access_token: Option<String>,
+struct Fields {
+    #[serde(default, deserialize_with = "wiped")]
+    access_token: Option<Zeroizing<String>>,
     token_type: Option<String>,
-    expires_in: Option<E>,
     error: Option<Value>,
     suberror: Option<Value>,
     error_codes: Option<Value>,
     error_description: Option<Value>,
+}
+
+/// The one that is read by itself.
+#[derive(Deserialize)]
+struct Life {
+    expires_in: Option<Value>,
+}
+
+fn wiped<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Zeroizing<String>>, D::Error> {
+    Ok(Option::deserialize(text)?.map(Zeroizing::new))
 }
 
 /// The token in an answer, or what the answer means instead. `now` is the wall clock, for dates in headers; `secrets` are
@@ -46,7 +55,7 @@ pub fn read(answer: &HttpAnswer, now: SystemTime, secrets: &[Zeroizing<String>])
     if fields.error.is_some() || !(200..300).contains(&answer.status) {
         return Err(hints::explain(&OAuthError { status: answer.status, retry_after, ..oauth_error(fields, secrets) }));
     }
-    let Some(token) = fields.access_token else {
+    let Some(mut token) = fields.access_token else {
         return Err(needs_person("The token endpoint's answer holds no access_token", "Check token_url"));
     };
     // RFC 6749 section 7.1: a token of a type one does not know must not be used.
@@ -61,7 +70,7 @@ pub fn read(answer: &HttpAnswer, now: SystemTime, secrets: &[Zeroizing<String>])
             "Check token_url and the app's registration",
         ));
     }
-    let token = AccessToken::parse(token).ok_or_else(|| {
+    let token = AccessToken::parse(std::mem::take(&mut *token)).ok_or_else(|| {
         needs_person(
             "The token endpoint gave a token that is empty, too long, or holds characters no token has",
             "Check token_url",
@@ -71,9 +80,9 @@ pub fn read(answer: &HttpAnswer, now: SystemTime, secrets: &[Zeroizing<String>])
 }
 
 /// The fields with the life they tell. A number no float can hold fails the whole reading; then it is left out.
-fn fields(body: &[u8]) -> Option<(Fields<IgnoredAny>, Duration)> {
-    let life = match serde_json::from_slice::<Fields<Value>>(body) {
-        Ok(fields) => life(fields.expires_in.as_ref()),
+fn fields(body: &[u8]) -> Option<(Fields, Duration)> {
+    let life = match serde_json::from_slice::<Life>(body) {
+        Ok(told) => life(told.expires_in.as_ref()),
         Err(_) => ASSUMED_LIFE,
     };
     serde_json::from_slice(body).ok().map(|fields| (fields, life))
@@ -93,7 +102,7 @@ fn life(expires_in: Option<&Value>) -> Duration {
     }
 }
 
-fn oauth_error(fields: Fields<IgnoredAny>, secrets: &[Zeroizing<String>]) -> OAuthError {
+fn oauth_error(fields: Fields, secrets: &[Zeroizing<String>]) -> OAuthError {
     let text = |value: Option<Value>| match value {
         Some(Value::String(text)) => Some(without(secrets, &text)),
         _ => None,
@@ -161,7 +170,12 @@ mod tests {
     use crate::net::http::RetryAfter;
 
     fn answer(status: u16, content_type: &str, body: &str) -> HttpAnswer {
-        HttpAnswer { status, retry_after: None, content_type: content_type.into(), body: body.into() }
+        HttpAnswer {
+            status,
+            retry_after: None,
+            content_type: content_type.into(),
+            body: body.as_bytes().to_vec().into(),
+        }
     }
 
     fn read_json(status: u16, body: &str) -> Result<Issued, TokenError> {
@@ -217,6 +231,17 @@ mod tests {
             assert!(matches!(read_json(200, body), Err(TokenError::NeedsPerson(_))), "{body}");
         }
         assert!(read_json(200, r#"{"access_token":"t","token_type":"BEARER","scope":"x","new":[1]}"#).is_ok());
+    }
+
+    #[test]
+    fn a_token_is_wiped_even_where_it_is_not_taken() {
+        fn is_wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+        let (fields, _) = fields(br#"{"access_token":"t0ken","token_type":"mac"}"#).unwrap();
+        is_wiped(fields.access_token.as_ref().unwrap());
+        for none in [r#"{"token_type":"Bearer"}"#, r#"{"access_token":null,"token_type":"Bearer"}"#] {
+            let error = read_json(200, none).unwrap_err();
+            assert!(error.to_string().contains("holds no access_token"), "{error}");
+        }
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! The token endpoint: the one file that knows the oauth2 crate. It builds the request with that crate and shows it
-//! only answers that `answer` has read and written anew.
+//! The token endpoint: the one file that knows the oauth2 crate. It builds the request with that crate and tells it
+//! whether a token came, but not which one: that crate does not wipe what it holds.
 
 use std::pin::Pin;
+use std::sync::OnceLock;
 
 use oauth2::basic::BasicClient;
 use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope,
-    TokenResponse, TokenUrl, http,
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope, TokenUrl,
+    http,
 };
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
@@ -16,7 +17,7 @@ use super::credentials::TokenError;
 use super::grant::{Issued, WallClock};
 use super::hints::{needs_person, shown, transient};
 use crate::net::http::{HttpClient, HttpError};
-use crate::secret::{AccessToken, SecretText};
+use crate::secret::SecretText;
 
 /// What RFC 6749 section 4.4 asks for.
 pub(crate) struct ClientCredentials<'a> {
@@ -35,31 +36,26 @@ impl ClientCredentials<'_> {
             .set_client_secret(ClientSecret::new(self.client_secret.expose().to_owned()))
             .set_token_uri(TokenUrl::from_url(self.url.clone()))
             .set_auth_type(AuthType::RequestBody);
-        let exchange = Exchange { http, url: self.url, wall };
+        let exchange = Exchange { http, url: self.url, wall, issued: OnceLock::new() };
         let granted = client
             .exchange_client_credentials()
             .add_scopes(self.scopes.iter().cloned().map(Scope::new))
             .request_async(&exchange)
             .await;
         match granted {
-            Ok(granted) => issued(&granted),
+            Ok(_) => exchange.issued.into_inner().ok_or_else(unusable),
             Err(RequestTokenError::Request(error)) => Err(error),
             Err(_) => Err(unusable()),
         }
     }
 }
 
-fn issued(granted: &impl TokenResponse) -> Result<Issued, TokenError> {
-    let token = AccessToken::parse(granted.access_token().secret().clone()).ok_or_else(unusable)?;
-    let lives = granted.expires_in().ok_or_else(unusable)?;
-    Ok(Issued { token, lives })
-}
-
-/// What the crate sends its requests through.
+/// What the crate sends its requests through, and what came back.
 struct Exchange {
     http: HttpClient,
     url: Url,
     wall: WallClock,
+    issued: OnceLock<Issued>,
 }
 
 impl<'c> AsyncHttpClient<'c> for Exchange {
@@ -72,9 +68,10 @@ impl<'c> AsyncHttpClient<'c> for Exchange {
 }
 
 impl Exchange {
-    /// Sends the crate's request and gives it an answer it cannot misread.
+    /// Sends the crate's request, keeps the token, and gives the crate an answer it cannot misread.
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, TokenError> {
         let (head, form) = request.into_parts();
+        let form = Zeroizing::new(form);
         let secrets = secrets_of(&form);
         let headers: Vec<(&str, &str)> = head
             .headers
@@ -87,14 +84,10 @@ impl Exchange {
             .await
             .map_err(|error| unanswered(&error))?;
         let issued = answer::read(&answer, (self.wall)(), &secrets)?;
-        let body = serde_json::json!({
-            "access_token": issued.token.expose(),
-            "token_type": "bearer",
-            "expires_in": issued.lives.as_secs(),
-        });
+        self.issued.set(issued).map_err(|_| unusable())?;
         http::Response::builder()
             .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body.to_string().into_bytes())
+            .body(br#"{"access_token":"kept","token_type":"bearer"}"#.to_vec())
             .map_err(|_| unusable())
     }
 }
@@ -166,6 +159,17 @@ mod tests {
                 "scope=https%3A%2F%2Foutlook.office365.com%2F.default",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn the_crate_is_not_shown_the_token() {
+        let body = r#"{"token_type":"Bearer","expires_in":60,"access_token":"eyJ0"}"#;
+        let (url, _served) = scripted(response("HTTP/1.1 200 OK", body)).await;
+        let http = client(HttpTimeouts::default());
+        let exchange = Exchange { http, url, wall: Arc::new(SystemTime::now), issued: OnceLock::new() };
+        let shown = exchange.exchange(http::Request::new(b"a=b".to_vec())).await.unwrap();
+        assert!(!String::from_utf8(shown.into_body()).unwrap().contains("eyJ0"));
+        assert_eq!(exchange.issued.into_inner().unwrap().token.expose(), "eyJ0");
     }
 
     #[tokio::test]
