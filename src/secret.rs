@@ -1,5 +1,7 @@
-//! Secrets that cannot be printed: every type here redacts its `Debug` and wipes its memory when dropped.
+//! Secrets that cannot be printed: every type here redacts its `Debug` and wipes its memory when dropped. And how a
+//! secret is taken out of a text that a peer wrote.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
@@ -100,8 +102,41 @@ impl fmt::Debug for AccessToken {
     }
 }
 
+/// The shortest piece of a longer secret that [`redacted`] takes for the secret, in octets.
+pub const SHORTEST_PIECE: usize = 16;
+
+/// A peer's text without the secrets the peer was told: wherever it repeats one, or at least [`SHORTEST_PIECE`] octets
+/// of one on end, there is `[redacted]` instead. To be used before the text is escaped or cut. Takes time in proportion
+/// to the text and the secrets.
+#[must_use]
+pub fn redacted<S: AsRef<[u8]>>(text: &[u8], secrets: &[S]) -> Vec<u8> {
+    let mut hidden = vec![false; text.len()];
+    for secret in secrets.iter().map(AsRef::as_ref).filter(|secret| !secret.is_empty()) {
+        let size = secret.len().min(SHORTEST_PIECE);
+        let pieces: HashSet<&[u8]> = secret.windows(size).collect();
+        for (at, piece) in text.windows(size).enumerate() {
+            if pieces.contains(piece) {
+                hidden[at..at + size].fill(true);
+            }
+        }
+    }
+    let mut shown = Vec::with_capacity(text.len());
+    let mut before = false;
+    for (octet, hidden) in text.iter().zip(hidden) {
+        match (before, hidden) {
+            (_, false) => shown.push(*octet),
+            (false, true) => shown.extend_from_slice(b"[redacted]"),
+            (true, true) => {}
+        }
+        before = hidden;
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -122,5 +157,47 @@ mod tests {
         }
         assert!(AccessToken::parse("x".repeat(MAX_ACCESS_TOKEN)).is_some());
         assert!(AccessToken::parse("x".repeat(MAX_ACCESS_TOKEN + 1)).is_none());
+    }
+
+    fn without(text: &str, secrets: &[&str]) -> String {
+        String::from_utf8(redacted(text.as_bytes(), secrets)).unwrap()
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_wherever_it_stands() {
+        assert_eq!(without("bad client_secret s3cr3t", &["s3cr3t"]), "bad client_secret [redacted]");
+        assert_eq!(without("s3cr3t s3cr3ts3cr3t, s3cr3", &["s3cr3t"]), "[redacted] [redacted], s3cr3");
+        assert_eq!(without("one two", &["two", "one", "", "three"]), "[redacted] [redacted]");
+        assert_eq!(without("", &["one"]), "");
+    }
+
+    #[test]
+    fn a_piece_of_a_long_secret_is_one_too() {
+        let secret = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9";
+        for piece in [secret, &secret[..16], &secret[5..25], &secret[secret.len() - 16..]] {
+            assert_eq!(without(&format!("it says {piece}."), &[secret]), "it says [redacted].", "{piece}");
+        }
+        assert_eq!(without(&secret[..15], &[secret]), &secret[..15]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_holds_no_piece_of_the_secret(
+            secret in "[ab]{1,40}", before in "[a-c]{0,30}", after in "[a-c]{0,30}", from in 0_usize..40, to in 0_usize..40,
+        ) {
+            let (from, to) = (from.min(to).min(secret.len()), from.max(to).min(secret.len()));
+            let shown = without(&format!("{before}{}{after}", &secret[from..to]), &[&secret]);
+            let size = secret.len().min(SHORTEST_PIECE);
+            for kept in shown.split("[redacted]") {
+                for piece in secret.as_bytes().windows(size) {
+                    prop_assert!(!kept.as_bytes().windows(size).any(|window| window == piece), "{}", shown);
+                }
+            }
+        }
+
+        #[test]
+        fn a_text_without_the_secret_stays_as_it_is(text: Vec<u8>) {
+            prop_assert_eq!(redacted(&text, &["no text made at random holds this"]), text);
+        }
     }
 }

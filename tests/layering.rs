@@ -57,11 +57,11 @@ const LAYERS: &[Layer] = &[
     Layer {
         path: "src/net/http.rs",
         modules: &["secret"],
-        crates: &["reqwest", "rustls", "thiserror", "tokio", "url", "jiff"],
+        crates: &["reqwest", "rustls", "thiserror", "tokio", "tokio_util", "url", "jiff", "zeroize"],
     },
     Layer {
         path: "src/net/",
-        modules: &["config", "proto::Input", "secret"],
+        modules: &["config", "proto::Input", "secret", "telemetry::log::PeerText"],
         crates: &[
             "tokio",
             "tokio_rustls",

@@ -112,6 +112,7 @@ fn token_faults() -> Vec<TokenFault> {
         TokenFault::Close,
         TokenFault::Answer(CannedAnswer::new(503).json("{\"error\":\"temporarily_unavailable\"}")),
         TokenFault::Aadsts(7_000_222),
+        TokenFault::Echo,
         TokenFault::Member("token_type", Some("\"MAC\"")),
         TokenFault::Member("expires_in", Some("1e309")),
         TokenFault::Member("access_token", Some("\"an-access-token with-a-space-in-it\"")),
@@ -202,8 +203,10 @@ async fn try_to_log_in(client: &mut Client, lines: &[String]) -> String {
     answer
 }
 
-/// Logs in over every protocol in every way, rightly and wrongly, and lets the provider refuse.
-async fn log_in_in_every_way(addresses: &[(Protocol, SocketAddr); 3], provider: &Simulator) {
+/// Logs in over every protocol in every way, rightly and wrongly, and lets the provider refuse; what the programs were
+/// told.
+async fn log_in_in_every_way(addresses: &[(Protocol, SocketAddr); 3], provider: &Simulator) -> String {
+    let mut told = String::new();
     for (protocol, address) in *addresses {
         let accepted = ["235 ", "tag OK", "+OK"];
         for lines in logins(protocol, "scanner", PASSWORD) {
@@ -226,6 +229,7 @@ async fn log_in_in_every_way(addresses: &[(Protocol, SocketAddr); 3], provider: 
         for fault in [
             Fault::RefuseLogin(Refusal::TokenWithChallenge),
             Fault::RefuseLogin(Refusal::Token),
+            Fault::RefuseLogin(Refusal::Echo),
             Fault::RefuseLogin(Refusal::Policy),
             Fault::RefuseLogin(Refusal::Rights),
             Fault::RefuseLogin(Refusal::Temporary),
@@ -237,8 +241,10 @@ async fn log_in_in_every_way(addresses: &[(Protocol, SocketAddr); 3], provider: 
             let lines = &logins(protocol, "scanner", PASSWORD)[0];
             let answer = try_to_log_in(&mut greeted(address).await, lines).await;
             assert!(!accepted.iter().any(|start| answer.starts_with(start)), "{answer}");
+            told += &answer;
         }
     }
+    told
 }
 
 /// Sends a message over SMTP and reads it over IMAP and POP3.
@@ -268,8 +274,9 @@ async fn exchange_mail(addresses: &[(Protocol, SocketAddr); 3]) {
     assert!(client.rest().await.contains(MAIL));
 }
 
-/// Logs in where the token endpoint gives no token.
-async fn meet_token_faults(imap: SocketAddr, provider: &Simulator) {
+/// Logs in where the token endpoint gives no token; what the program was told.
+async fn meet_token_faults(imap: SocketAddr, provider: &Simulator) -> String {
+    let mut told = String::new();
     let mut names = vec!["mistyped".to_owned()];
     names.extend((0..token_faults().len()).map(|number| format!("faulty{number}")));
     let faults = std::iter::once(None).chain(token_faults().into_iter().map(Some));
@@ -280,7 +287,9 @@ async fn meet_token_faults(imap: SocketAddr, provider: &Simulator) {
         }
         let answer = try_to_log_in(&mut greeted(imap).await, &logins(Protocol::Imap, &name, PASSWORD)[0]).await;
         assert!(answer.starts_with("tag NO"), "{why}: {answer}");
+        told += &answer;
     }
+    told
 }
 
 async fn no_secret_in_a_trace_level_log(format: &str) {
@@ -293,11 +302,11 @@ async fn no_secret_in_a_trace_level_log(format: &str) {
         let digits = port.split(|letter: char| !letter.is_ascii_digit()).next().unwrap();
         *address = SocketAddr::from(([127, 0, 0, 1], digits.parse().unwrap()));
     }
-    log_in_in_every_way(&addresses, &provider).await;
-    meet_token_faults(addresses[1].1, &provider).await;
+    let mut told = log_in_in_every_way(&addresses, &provider).await;
+    told += &meet_token_faults(addresses[1].1, &provider).await;
     exchange_mail(&addresses).await;
     gateway.signal(rustix::process::Signal::TERM);
-    let (status, log) = gateway.ended_with_all().await;
+    let (status, mut log) = gateway.ended_with_all().await;
     assert_eq!(status, Some(0));
 
     // The log is the one that was asked for, and everything has happened.
@@ -305,6 +314,16 @@ async fn no_secret_in_a_trace_level_log(format: &str) {
     {
         assert!(log.contains(expected), "{expected:?} is not in the log");
     }
+    // What peers repeated is hidden and the rest of it shown, in the log and to the program alike.
+    for expected in [
+        "Authentication unsuccessful",
+        "NO AUTHENTICATE failed. [redacted]",
+        "bad password. [redacted]",
+        "bad client_secret [redacted], sent as [redacted].",
+    ] {
+        assert!(log.contains(expected) && told.contains(expected), "{expected:?} is not in both {told} and {log}");
+    }
+    log += &told;
     let said = Said(&log);
     for (what, secret) in [
         ("the password", PASSWORD),

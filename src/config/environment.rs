@@ -110,8 +110,46 @@ pub(super) fn others_can_write(_: &Metadata) -> bool {
     false
 }
 
+/// Whether somebody who is neither this process's user nor root can change the file, now or after a chmod of their own.
+#[cfg(unix)]
+pub(super) fn others_can_change(file: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    is_in_other_hands(file.uid(), file.mode(), rustix::process::geteuid().as_raw())
+}
+
+#[cfg(unix)]
+const fn is_in_other_hands(owner: u32, mode: u32, user: u32) -> bool {
+    (owner != user && owner != 0) || mode & 0o022 != 0
+}
+
+/// Whether other users can change it: not to be told from what the standard library knows of the file.
+#[cfg(not(unix))]
+pub(super) fn others_can_change(_: &Metadata) -> bool {
+    false
+}
+
 /// Whether other users can read it: not to be told from what the standard library knows of the file.
 #[cfg(not(unix))]
 pub(super) fn others_can_read(_: &Metadata) -> bool {
     false
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::is_in_other_hands;
+
+    #[test]
+    fn a_file_is_in_good_hands_where_its_user_or_root_alone_can_write_to_it() {
+        let (root, user, other) = (0, 1000, 1001);
+        for (owner, mode, process) in
+            [(user, 0o644, user), (user, 0o400, user), (root, 0o644, user), (root, 0o600, root)]
+        {
+            assert!(!is_in_other_hands(owner, mode, process), "{owner} {mode:o} {process}");
+        }
+        for (owner, mode, process) in
+            [(other, 0o600, user), (user, 0o600, root), (user, 0o664, user), (root, 0o646, user), (user, 0o622, user)]
+        {
+            assert!(is_in_other_hands(owner, mode, process), "{owner} {mode:o} {process}");
+        }
+    }
 }

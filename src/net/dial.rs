@@ -14,6 +14,10 @@ use tokio::time::timeout;
 use super::stream::Stream;
 use super::tls;
 use crate::config::{Server, UpstreamTls};
+use crate::telemetry::log::PeerText;
+
+/// How much is shown of what the system or the TLS library says, in octets before it is escaped.
+const MAX_WORDS: usize = 240;
 
 /// How long a connection is silent before the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(10 * 60);
@@ -28,7 +32,8 @@ static LOOK_UPS: Semaphore = Semaphore::const_new(64);
 /// Connects to `server`: every address its name has, in the resolver's order, until one answers.
 ///
 /// # Errors
-/// When the name has no address, none of them answers, or the TLS handshake fails. The text names the step.
+/// When the name has no address, none of them answers, or the TLS handshake fails. The text names the step, is printable
+/// and short.
 pub(crate) async fn dial(server: &Server, config: &Arc<ClientConfig>) -> io::Result<Stream> {
     let stream = connect(server).await?;
     stream.set_nodelay(true)?;
@@ -87,13 +92,21 @@ async fn look_up(server: &Server) -> io::Result<Vec<SocketAddr>> {
     looking.await.map_err(io::Error::other)?
 }
 
+/// The error with the step before it. Its own words may quote the peer: TLS names every host of a certificate.
 fn step(what: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
+    let words = error.to_string();
+    let shown = &words[..words.floor_char_boundary(MAX_WORDS)];
+    let cut = if shown.len() < words.len() { "..." } else { "" };
+    io::Error::new(error.kind(), format!("{what}: {}{cut}", PeerText(shown.as_bytes())))
 }
 
 #[cfg(test)]
 mod tests {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject;
+
     use super::*;
+    use crate::sim::{self, Certificate, Fault, Simulator};
 
     #[tokio::test]
     async fn a_name_that_is_not_there_is_named() {
@@ -101,6 +114,20 @@ mod tests {
         let server = Server { host: "mail.invalid".into(), port: 993, tls: UpstreamTls::None };
         let error = connect(&server).await.unwrap_err().to_string();
         assert!(error.starts_with("mail.invalid was not found: "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_names_in_a_certificate_cannot_begin_a_line_nor_fill_the_log() {
+        let provider = Simulator::start(sim::Options::default()).await.unwrap();
+        let fault = Fault::Certificate(Certificate::HostileNames);
+        provider.control().fail(sim::Protocol::Imap, fault);
+        let root = CertificateDer::from_pem_slice(provider.ca_pem().as_bytes()).unwrap();
+        let config = tls::client_config(&[root]).unwrap();
+        let server = Server { host: "localhost".into(), port: provider.imap().port(), tls: UpstreamTls::Implicit };
+        let error = dial(&server, &config).await.unwrap_err().to_string();
+        assert!(error.contains("certificate") && error.contains("INFO"), "{error}");
+        assert!(!error.chars().any(char::is_control), "{error:?}");
+        assert!(error.len() < 600, "{error}");
     }
 
     #[tokio::test]

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, redirect};
 use thiserror::Error;
+use tokio_util::bytes::Bytes;
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
 /// The largest answer that is read, in octets.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -49,7 +51,7 @@ pub struct HttpAnswer {
     /// The `Content-Type` header, or nothing. Peer text.
     pub content_type: String,
     /// At most [`MAX_BODY`] octets. May hold a token.
-    pub body: Vec<u8>,
+    pub body: Zeroizing<Vec<u8>>,
 }
 
 impl fmt::Debug for HttpAnswer {
@@ -139,24 +141,30 @@ impl HttpClient {
         Ok(Self { outward: builder().build().map_err(setup)?, direct: builder().no_proxy().build().map_err(setup)? })
     }
 
-    /// Sends `body` with `headers` and reads the answer, whatever its status.
+    /// Sends `form` with `headers` and reads the answer, whatever its status.
     ///
     /// # Errors
     /// See [`HttpError`]; a status that means failure is an answer, not an error.
-    pub async fn post_form(&self, url: &Url, headers: &[(&str, &str)], body: Vec<u8>) -> Result<HttpAnswer, HttpError> {
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        headers: &[(&str, &str)],
+        form: Zeroizing<Vec<u8>>,
+    ) -> Result<HttpAnswer, HttpError> {
         let client = self.client_for(url)?;
         let request = headers
             .iter()
             .fold(client.post(url.clone()), |request, (name, value)| request.header(*name, *value));
-        let mut response = request.body(body).send().await.map_err(fault)?;
+        // Wiped once the last reference to it is gone.
+        let mut response = request.body(Bytes::from_owner(form)).send().await.map_err(fault)?;
         let content_type = header(&response, &CONTENT_TYPE).unwrap_or_default();
         let retry_after = header(&response, &RETRY_AFTER).and_then(|text| RetryAfter::parse(&text));
-        let mut body = Vec::new();
+        let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await.map_err(fault)? {
             if body.len() + chunk.len() > MAX_BODY {
                 return Err(HttpError::TooLarge);
             }
-            body.extend_from_slice(&chunk);
+            append(&mut body, &chunk);
         }
         Ok(HttpAnswer { status: response.status().as_u16(), retry_after, content_type, body })
     }
@@ -168,6 +176,17 @@ impl HttpClient {
             _ => Err(HttpError::NotAllowed(url.to_string())),
         }
     }
+}
+
+/// Appends to a buffer, and wipes the one it outgrows: that holds pieces of a token.
+fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    let needed = body.len() + chunk.len();
+    if needed > body.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * body.capacity())));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(chunk);
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -264,7 +283,7 @@ pub(crate) mod tests {
     async fn post(url: &Url) -> Result<HttpAnswer, HttpError> {
         let headers = [("content-type", "application/x-www-form-urlencoded")];
         client(HttpTimeouts::default())
-            .post_form(url, &headers, b"a=b&client_secret=hunter2".to_vec())
+            .post_form(url, &headers, b"a=b&client_secret=hunter2".to_vec().into())
             .await
     }
 
@@ -304,7 +323,7 @@ pub(crate) mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         let brief = HttpTimeouts { connect: Duration::from_secs(10), total: Duration::from_millis(50) };
-        let answer = client(brief).post_form(&url, &[], vec![]).await;
+        let answer = client(brief).post_form(&url, &[], vec![].into()).await;
         assert!(matches!(answer, Err(HttpError::TimedOut)), "{answer:?}");
     }
 
@@ -314,9 +333,25 @@ pub(crate) mod tests {
         let error = post(&url).await.unwrap_err();
         assert!(matches!(error, HttpError::Broken(_)), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("hunter2"));
-        let answer =
-            HttpAnswer { status: 200, retry_after: None, content_type: String::new(), body: b"hunter2".to_vec() };
+        let answer = HttpAnswer {
+            status: 200,
+            retry_after: None,
+            content_type: String::new(),
+            body: b"hunter2".to_vec().into(),
+        };
         assert!(!format!("{answer:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_body_grows_as_it_comes_and_is_wiped() {
+        fn is_wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+        let mut body = Zeroizing::new(Vec::new());
+        let chunks = [&b"a"[..], b"", b"bcd", &[b'x'; 100], b"e"];
+        for chunk in chunks {
+            append(&mut body, chunk);
+        }
+        is_wiped(&body);
+        assert_eq!(*body, chunks.concat());
     }
 
     #[tokio::test]

@@ -3,15 +3,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::credentials::TokenError;
 use super::grant::Issued;
 use super::hints::{self, OAuthError, is_passing_status, needs_person, shown};
 use crate::net::http::HttpAnswer;
-use crate::secret::AccessToken;
+use crate::secret::{AccessToken, redacted};
 
 /// How long a token lives where the provider does not say, or not so that one could believe it.
 const ASSUMED_LIFE: Duration = Duration::from_secs(3600);
@@ -19,32 +19,43 @@ const ASSUMED_LIFE: Duration = Duration::from_secs(3600);
 /// The longest life that is believed. Microsoft's longest is 28 hours.
 const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// RFC 6749 sections 5.1 and 5.2, the fields that are looked at.
+/// RFC 6749 sections 5.1 and 5.2, the fields that are looked at but one.
 #[derive(Deserialize)]
-struct Fields<E> {
-    access_token: Option<String>,
+struct Fields {
+    #[serde(default, deserialize_with = "wiped")]
+    access_token: Option<Zeroizing<String>>,
     token_type: Option<String>,
-    expires_in: Option<E>,
     error: Option<Value>,
     suberror: Option<Value>,
     error_codes: Option<Value>,
     error_description: Option<Value>,
 }
 
-/// The token in an answer, or what the answer means instead. `now` is the wall clock, for dates in headers.
+/// The one that is read by itself.
+#[derive(Deserialize)]
+struct Life {
+    expires_in: Option<Value>,
+}
+
+fn wiped<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Zeroizing<String>>, D::Error> {
+    Ok(Option::deserialize(text)?.map(Zeroizing::new))
+}
+
+/// The token in an answer, or what the answer means instead. `now` is the wall clock, for dates in headers; `secrets` are
+/// what the endpoint was told and may repeat.
 ///
 /// # Errors
 /// [`TokenError::Transient`] where asking again may help, [`TokenError::NeedsPerson`] where it will not. Neither holds
-/// the token, nor peer text that is not escaped and cut.
-pub fn read(answer: &HttpAnswer, now: SystemTime) -> Result<Issued, TokenError> {
+/// the token or one of the secrets, nor peer text that is not escaped and cut.
+pub fn read(answer: &HttpAnswer, now: SystemTime, secrets: &[Zeroizing<String>]) -> Result<Issued, TokenError> {
     let retry_after = answer.retry_after.map(|retry| retry.wait(now));
     let Some((fields, life)) = fields(&answer.body) else {
-        return Err(not_json(answer, retry_after));
+        return Err(not_json(answer, retry_after, secrets));
     };
     if fields.error.is_some() || !(200..300).contains(&answer.status) {
-        return Err(hints::explain(&OAuthError { status: answer.status, retry_after, ..oauth_error(fields) }));
+        return Err(hints::explain(&OAuthError { status: answer.status, retry_after, ..oauth_error(fields, secrets) }));
     }
-    let Some(token) = fields.access_token else {
+    let Some(mut token) = fields.access_token else {
         return Err(needs_person("The token endpoint's answer holds no access_token", "Check token_url"));
     };
     // RFC 6749 section 7.1: a token of a type one does not know must not be used.
@@ -53,13 +64,13 @@ pub fn read(answer: &HttpAnswer, now: SystemTime) -> Result<Issued, TokenError> 
         .as_deref()
         .is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"))
     {
-        let kind = shown(fields.token_type.as_deref().unwrap_or("none"));
+        let kind = shown(&without(secrets, fields.token_type.as_deref().unwrap_or("none")));
         return Err(needs_person(
             format!("The token endpoint gave a token of the type {kind}, not Bearer"),
             "Check token_url and the app's registration",
         ));
     }
-    let token = AccessToken::parse(token).ok_or_else(|| {
+    let token = AccessToken::parse(std::mem::take(&mut *token)).ok_or_else(|| {
         needs_person(
             "The token endpoint gave a token that is empty, too long, or holds characters no token has",
             "Check token_url",
@@ -69,9 +80,9 @@ pub fn read(answer: &HttpAnswer, now: SystemTime) -> Result<Issued, TokenError> 
 }
 
 /// The fields with the life they tell. A number no float can hold fails the whole reading; then it is left out.
-fn fields(body: &[u8]) -> Option<(Fields<IgnoredAny>, Duration)> {
-    let life = match serde_json::from_slice::<Fields<Value>>(body) {
-        Ok(fields) => life(fields.expires_in.as_ref()),
+fn fields(body: &[u8]) -> Option<(Fields, Duration)> {
+    let life = match serde_json::from_slice::<Life>(body) {
+        Ok(told) => life(told.expires_in.as_ref()),
         Err(_) => ASSUMED_LIFE,
     };
     serde_json::from_slice(body).ok().map(|fields| (fields, life))
@@ -91,9 +102,9 @@ fn life(expires_in: Option<&Value>) -> Duration {
     }
 }
 
-fn oauth_error(fields: Fields<IgnoredAny>) -> OAuthError {
+fn oauth_error(fields: Fields, secrets: &[Zeroizing<String>]) -> OAuthError {
     let text = |value: Option<Value>| match value {
-        Some(Value::String(text)) => Some(text),
+        Some(Value::String(text)) => Some(without(secrets, &text)),
         _ => None,
     };
     // Google's other APIs, and gateways before them, put an object where OAuth has a word.
@@ -121,10 +132,16 @@ fn oauth_error(fields: Fields<IgnoredAny>) -> OAuthError {
     }
 }
 
+/// The endpoint's text without the secrets it repeats. Done once its JSON is read: there a secret can be spelled in many
+/// ways.
+fn without(secrets: &[Zeroizing<String>], text: &str) -> String {
+    String::from_utf8_lossy(&redacted(text.as_bytes(), secrets)).into_owned()
+}
+
 /// No JSON object came: a web page, an empty body, half an answer.
-fn not_json(answer: &HttpAnswer, retry_after: Option<Duration>) -> TokenError {
+fn not_json(answer: &HttpAnswer, retry_after: Option<Duration>, secrets: &[Zeroizing<String>]) -> TokenError {
     let status = answer.status;
-    let kind = match shown(&answer.content_type) {
+    let kind = match shown(&without(secrets, &answer.content_type)) {
         kind if kind.is_empty() => "nothing readable".to_owned(),
         kind => kind,
     };
@@ -153,11 +170,16 @@ mod tests {
     use crate::net::http::RetryAfter;
 
     fn answer(status: u16, content_type: &str, body: &str) -> HttpAnswer {
-        HttpAnswer { status, retry_after: None, content_type: content_type.into(), body: body.into() }
+        HttpAnswer {
+            status,
+            retry_after: None,
+            content_type: content_type.into(),
+            body: body.as_bytes().to_vec().into(),
+        }
     }
 
     fn read_json(status: u16, body: &str) -> Result<Issued, TokenError> {
-        read(&answer(status, "application/json", body), SystemTime::UNIX_EPOCH)
+        read(&answer(status, "application/json", body), SystemTime::UNIX_EPOCH, &[])
     }
 
     fn lives(expires_in: &str) -> u64 {
@@ -212,15 +234,46 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_wiped_even_where_it_is_not_taken() {
+        fn is_wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+        let (fields, _) = fields(br#"{"access_token":"t0ken","token_type":"mac"}"#).unwrap();
+        is_wiped(fields.access_token.as_ref().unwrap());
+        for none in [r#"{"token_type":"Bearer"}"#, r#"{"access_token":null,"token_type":"Bearer"}"#] {
+            let error = read_json(200, none).unwrap_err();
+            assert!(error.to_string().contains("holds no access_token"), "{error}");
+        }
+    }
+
+    #[test]
     fn no_fault_shows_the_token() {
         let error = read_json(200, r#"{"access_token":"hun ter2","token_type":"mac"}"#).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("ter2"));
     }
 
     #[test]
+    fn no_fault_shows_a_secret_that_the_endpoint_repeats() {
+        let secrets = ["s3cr&t".to_owned(), "s3cr%26t".to_owned()].map(Zeroizing::new);
+        for (status, kind, body) in [
+            (401, "application/json", r#"{"error":"invalid_client","error_description":"bad client_secret s3cr&t"}"#),
+            (401, "application/json", r#"{"error":"invalid_client","error_description":"not \u0073\u0033cr\u0026t"}"#),
+            (401, "application/json", r#"{"error":"s3cr&t","error_description":"s3cr%26t"}"#),
+            (403, "application/json", r#"{"error":{"status":"s3cr&t","message":"no s3cr&t here"}}"#),
+            (200, "application/json", r#"{"access_token":"t","token_type":"s3cr&t"}"#),
+            (200, "text/html; for=s3cr%26t", "<html>"),
+            (404, "text/s3cr&t", "<html>"),
+        ] {
+            let error = read(&answer(status, kind, body), SystemTime::UNIX_EPOCH, &secrets).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(!said.contains("s3cr") && said.contains("[redacted]"), "{said}");
+        }
+    }
+
+    #[test]
     fn a_web_page_is_no_token_and_passes() {
         let page = answer(200, "text/html; charset=utf-8", "<html>Please log in to the hotel</html>");
-        let Err(TokenError::Transient(fault)) = read(&page, SystemTime::UNIX_EPOCH) else { panic!("a page passes") };
+        let Err(TokenError::Transient(fault)) = read(&page, SystemTime::UNIX_EPOCH, &[]) else {
+            panic!("a page passes")
+        };
         assert!(fault.what.contains("text/html"), "{fault}");
         assert!(matches!(read_json(200, "{\"access_token\":\"t"), Err(TokenError::Transient(_))));
         assert!(matches!(read_json(200, "[]"), Err(TokenError::Transient(_))));
@@ -229,7 +282,7 @@ mod tests {
     #[test]
     fn a_redirect_and_a_wrong_path_need_a_person() {
         for status in [301, 302, 307, 308, 400, 403, 404, 405] {
-            let error = read(&answer(status, "text/html", "<html>"), SystemTime::UNIX_EPOCH).unwrap_err();
+            let error = read(&answer(status, "text/html", "<html>"), SystemTime::UNIX_EPOCH, &[]).unwrap_err();
             assert!(matches!(error, TokenError::NeedsPerson(_)), "{status}");
             assert!(error.to_string().contains(&status.to_string()), "{error}");
         }
@@ -259,7 +312,7 @@ mod tests {
             let retry_after = Some(RetryAfter::At(SystemTime::UNIX_EPOCH + Duration::from_secs(40)));
             let answer = HttpAnswer { retry_after, ..answer(status, "text/html", body) };
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
-            let Err(TokenError::Transient(fault)) = read(&answer, now) else { panic!("{status} passes") };
+            let Err(TokenError::Transient(fault)) = read(&answer, now, &[]) else { panic!("{status} passes") };
             assert_eq!(fault.retry_after, Some(Duration::from_secs(30)));
         }
     }
@@ -267,7 +320,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_breaks_the_reader(status in 100_u16..600, content_type in ".*", body in ".*|\\{\"(error|expires_in)\":.*\\}") {
-            if let Err(error) = read(&answer(status, &content_type, &body), SystemTime::now()) {
+            if let Err(error) = read(&answer(status, &content_type, &body), SystemTime::now(), &[]) {
                 prop_assert!(!error.to_string().chars().any(char::is_control));
             }
         }

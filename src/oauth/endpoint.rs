@@ -1,21 +1,23 @@
-//! The token endpoint: the one file that knows the oauth2 crate. It builds the request with that crate and shows it
-//! only answers that `answer` has read and written anew.
+//! The token endpoint: the one file that knows the oauth2 crate. It builds the request with that crate and tells it
+//! whether a token came, but not which one: that crate does not wipe what it holds.
 
 use std::pin::Pin;
+use std::sync::OnceLock;
 
 use oauth2::basic::BasicClient;
 use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope,
-    TokenResponse, TokenUrl, http,
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope, TokenUrl,
+    http,
 };
-use url::Url;
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
 
 use super::answer;
 use super::credentials::TokenError;
 use super::grant::{Issued, WallClock};
 use super::hints::{needs_person, shown, transient};
 use crate::net::http::{HttpClient, HttpError};
-use crate::secret::{AccessToken, SecretText};
+use crate::secret::SecretText;
 
 /// What RFC 6749 section 4.4 asks for.
 pub(crate) struct ClientCredentials<'a> {
@@ -34,31 +36,26 @@ impl ClientCredentials<'_> {
             .set_client_secret(ClientSecret::new(self.client_secret.expose().to_owned()))
             .set_token_uri(TokenUrl::from_url(self.url.clone()))
             .set_auth_type(AuthType::RequestBody);
-        let exchange = Exchange { http, url: self.url, wall };
+        let exchange = Exchange { http, url: self.url, wall, issued: OnceLock::new() };
         let granted = client
             .exchange_client_credentials()
             .add_scopes(self.scopes.iter().cloned().map(Scope::new))
             .request_async(&exchange)
             .await;
         match granted {
-            Ok(granted) => issued(&granted),
+            Ok(_) => exchange.issued.into_inner().ok_or_else(unusable),
             Err(RequestTokenError::Request(error)) => Err(error),
             Err(_) => Err(unusable()),
         }
     }
 }
 
-fn issued(granted: &impl TokenResponse) -> Result<Issued, TokenError> {
-    let token = AccessToken::parse(granted.access_token().secret().clone()).ok_or_else(unusable)?;
-    let lives = granted.expires_in().ok_or_else(unusable)?;
-    Ok(Issued { token, lives, refresh_token: None, refresh_lives: None, id_token: None })
-}
-
-/// What the crate sends its requests through.
+/// What the crate sends its requests through, and what came back.
 struct Exchange {
     http: HttpClient,
     url: Url,
     wall: WallClock,
+    issued: OnceLock<Issued>,
 }
 
 impl<'c> AsyncHttpClient<'c> for Exchange {
@@ -71,9 +68,11 @@ impl<'c> AsyncHttpClient<'c> for Exchange {
 }
 
 impl Exchange {
-    /// Sends the crate's request and gives it an answer it cannot misread.
+    /// Sends the crate's request, keeps the token, and gives the crate an answer it cannot misread.
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, TokenError> {
         let (head, form) = request.into_parts();
+        let form = Zeroizing::new(form);
+        let secrets = secrets_of(&form);
         let headers: Vec<(&str, &str)> = head
             .headers
             .iter()
@@ -84,17 +83,27 @@ impl Exchange {
             .post_form(&self.url, &headers, form)
             .await
             .map_err(|error| unanswered(&error))?;
-        let issued = answer::read(&answer, (self.wall)())?;
-        let body = serde_json::json!({
-            "access_token": issued.token.expose(),
-            "token_type": "bearer",
-            "expires_in": issued.lives.as_secs(),
-        });
+        let issued = answer::read(&answer, (self.wall)(), &secrets)?;
+        self.issued.set(issued).map_err(|_| unusable())?;
         http::Response::builder()
             .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body.to_string().into_bytes())
+            .body(br#"{"access_token":"kept","token_type":"bearer"}"#.to_vec())
             .map_err(|_| unusable())
     }
+}
+
+/// The fields of a request that may be shown (RFC 6749 appendix A, RFC 7521 section 4.2). All others are secrets.
+const PUBLIC: &[&str] = &["client_assertion_type", "client_id", "grant_type", "redirect_uri", "scope"];
+
+/// The secrets in a form, each as it is and as the form spells it.
+fn secrets_of(form: &[u8]) -> Vec<Zeroizing<String>> {
+    form_urlencoded::parse(form)
+        .filter(|(name, _)| !PUBLIC.contains(&name.as_ref()))
+        .flat_map(|(_, value)| {
+            let spelled = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            [value.into_owned(), spelled].map(Zeroizing::new)
+        })
+        .collect()
 }
 
 fn unanswered(error: &HttpError) -> TokenError {
@@ -153,6 +162,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_crate_is_not_shown_the_token() {
+        let body = r#"{"token_type":"Bearer","expires_in":60,"access_token":"eyJ0"}"#;
+        let (url, _served) = scripted(response("HTTP/1.1 200 OK", body)).await;
+        let http = client(HttpTimeouts::default());
+        let exchange = Exchange { http, url, wall: Arc::new(SystemTime::now), issued: OnceLock::new() };
+        let shown = exchange.exchange(http::Request::new(b"a=b".to_vec())).await.unwrap();
+        assert!(!String::from_utf8(shown.into_body()).unwrap().contains("eyJ0"));
+        assert_eq!(exchange.issued.into_inner().unwrap().token.expose(), "eyJ0");
+    }
+
+    #[tokio::test]
     async fn an_error_comes_through_with_its_code() {
         let body =
             r#"{"error":"invalid_client","error_description":"AADSTS7000215: bad\r\nTrace","error_codes":[7000215]}"#;
@@ -160,6 +180,14 @@ mod tests {
         let Err(TokenError::NeedsPerson(fault)) = ask(url).await else { panic!("a wrong secret needs a person") };
         assert_eq!(fault.code.as_deref(), Some("AADSTS7000215"));
         assert!(!fault.to_string().contains("s3cr"));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_the_endpoint_repeats_is_not_told() {
+        let body = r#"{"error":"invalid_client","error_description":"bad client_secret s3cr&t (s3cr%26t) of app id"}"#;
+        let (url, _served) = scripted(response("HTTP/1.1 401 Unauthorized", body)).await;
+        let Err(TokenError::NeedsPerson(fault)) = ask(url).await else { panic!("a wrong secret needs a person") };
+        assert_eq!(fault.said.as_deref(), Some("bad client_secret [redacted] ([redacted]) of app id"));
     }
 
     #[tokio::test]

@@ -1,12 +1,12 @@
 //! Drives a machine over a connection: bytes to the machine, its steps to the socket, under a limit of patience.
 
-use std::io;
 use std::time::Duration;
+use std::{fmt, io};
 
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::net::stream::{Stream, read_into};
 use crate::proto::{CloseReason, Input, Machine, ProtoError, Step};
@@ -21,11 +21,20 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_OCTETS: usize = 256 * 1024;
 
 /// One side of a session: its connection, what came from it and is not used yet, and what is to be sent to it.
-#[derive(Debug)]
 pub(crate) struct Side {
     pub(crate) stream: Stream,
     pub(crate) input: Input,
-    pub(crate) out: Vec<u8>,
+    /// Towards an upstream this is the token, and what could not be sent of it must not stay in memory either.
+    pub(crate) out: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Side {
+    /// Shows how much waits and not what: passwords on the way in, a token on the way out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stream, input, out } = self;
+        let over = if matches!(stream, Stream::Tls(_)) { "TLS" } else { "TCP" };
+        write!(f, "Side({over}, {} octets in, {} octets out)", input.unused().len(), out.len())
+    }
 }
 
 /// What a machine came to.
@@ -74,8 +83,8 @@ impl Patience {
 }
 
 impl Side {
-    pub(crate) const fn new(stream: Stream) -> Self {
-        Self { stream, input: Input::new(), out: Vec::new() }
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, input: Input::new(), out: Zeroizing::default() }
     }
 
     /// Runs `machine` until it needs something other than input and output. What it has written is sent before this
@@ -117,9 +126,8 @@ impl Side {
                 stream.flush().await
             })
             .await??;
-        // Towards an upstream this was the token. And nothing that a burst of replies needed is kept.
-        out.zeroize();
-        *out = Vec::new();
+        // Nothing that a burst of replies needed is kept.
+        *out = Zeroizing::default();
         Ok(())
     }
 
@@ -161,13 +169,32 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
 
+    use zeroize::ZeroizeOnDrop;
+
     use super::*;
+
+    /// A side, and its peer.
+    async fn connected() -> (Side, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Side::new(Stream::Plain(listener.accept().await.unwrap().0)), peer)
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_not_shown_and_wiped_whatever_becomes_of_it() {
+        fn is_wiped(_: &impl ZeroizeOnDrop) {}
+        let (mut side, _peer) = connected().await;
+        side.input.extend(b"PASS hunter2");
+        side.out.extend_from_slice(b"dXNlcj1h");
+        is_wiped(&side.out);
+        assert_eq!(format!("{side:?}"), "Side(TCP, 12 octets in, 8 octets out)");
+        side.flush(&mut Patience::endless()).await.unwrap();
+        assert_eq!(side.out.capacity(), 0, "an idle side holds no buffer");
+    }
 
     #[tokio::test]
     async fn a_peer_that_was_too_slow_gets_each_octet_once_and_then_the_last_words() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut side = Side::new(Stream::Plain(listener.accept().await.unwrap().0));
+        let (mut side, mut peer) = connected().await;
         // More than the kernel takes of it while the peer reads nothing.
         let said: Vec<u8> = (0..16 * 1024 * 1024).map(|at| (at % 251) as u8).collect();
         side.out.extend_from_slice(&said);

@@ -100,8 +100,8 @@ struct Outgoing {
 impl Carrier {
     fn new(transaction: Transaction, mut downstream: Side, mut upstream: Side) -> Self {
         let pipes = Pipes {
-            to_upstream: std::mem::take(&mut upstream.out),
-            to_downstream: std::mem::take(&mut downstream.out),
+            to_upstream: std::mem::take(&mut *upstream.out),
+            to_downstream: std::mem::take(&mut *downstream.out),
         };
         downstream.input.login_is_over();
         upstream.input.login_is_over();
@@ -265,7 +265,7 @@ impl Carrier {
         pipes.to_upstream.drain(..to_upstream.written);
         // Half a message must not end like a whole one: then the upstream gets nothing more.
         if forward == 0 {
-            upstream.out = pipes.to_upstream;
+            *upstream.out = pipes.to_upstream;
         }
         tokio::join!(downstream.close(&pipes.to_downstream), upstream.close(b""));
     }

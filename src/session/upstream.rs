@@ -16,7 +16,9 @@ use crate::config::{Account, Config, Server};
 use crate::net::stream::Stream;
 use crate::net::{dial, tls};
 use crate::oauth::credentials::UpstreamCredential;
+use crate::proto::sasl::xoauth2;
 use crate::proto::{Credential, ProtoError, RefusalKind, UpstreamEvent, UpstreamRefusal};
+use crate::secret::redacted;
 use crate::telemetry::log::PeerText;
 
 /// An upstream that has let us in.
@@ -137,8 +139,8 @@ async fn dial_and_log_in<P: Speaks>(
     let Some(tls) = shared.upstreams.of(account) else {
         return Err(OpenError::Unreachable(std::io::Error::other("no TLS configuration for this provider")));
     };
-    let credential = Credential { user: credential.user.clone(), token: credential.token.clone() };
-    let mut machine = P::upstream(shared, server, credential);
+    let whom = Credential { user: credential.user.clone(), token: credential.token.clone() };
+    let mut machine = P::upstream(shared, server, whom);
     let mut side = Side::new(dial::dial(server, tls).await.map_err(OpenError::Unreachable)?);
     // The whole of it is under the dial's budget.
     let mut patience = Patience::endless();
@@ -149,7 +151,7 @@ async fn dial_and_log_in<P: Speaks>(
             Outcome::Event(UpstreamEvent::Refused(refusal)) => {
                 // A polite goodbye, if it can be said; what matters has been learnt.
                 let _ = side.drive(&mut machine, &mut patience).await;
-                return Err(OpenError::Refused(refusal));
+                return Err(OpenError::Refused(without_token(refusal, credential)));
             }
             Outcome::StartTls => side = start_tls(side, server, tls).await?,
             Outcome::Relay => {
@@ -174,6 +176,17 @@ async fn start_tls(side: Side, server: &Server, tls: &Arc<ClientConfig>) -> Resu
             .map(Side::new)
             .map_err(OpenError::Unreachable),
         Stream::Tls(_) => Err(OpenError::Lost(ProtoError::UpstreamMisbehaved("STARTTLS inside TLS").into())),
+    }
+}
+
+/// The refusal without what an upstream that explains too much repeats in it: the token, and the line that it came in.
+fn without_token(refusal: UpstreamRefusal, credential: &UpstreamCredential) -> UpstreamRefusal {
+    let message = xoauth2::encode(&credential.user, &credential.token).unwrap_or_default();
+    let secrets = [credential.token.expose(), &message];
+    UpstreamRefusal {
+        said: redacted(&refusal.said, &secrets),
+        challenge: refusal.challenge.map(|challenge| redacted(&challenge, &secrets)),
+        ..refusal
     }
 }
 

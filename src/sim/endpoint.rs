@@ -119,6 +119,13 @@ pub(super) fn refusal(shared: &Shared, number: u32, what: &str) -> CannedAnswer 
     CannedAnswer::new(status).json(body.to_string())
 }
 
+/// The refusal of an endpoint that repeats the client secret it was sent, in every place where it may say something.
+pub(super) fn echo(shared: &Shared, request: &Request) -> CannedAnswer {
+    let secret = request.field("client_secret").unwrap_or_default();
+    let spelled: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    refusal(shared, 7_000_215, &format!("bad client_secret {secret}, sent as {spelled}."))
+}
+
 /// The same answer with one member of its JSON set to what `value` writes, or taken out. The text is put together by
 /// hand, since it may be JSON that no parser takes.
 pub(super) fn with_member(answer: CannedAnswer, name: &str, value: Option<&str>) -> CannedAnswer {

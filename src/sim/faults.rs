@@ -82,6 +82,9 @@ pub enum Refusal {
     Token,
     /// The token is no good, and a challenge says so first, whatever the personality.
     TokenWithChallenge,
+    /// The token is no good, and the challenge and the reply both repeat what was sent, as a server that explains too much
+    /// does.
+    Echo,
     /// An administrator has switched this protocol off.
     Policy,
     /// The mailbox's rights are missing. SMTP says `550 5.7.1`, which Exchange does not: it lets such a login succeed and
@@ -98,6 +101,8 @@ pub enum Certificate {
     SelfSigned,
     /// For another host.
     WrongName,
+    /// For other hosts, of many and long names that would begin a line of a log and clear a terminal.
+    HostileNames,
     /// No longer valid.
     Expired,
 }
@@ -123,6 +128,8 @@ pub enum TokenFault {
     Answer(CannedAnswer),
     /// Microsoft's answer for this AADSTS number.
     Aadsts(u32),
+    /// The client secret is said to be wrong, and repeated: as it is, and as the form spelled it.
+    Echo,
     /// The connection ends before an answer.
     Close,
     /// The answer waits until the gate opens: a gate that never opens is an endpoint that hangs.

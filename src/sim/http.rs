@@ -106,6 +106,7 @@ async fn answer_token_request(wire: &mut Wire, request: &Request) -> Flow<()> {
             TokenFault::Drip(pause) => drip = Some(pause),
             TokenFault::Answer(canned) => answer = Some(canned),
             TokenFault::Aadsts(number) => answer = Some(endpoint::refusal(&wire.shared, number, "Requested.")),
+            TokenFault::Echo => answer = Some(endpoint::echo(&wire.shared, request)),
             TokenFault::Member(name, value) => answer = Some(endpoint::with_member(answer_so_far(), name, value)),
             TokenFault::Padded(length) => {
                 let mut padded = answer_so_far();

@@ -43,10 +43,28 @@ pub(super) fn judge(shared: &Shared, protocol: Protocol, response: &[u8]) -> Ver
 /// Whether a refusal comes as a challenge first.
 pub(super) const fn challenges(personality: Personality, refusal: Refusal) -> bool {
     match refusal {
-        Refusal::TokenWithChallenge => true,
+        Refusal::TokenWithChallenge | Refusal::Echo => true,
         Refusal::Token => matches!(personality, Personality::Dovecot),
         Refusal::Policy | Refusal::Rights | Refusal::Temporary => false,
     }
+}
+
+/// What a refused login is told before it is refused: why, or, where the refusal is an echo, its own response.
+pub(super) fn challenge(refusal: Refusal, response: &[u8]) -> String {
+    match refusal {
+        Refusal::Echo => String::from_utf8_lossy(response).into_owned(),
+        _ => xoauth2::challenge(),
+    }
+}
+
+/// A refusal as it is said: one that is an echo has the response behind it.
+pub(super) fn refused(refusal: Refusal, words: impl Into<String>, response: &[u8]) -> String {
+    let mut words = words.into();
+    if refusal == Refusal::Echo {
+        words.push(' ');
+        words.push_str(&String::from_utf8_lossy(response));
+    }
+    words
 }
 
 /// The longest XOAUTH2 response that a server reads on a line of its own, in octets with CRLF. Exchange takes the longest

@@ -8,7 +8,6 @@ use super::faults::{Moment, Refusal};
 use super::login::{self, Verdict};
 use super::mailbox::{Folder, INBOX, Mailbox, Message};
 use super::wire::{Flow, Wire};
-use super::xoauth2;
 
 /// RFC 2449 section 4, CRLF included.
 const COMMAND_LIMIT: usize = 255;
@@ -128,15 +127,15 @@ impl Session<'_> {
                 });
                 self.wire.pass(Moment::LoggedIn).await?;
             }
-            Verdict::Refused(refusal) => self.refuse(refusal).await?,
-            Verdict::Malformed(_) => self.refuse(Refusal::Token).await?,
+            Verdict::Refused(refusal) => self.refuse(refusal, &response).await?,
+            Verdict::Malformed(_) => self.refuse(Refusal::Token, &response).await?,
         }
         Ok(Next::Command)
     }
 
-    async fn refuse(&mut self, refusal: Refusal) -> Flow<()> {
+    async fn refuse(&mut self, refusal: Refusal, response: &[u8]) -> Flow<()> {
         if login::challenges(self.personality, refusal) {
-            self.say(&format!("+ {}", xoauth2::challenge()));
+            self.say(&format!("+ {}", login::challenge(refusal, response)));
             let answer = self.wire.line(COMMAND_LIMIT).await?;
             if answer.as_deref() == Ok(b"*") {
                 self.say("-ERR Authentication aborted by client.");
@@ -146,17 +145,18 @@ impl Session<'_> {
                 self.wire.violation("the answer to a failure challenge is not an empty line");
             }
         }
-        self.say(match (refusal, self.personality) {
-            (Refusal::Token | Refusal::TokenWithChallenge, Personality::Microsoft) => {
+        let words = match (refusal, self.personality) {
+            (Refusal::Token | Refusal::TokenWithChallenge | Refusal::Echo, Personality::Microsoft) => {
                 "-ERR Authentication failure: unknown user name or bad password."
             }
-            (Refusal::Token | Refusal::TokenWithChallenge, Personality::Dovecot) => {
+            (Refusal::Token | Refusal::TokenWithChallenge | Refusal::Echo, Personality::Dovecot) => {
                 "-ERR [AUTH] Authentication failed."
             }
             (Refusal::Policy, _) => "-ERR [SYS/PERM] POP3 is disabled for this mailbox.",
             (Refusal::Rights, _) => "-ERR [SYS/PERM] No rights on this mailbox.",
             (Refusal::Temporary, _) => "-ERR [SYS/TEMP] Temporary authentication failure.",
-        });
+        };
+        self.say(&login::refused(refusal, words, response));
         Ok(())
     }
 

@@ -36,13 +36,23 @@ impl Authority {
 
     /// A server's acceptor for the right certificate, or for a wrong one.
     fn acceptor(&self, wrong: Option<Certificate>) -> io::Result<TlsAcceptor> {
-        let name = if wrong == Some(Certificate::WrongName) { "elsewhere.example" } else { "localhost" };
-        let mut names = vec![SanType::DnsName(name.try_into().map_err(io::Error::other)?)];
-        if wrong != Some(Certificate::WrongName) {
+        let hostile: Vec<_> = (0..20)
+            .map(|number| format!("{number}\nINFO \x1b[2J.{}", "x".repeat(60)))
+            .collect();
+        let hosts = match wrong {
+            Some(Certificate::WrongName) => vec!["elsewhere.example"],
+            Some(Certificate::HostileNames) => hostile.iter().map(String::as_str).collect(),
+            _ => vec!["localhost"],
+        };
+        let mut names = Vec::new();
+        for host in &hosts {
+            names.push(SanType::DnsName((*host).try_into().map_err(io::Error::other)?));
+        }
+        if hosts == ["localhost"] {
             names.push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
         }
         let lives = if wrong == Some(Certificate::Expired) { Duration::ZERO } else { DAY * 365 };
-        let mut params = params(names, name, lives)?;
+        let mut params = params(names, hosts[0], lives)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().map_err(io::Error::other)?;
@@ -60,6 +70,7 @@ pub(super) struct Acceptors {
     right: TlsAcceptor,
     self_signed: TlsAcceptor,
     wrong_name: TlsAcceptor,
+    hostile_names: TlsAcceptor,
     expired: TlsAcceptor,
 }
 
@@ -69,6 +80,7 @@ impl Acceptors {
             right: authority.acceptor(None)?,
             self_signed: authority.acceptor(Some(Certificate::SelfSigned))?,
             wrong_name: authority.acceptor(Some(Certificate::WrongName))?,
+            hostile_names: authority.acceptor(Some(Certificate::HostileNames))?,
             expired: authority.acceptor(Some(Certificate::Expired))?,
         })
     }
@@ -78,6 +90,7 @@ impl Acceptors {
             None => self.right.clone(),
             Some(Certificate::SelfSigned) => self.self_signed.clone(),
             Some(Certificate::WrongName) => self.wrong_name.clone(),
+            Some(Certificate::HostileNames) => self.hostile_names.clone(),
             Some(Certificate::Expired) => self.expired.clone(),
         }
     }

@@ -123,7 +123,9 @@ async fn an_upstream_that_says_nothing_costs_the_dials_time_and_no_more() {
 async fn a_certificate_that_proves_nothing_gets_no_token() {
     let setup = Setup::new().await;
     for protocol in READING {
-        for certificate in [Certificate::SelfSigned, Certificate::WrongName, Certificate::Expired] {
+        for certificate in
+            [Certificate::SelfSigned, Certificate::WrongName, Certificate::HostileNames, Certificate::Expired]
+        {
             setup.control().fail_next(server(protocol), 1, Fault::Certificate(certificate));
             let mut client = setup.client(protocol).await;
             refused(&mut client, protocol, Kind::Passing, &format!("{protocol} {certificate:?}")).await;

@@ -32,10 +32,7 @@ pub(super) struct Scene {
 impl Scene {
     /// Starts it all. `usual_ports`: 1587, 1143 and 1110 where they are free.
     pub(super) async fn set(usual_ports: bool) -> anyhow::Result<Self> {
-        let options = sim::Options {
-            mailboxes: vec!["scanner@contoso.example".into(), "office@contoso.example".into()],
-            ..sim::Options::default()
-        };
+        let options = options()?;
         let provider = Simulator::start(options.clone())
             .await
             .context("cannot start the simulated provider")?;
@@ -125,6 +122,15 @@ impl Scene {
     }
 }
 
+/// What is simulated. Its client secret is of this demo only: other users of the machine can reach the token endpoint.
+fn options() -> anyhow::Result<sim::Options> {
+    Ok(sim::Options {
+        mailboxes: vec!["scanner@contoso.example".into(), "office@contoso.example".into()],
+        client_secret: passwd::generate()?.to_string(),
+        ..sim::Options::default()
+    })
+}
+
 /// A configuration as an administrator would write it, but for the provider.
 fn configuration(provider: &Simulator, options: &sim::Options, hash: &str, usual_ports: bool) -> String {
     let mut text =
@@ -195,4 +201,16 @@ fn private(path: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn private(path: &Path) -> std::io::Result<()> {
     std::fs::create_dir(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_demo_has_a_client_secret_of_its_own() {
+        let secrets = [(); 2].map(|()| options().unwrap().client_secret);
+        assert_ne!(secrets[0], secrets[1]);
+        assert!(!secrets.contains(&sim::Options::default().client_secret));
+    }
 }

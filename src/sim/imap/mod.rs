@@ -15,7 +15,7 @@ use super::faults::{Moment, Refusal};
 use super::login::{self, Verdict};
 use super::mailbox::Mailbox;
 use super::wire::{BadLine, Flow, Hangup, Wire};
-use super::xoauth2::{self, Malformed};
+use super::xoauth2::Malformed;
 use parse::{Arguments, LiteralMark};
 use selected::Selected;
 use voice::Voice;
@@ -241,9 +241,9 @@ impl Session<'_> {
                 self.wire.pass(Moment::LoggedIn).await?;
                 Ok(None)
             }
-            Verdict::Refused(refusal) => self.refuse(refusal).await.map(Some),
+            Verdict::Refused(refusal) => self.refuse(refusal, &response).await.map(Some),
             Verdict::Malformed(Malformed::Base64) => Ok(Some("BAD Invalid base64 data in the response".into())),
-            Verdict::Malformed(Malformed::Fields) => self.refuse(Refusal::Token).await.map(Some),
+            Verdict::Malformed(Malformed::Fields) => self.refuse(Refusal::Token, &response).await.map(Some),
         }
     }
 
@@ -253,15 +253,15 @@ impl Session<'_> {
         Hangup
     }
 
-    async fn refuse(&mut self, refusal: Refusal) -> Flow<Completion> {
+    async fn refuse(&mut self, refusal: Refusal, response: &[u8]) -> Flow<Completion> {
         if login::challenges(self.voice.personality(), refusal) {
-            self.wire.say(&format!("+ {}", xoauth2::challenge()));
+            self.wire.say(&format!("+ {}", login::challenge(refusal, response)));
             match self.wire.line(LINE_LIMIT).await? {
                 Ok(line) if line.is_empty() => {}
                 Ok(line) if line == b"*" => return Ok("BAD Authentication aborted by client.".into()),
                 _ => self.wire.violation("the answer to a failure challenge is not an empty line"),
             }
         }
-        Ok(self.voice.refused(refusal).into())
+        Ok(login::refused(refusal, self.voice.refused(refusal), response))
     }
 }

@@ -51,8 +51,10 @@ impl Voice {
 
     pub(super) const fn refused(self, refusal: Refusal) -> &'static str {
         match (refusal, self.0) {
-            (Refusal::Token | Refusal::TokenWithChallenge, Personality::Microsoft) => "NO AUTHENTICATE failed.",
-            (Refusal::Token | Refusal::TokenWithChallenge, Personality::Dovecot) => {
+            (Refusal::Token | Refusal::TokenWithChallenge | Refusal::Echo, Personality::Microsoft) => {
+                "NO AUTHENTICATE failed."
+            }
+            (Refusal::Token | Refusal::TokenWithChallenge | Refusal::Echo, Personality::Dovecot) => {
                 "NO [AUTHENTICATIONFAILED] Authentication failed."
             }
             (Refusal::Policy, _) => "NO [CONTACTADMIN] IMAP is disabled for this mailbox.",

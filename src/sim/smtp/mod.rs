@@ -11,7 +11,7 @@ use super::Personality;
 use super::faults::{Moment, Refusal};
 use super::login::{self, Verdict};
 use super::wire::{BadLine, Flow, Wire};
-use super::xoauth2::{self, Malformed};
+use super::xoauth2::Malformed;
 use mail::Transaction;
 use voice::Voice;
 
@@ -197,16 +197,16 @@ impl Session<'_> {
                 self.say(accepted);
                 self.wire.pass(Moment::LoggedIn).await?;
             }
-            Verdict::Refused(refusal) => self.refuse(refusal).await?,
+            Verdict::Refused(refusal) => self.refuse(refusal, &response).await?,
             Verdict::Malformed(Malformed::Base64) => _ = self.say("501 5.5.2 Cannot decode the response"),
             Verdict::Malformed(Malformed::Fields) => _ = self.say("501 5.5.124 Invalid XOAUTH2 auth data"),
         }
         Ok(Next::Command)
     }
 
-    async fn refuse(&mut self, refusal: Refusal) -> Flow<()> {
+    async fn refuse(&mut self, refusal: Refusal, response: &[u8]) -> Flow<()> {
         if login::challenges(self.voice.personality(), refusal) {
-            self.say(&format!("334 {}", xoauth2::challenge()));
+            self.say(&format!("334 {}", login::challenge(refusal, response)));
             match self.wire.line(COMMAND_LIMIT).await? {
                 Ok(line) if line.is_empty() => {}
                 Ok(line) if line == b"*" => {
@@ -216,7 +216,7 @@ impl Session<'_> {
                 _ => self.wire.violation("the answer to a failure challenge is not an empty line"),
             }
         }
-        let refused = self.voice.refused(refusal);
+        let refused = login::refused(refusal, self.voice.refused(refusal), response);
         self.say(&refused);
         Ok(())
     }

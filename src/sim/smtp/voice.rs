@@ -82,10 +82,10 @@ impl Voice {
 
     pub(super) fn refused(self, refusal: Refusal) -> String {
         match (refusal, self.0) {
-            (Refusal::Token | Refusal::TokenWithChallenge, Personality::Microsoft) => {
+            (Refusal::Token | Refusal::TokenWithChallenge | Refusal::Echo, Personality::Microsoft) => {
                 trailed("535 5.7.3 Authentication unsuccessful")
             }
-            (Refusal::Token | Refusal::TokenWithChallenge, Personality::Dovecot) => {
+            (Refusal::Token | Refusal::TokenWithChallenge | Refusal::Echo, Personality::Dovecot) => {
                 "535 5.7.8 Authentication failed.".into()
             }
             (Refusal::Policy, _) => trailed(
