@@ -20,10 +20,11 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How much is thrown away meanwhile, in octets.
 const LINGER_OCTETS: usize = 256 * 1024;
 
-/// One side of a session: its connection, what came from it and is not used yet, and what is to be sent to it.
+/// One side of a session: its connection (in tests, anything that reads and writes), what came from it and is not used
+/// yet, and what is to be sent to it.
 #[derive(Debug)]
-pub(crate) struct Side {
-    pub(crate) stream: Stream,
+pub(crate) struct Side<S = Stream> {
+    pub(crate) stream: S,
     pub(crate) input: Input,
     pub(crate) out: Vec<u8>,
 }
@@ -73,11 +74,13 @@ impl Patience {
     }
 }
 
-impl Side {
-    pub(crate) const fn new(stream: Stream) -> Self {
+impl<S> Side<S> {
+    pub(crate) const fn new(stream: S) -> Self {
         Self { stream, input: Input::new(), out: Vec::new() }
     }
+}
 
+impl Side {
     /// Runs `machine` until it needs something other than input and output. What it has written is sent before this
     /// returns.
     pub(crate) async fn drive<M: Machine>(

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
@@ -72,10 +72,10 @@ enum Carried {
 }
 
 /// Both connections and the machine between them.
-struct Carrier {
+struct Carrier<S = Stream> {
     transaction: Transaction,
-    downstream: Side,
-    upstream: Side,
+    downstream: Side<S>,
+    upstream: Side<S>,
     pipes: Pipes,
     to_upstream: Outgoing,
     to_downstream: Outgoing,
@@ -97,8 +97,8 @@ struct Outgoing {
     moved: u64,
 }
 
-impl Carrier {
-    fn new(transaction: Transaction, mut downstream: Side, mut upstream: Side) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
+    fn new(transaction: Transaction, mut downstream: Side<S>, mut upstream: Side<S>) -> Self {
         let pipes = Pipes {
             to_upstream: std::mem::take(&mut upstream.out),
             to_downstream: std::mem::take(&mut downstream.out),
@@ -121,7 +121,8 @@ impl Carrier {
         }
     }
 
-    /// Moves what can be moved. Every turn of the loop uses something up, or the sockets' wakers are set.
+    /// Moves what can be moved. Every turn of the loop uses something up, or the sockets' wakers are set: a machine that
+    /// waits for its pipe, and has not written to it, waits for a socket.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Carried> {
         loop {
             let mut progress = false;
@@ -143,7 +144,7 @@ impl Carrier {
                 if !self.upstream_used {
                     match self.transaction.from_upstream(&mut self.upstream.input, &mut self.pipes) {
                         Ok(flow) => {
-                            progress = true;
+                            progress |= flow != Flow::Flush || !self.pipes.to_downstream.is_empty();
                             // An answer may have made room for more commands.
                             self.downstream_used = false;
                             if let Some(carried) = self.follow(flow, true) {
@@ -162,15 +163,14 @@ impl Carrier {
                     progress = true;
                 }
             }
-            if self.pipes.to_upstream.is_empty()
+            if self.pipes.are_empty()
                 && self.forward == 0
-                && self.pipes.to_downstream.is_empty()
                 && self.transaction.wants_downstream(self.downstream.input.len())
             {
                 if !self.downstream_used {
                     match self.transaction.from_downstream(&mut self.downstream.input, &mut self.pipes) {
                         Ok(flow) => {
-                            progress = true;
+                            progress |= flow != Flow::Flush || !self.pipes.are_empty();
                             if let Some(carried) = self.follow(flow, false) {
                                 return Poll::Ready(carried);
                             }
@@ -257,7 +257,9 @@ impl Carrier {
         self.pipes.to_downstream.extend_from_slice(&goodbye.line(Protocol::Smtp));
         ending
     }
+}
 
+impl Carrier {
     /// Sends the last words and closes both connections.
     async fn finish(self) {
         let Self { downstream, mut upstream, mut pipes, to_downstream, to_upstream, forward, .. } = self;
@@ -273,7 +275,12 @@ impl Carrier {
 
 impl Outgoing {
     /// Writes as much of `pipe` as the stream takes, and flushes once it is empty. Ready with whether anything moved.
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut Stream, pipe: &mut Vec<u8>) -> Poll<io::Result<bool>> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut (impl AsyncWrite + Unpin),
+        pipe: &mut Vec<u8>,
+    ) -> Poll<io::Result<bool>> {
         let mut wrote = false;
         while self.written < pipe.len() {
             match Pin::new(&mut *stream).poll_write(cx, &pipe[self.written..]) {
@@ -298,3 +305,6 @@ impl Outgoing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
