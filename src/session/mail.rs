@@ -5,8 +5,10 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
@@ -18,6 +20,7 @@ use super::protocol::Smtp;
 use super::record::{Ending, Record};
 use super::upstream::Upstream;
 use crate::config::Protocol;
+use crate::drain::Drain;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
 use crate::proto::ProtoError;
 use crate::proto::smtp::transaction::{Flow, MessageReport, Options, Pipes, Transaction};
@@ -31,28 +34,7 @@ pub(crate) async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<
     });
     let idle = shared.config.limits.idle(Protocol::Smtp);
     let mut carrier = Carrier::new(transaction, downstream, upstream.side);
-    let ending = loop {
-        let due = carrier.last + idle;
-        let step = tokio::select! {
-            biased;
-            step = poll_fn(|cx| carrier.poll(cx)) => step,
-            () = shared.drain.began(), if !carrier.draining => {
-                carrier.draining = true;
-                continue;
-            }
-            () = sleep_until(due) => {
-                if carrier.last + idle > Instant::now() {
-                    continue;
-                }
-                break carrier.say_goodbye(Goodbye::Idle, Ending::Idle);
-            }
-        };
-        match step {
-            Carried::Message(report) => record.message(&report),
-            Carried::Quiet => break carrier.say_goodbye(Goodbye::Draining, Ending::Drained),
-            Carried::Ended(ending) => break ending,
-        }
-    };
+    let ending = carrier.run(idle, &shared.drain, record).await;
     if carrier.transaction.has_body_in_flight() {
         record.message_lost(&ending);
     }
@@ -76,18 +58,25 @@ struct Carrier<S = Stream> {
     transaction: Transaction,
     downstream: Side<S>,
     upstream: Side<S>,
+    from_downstream: Listening,
+    from_upstream: Listening,
     pipes: Pipes,
-    to_upstream: Outgoing,
     to_downstream: Outgoing,
+    to_upstream: Outgoing,
     /// How many octets of the downstream's input are to go upstream as they are, behind `to_upstream`.
     forward: usize,
-    /// The machine has used all of the downstream's input that it may use now.
-    downstream_used: bool,
-    upstream_used: bool,
-    downstream_ended: bool,
+    downstream_has_left: bool,
     /// When the last octet moved.
     last: Instant,
-    draining: bool,
+}
+
+/// How the machine stands to what one side has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listening {
+    /// It may find something to use.
+    HasToLook,
+    /// It has used all that it can, and needs more.
+    AwaitingMore,
 }
 
 /// How far a pipe has been written.
@@ -109,138 +98,163 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             transaction,
             downstream,
             upstream,
+            from_downstream: Listening::HasToLook,
+            from_upstream: Listening::HasToLook,
             pipes,
-            to_upstream: Outgoing::default(),
             to_downstream: Outgoing::default(),
+            to_upstream: Outgoing::default(),
             forward: 0,
-            downstream_used: false,
-            upstream_used: false,
-            downstream_ended: false,
+            downstream_has_left: false,
             last: Instant::now(),
-            draining: false,
         }
     }
 
-    /// Moves what can be moved. Every turn of the loop uses something up, or the sockets' wakers are set: a machine that
-    /// waits for its pipe, and has not written to it, waits for a socket.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Carried> {
+    /// Carries until the session ends; a goodbye of ours then stands in the pipe.
+    async fn run(&mut self, idle: Duration, drain: &Drain, record: &mut Record) -> Ending {
         loop {
-            let mut progress = false;
-            match self.poll_write_upstream(cx) {
-                Poll::Ready(Ok(wrote)) => progress |= wrote,
-                Poll::Ready(Err(_)) => return Poll::Ready(self.upstream_gone("the connection broke")),
-                Poll::Pending => {}
-            }
-            match self
-                .to_downstream
-                .poll_write(cx, &mut self.downstream.stream, &mut self.pipes.to_downstream)
-            {
-                Poll::Ready(Ok(wrote)) => progress |= wrote,
-                Poll::Ready(Err(_)) => return Poll::Ready(Carried::Ended(Ending::DownstreamEnded)),
-                Poll::Pending => {}
-            }
-            // The upstream first: its answers decide what the downstream's next octets mean.
-            if self.pipes.to_downstream.is_empty() {
-                if !self.upstream_used {
-                    match self.transaction.from_upstream(&mut self.upstream.input, &mut self.pipes) {
-                        Ok(flow) => {
-                            progress |= flow != Flow::Flush || !self.pipes.to_downstream.is_empty();
-                            // An answer may have made room for more commands.
-                            self.downstream_used = false;
-                            if let Some(carried) = self.follow(flow, true) {
-                                return Poll::Ready(carried);
-                            }
-                        }
-                        Err(error) => return Poll::Ready(self.misbehaved(error)),
-                    }
-                } else if let Poll::Ready(count) =
-                    poll_read_into(&mut self.upstream.stream, cx, &mut self.upstream.input, SCRATCH)
-                {
-                    if count == 0 {
-                        return Poll::Ready(self.upstream_gone("it closed the connection"));
-                    }
-                    self.upstream_used = false;
-                    progress = true;
-                }
-            }
-            if self.pipes.are_empty()
-                && self.forward == 0
-                && self.transaction.wants_downstream(self.downstream.input.len())
-            {
-                if !self.downstream_used {
-                    match self.transaction.from_downstream(&mut self.downstream.input, &mut self.pipes) {
-                        Ok(flow) => {
-                            progress |= flow != Flow::Flush || !self.pipes.are_empty();
-                            if let Some(carried) = self.follow(flow, false) {
-                                return Poll::Ready(carried);
-                            }
-                        }
-                        Err(error) => return Poll::Ready(self.misbehaved(error)),
-                    }
-                } else if !self.downstream_ended {
-                    let Side { stream, input, .. } = &mut self.downstream;
-                    if let Poll::Ready(count) = poll_read_into(stream, cx, input, SCRATCH) {
-                        self.downstream_ended = count == 0;
-                        self.downstream_used = false;
-                        progress = true;
+            let due = self.last + idle;
+            tokio::select! {
+                biased;
+                carried = poll_fn(|cx| self.poll(cx, drain.has_begun())) => match carried {
+                    Carried::Message(report) => record.message(&report),
+                    Carried::Quiet => return self.say_goodbye(Goodbye::Draining, Ending::Drained),
+                    Carried::Ended(ending) => return ending,
+                },
+                // From here on a moment between two messages ends it.
+                () = drain.began(), if !drain.has_begun() => {}
+                () = sleep_until(due) => {
+                    if self.last + idle <= Instant::now() {
+                        return self.say_goodbye(Goodbye::Idle, Ending::Idle);
                     }
                 }
             }
-            if progress {
-                self.last = Instant::now();
-                continue;
-            }
-            if self.downstream_ended && self.downstream_used && !self.transaction.awaits_upstream() {
-                return Poll::Ready(Carried::Ended(Ending::DownstreamEnded));
-            }
-            // What waits holds no buffer.
-            self.downstream.input.release();
-            self.upstream.input.release();
-            if self.draining && self.transaction.is_between_messages() && self.downstream.input.is_empty() {
-                return Poll::Ready(Carried::Quiet);
-            }
-            return Poll::Pending;
         }
     }
 
-    /// Does what the machine asks for; `Some` ends this poll.
-    fn follow(&mut self, flow: Flow, of_upstream: bool) -> Option<Carried> {
+    /// Moves what can be moved. Every turn uses something up, or the sockets' wakers are set.
+    fn poll(&mut self, cx: &mut Context<'_>, draining: bool) -> Poll<Carried> {
+        loop {
+            match self.turn(cx) {
+                Continue(true) => self.last = Instant::now(),
+                Continue(false) => return self.rest(draining),
+                Break(carried) => return Poll::Ready(carried),
+            }
+        }
+    }
+
+    /// One turn; whether anything has moved.
+    fn turn(&mut self, cx: &mut Context<'_>) -> ControlFlow<Carried, bool> {
+        let Ok(mut moved) = self.write_upstream(cx) else {
+            return Break(self.upstream_gone("the connection broke"));
+        };
+        let Self { downstream, pipes, .. } = self;
+        match self.to_downstream.write(cx, &mut downstream.stream, &mut pipes.to_downstream) {
+            Ok(wrote) => moved |= wrote,
+            Err(_) => return Break(Carried::Ended(Ending::DownstreamEnded)),
+        }
+        // The upstream first: its answers decide what the downstream's next octets mean.
+        if self.pipes.to_downstream.is_empty() {
+            moved |= match self.from_upstream {
+                Listening::HasToLook => self.use_upstream()?,
+                Listening::AwaitingMore => self.read_upstream(cx)?,
+            };
+        }
+        let is_clear = self.pipes.are_empty() && self.forward == 0;
+        if is_clear && self.transaction.wants_downstream(self.downstream.input.len()) {
+            moved |= match self.from_downstream {
+                Listening::HasToLook => self.use_downstream()?,
+                Listening::AwaitingMore => self.read_downstream(cx),
+            };
+        }
+        Continue(moved)
+    }
+
+    /// Nothing can be moved now.
+    fn rest(&mut self, draining: bool) -> Poll<Carried> {
+        let is_heard_out = self.downstream_has_left && self.from_downstream == Listening::AwaitingMore;
+        if is_heard_out && !self.transaction.awaits_upstream() {
+            return Poll::Ready(Carried::Ended(Ending::DownstreamEnded));
+        }
+        // What waits holds no buffer.
+        self.downstream.input.release();
+        self.upstream.input.release();
+        if draining && self.transaction.is_between_messages() && self.downstream.input.is_empty() {
+            return Poll::Ready(Carried::Quiet);
+        }
+        Poll::Pending
+    }
+
+    /// Writes what the machine wrote, then the message data behind it; whether any of it went.
+    fn write_upstream(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let stream = &mut self.upstream.stream;
+        let mut wrote = self.to_upstream.write(cx, stream, &mut self.pipes.to_upstream)?;
+        if self.forward > 0 && self.pipes.to_upstream.is_empty() {
+            let data = &self.downstream.input.unused()[..self.forward];
+            let count = write_some(cx, stream, data)?;
+            self.downstream.input.skip(count);
+            self.forward -= count;
+            self.to_upstream.moved += count as u64;
+            wrote |= count > 0;
+        }
+        Ok(wrote)
+    }
+
+    fn read_upstream(&mut self, cx: &mut Context<'_>) -> ControlFlow<Carried, bool> {
+        match poll_read_into(&mut self.upstream.stream, cx, &mut self.upstream.input, SCRATCH) {
+            Poll::Ready(0) => return Break(self.upstream_gone("it closed the connection")),
+            Poll::Ready(_) => self.from_upstream = Listening::HasToLook,
+            Poll::Pending => return Continue(false),
+        }
+        Continue(true)
+    }
+
+    fn read_downstream(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.downstream_has_left {
+            return false;
+        }
+        match poll_read_into(&mut self.downstream.stream, cx, &mut self.downstream.input, SCRATCH) {
+            Poll::Ready(0) => self.downstream_has_left = true,
+            Poll::Ready(_) => self.from_downstream = Listening::HasToLook,
+            Poll::Pending => return false,
+        }
+        true
+    }
+
+    /// Lets the machine use what the upstream has said; whether it did, or wrote something.
+    fn use_upstream(&mut self) -> ControlFlow<Carried, bool> {
+        let flow = match self.transaction.from_upstream(&mut self.upstream.input, &mut self.pipes) {
+            Ok(flow) => flow,
+            Err(error) => return Break(self.misbehaved(error)),
+        };
+        // An answer may have made room for more commands.
+        self.from_downstream = Listening::HasToLook;
+        // A machine that waits for its pipe and has not written to it waits for a socket.
+        let moved = flow != Flow::Flush || !self.pipes.to_downstream.is_empty();
+        self.from_upstream = self.follow(flow)?;
+        Continue(moved)
+    }
+
+    /// As [`use_upstream`](Self::use_upstream), for the downstream.
+    fn use_downstream(&mut self) -> ControlFlow<Carried, bool> {
+        let flow = match self.transaction.from_downstream(&mut self.downstream.input, &mut self.pipes) {
+            Ok(flow) => flow,
+            Err(error) => return Break(self.misbehaved(error)),
+        };
+        let moved = flow != Flow::Flush || !self.pipes.are_empty();
+        self.from_downstream = self.follow(flow)?;
+        Continue(moved)
+    }
+
+    /// Does what the machine asks for; how it then stands to the side it was asked about.
+    fn follow(&mut self, flow: Flow) -> ControlFlow<Carried, Listening> {
         match flow {
-            Flow::NeedInput if of_upstream => self.upstream_used = true,
-            Flow::NeedInput => self.downstream_used = true,
+            Flow::NeedInput => return Continue(Listening::AwaitingMore),
             Flow::Flush => {}
             Flow::Forward { octets } => self.forward = octets,
-            Flow::Message(report) => return Some(Carried::Message(report)),
-            Flow::Close(reason) => return Some(Carried::Ended(Ending::Closed(reason))),
+            Flow::Message(report) => return Break(Carried::Message(report)),
+            Flow::Close(reason) => return Break(Carried::Ended(Ending::Closed(reason))),
         }
-        None
-    }
-
-    /// Writes what the machine wrote, then the message data behind it.
-    fn poll_write_upstream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let stream = &mut self.upstream.stream;
-        let mut wrote = match self.to_upstream.poll_write(cx, stream, &mut self.pipes.to_upstream) {
-            Poll::Ready(Ok(wrote)) => wrote,
-            other => return other,
-        };
-        while self.forward > 0 {
-            let data = &self.downstream.input.unused()[..self.forward];
-            match Pin::new(&mut *stream).poll_write(cx, data) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => {
-                    self.downstream.input.skip(count);
-                    self.forward -= count;
-                    self.to_upstream.moved += count as u64;
-                    wrote = true;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Ready(Ok(wrote)),
-            }
-        }
-        match Pin::new(stream).poll_flush(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(wrote)),
-        }
+        Continue(Listening::HasToLook)
     }
 
     fn upstream_gone(&mut self, what: &'static str) -> Carried {
@@ -274,35 +288,45 @@ impl Carrier {
 }
 
 impl Outgoing {
-    /// Writes as much of `pipe` as the stream takes, and flushes once it is empty. Ready with whether anything moved.
-    fn poll_write(
+    /// Writes as much of `pipe` as the stream takes, and frees it once it is empty; whether anything went.
+    fn write(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut (impl AsyncWrite + Unpin),
         pipe: &mut Vec<u8>,
-    ) -> Poll<io::Result<bool>> {
-        let mut wrote = false;
-        while self.written < pipe.len() {
-            match Pin::new(&mut *stream).poll_write(cx, &pipe[self.written..]) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => {
-                    self.written += count;
-                    self.moved += count as u64;
-                    wrote = true;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return if wrote { Poll::Ready(Ok(true)) } else { Poll::Pending },
-            }
-        }
-        if self.written > 0 {
+    ) -> io::Result<bool> {
+        let count = write_some(cx, stream, &pipe[self.written..])?;
+        self.written += count;
+        self.moved += count as u64;
+        if self.written == pipe.len() {
             self.written = 0;
             // Freed, not cleared: an idle session holds no buffer.
             *pipe = Vec::new();
         }
-        match Pin::new(stream).poll_flush(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(wrote)),
-        }
+        Ok(count > 0)
+    }
+}
+
+/// Writes as much as the stream takes, and flushes once that is everything; how many octets went. What it does not take,
+/// or keeps back, its waker calls again for.
+fn write_some(cx: &mut Context<'_>, stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    while written < octets.len() {
+        let error = match Pin::new(&mut *stream).poll_write(cx, &octets[written..]) {
+            Poll::Ready(Ok(0)) => io::ErrorKind::WriteZero.into(),
+            Poll::Ready(Ok(count)) => {
+                written += count;
+                continue;
+            }
+            Poll::Ready(Err(error)) => error,
+            Poll::Pending => return Ok(written),
+        };
+        // What went before it went; a broken stream will say so again.
+        return if written > 0 { Ok(written) } else { Err(error) };
+    }
+    match Pin::new(stream).poll_flush(cx) {
+        Poll::Ready(Err(error)) => Err(error),
+        _ => Ok(written),
     }
 }
 

@@ -83,7 +83,7 @@ impl Carrier<Peer> {
     fn wake(&mut self) -> Poll<Carried> {
         self.downstream.stream.calls = 0;
         self.upstream.stream.calls = 0;
-        self.poll(&mut Context::from_waker(Waker::noop()))
+        self.poll(&mut Context::from_waker(Waker::noop()), false)
     }
 
     fn waits(&mut self) {
