@@ -2,22 +2,26 @@
 //!
 //! Nothing is read from a side while something it led to is still to be written, so memory stays bounded whatever either
 //! peer does. Message data goes from the downstream's input straight to the upstream's socket.
+//!
+//! What the upstream says counts against the silence once it goes on to the downstream, a whole reply at a time: an
+//! upstream that says single octets holds nobody. A downstream that has left is waited for by the clock.
 
 use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::Shared;
+use super::alarm::Alarm;
 use super::drive::Side;
 use super::failure::Goodbye;
 use super::protocol::Smtp;
 use super::record::{Ending, Record};
+use super::relay::RelayTimes;
 use super::upstream::Upstream;
 use crate::config::Protocol;
 use crate::drain::Drain;
@@ -32,9 +36,10 @@ pub(crate) async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<
         extensions: upstream.learnt,
         masked: upstream.account.app.provider.smtp_masked.clone(),
     });
-    let idle = shared.config.limits.idle(Protocol::Smtp);
-    let mut carrier = Carrier::new(transaction, downstream, upstream.side);
-    let ending = carrier.run(idle, &shared.drain, record).await;
+    let times =
+        RelayTimes { idle: shared.config.limits.idle(Protocol::Smtp), half_closed: shared.config.budgets.half_closed };
+    let mut carrier = Carrier::new(transaction, downstream, upstream.side, times);
+    let ending = carrier.run(&shared.drain, record).await;
     if carrier.transaction.has_body_in_flight() {
         record.message_lost(&ending);
     }
@@ -50,6 +55,8 @@ enum Carried {
     Message(MessageReport),
     /// A drain is on, and no message is under way.
     Quiet,
+    /// It has waited for too long.
+    Overdue,
     Ended(Ending),
 }
 
@@ -65,9 +72,7 @@ struct Carrier<S = Stream> {
     to_upstream: Outgoing,
     /// How many octets of the downstream's input are to go upstream as they are, behind `to_upstream`.
     forward: usize,
-    downstream_has_left: bool,
-    /// When the last octet moved.
-    last: Instant,
+    clock: Clock,
 }
 
 /// How the machine stands to what one side has said.
@@ -79,6 +84,16 @@ enum Listening {
     AwaitingMore,
 }
 
+/// Watches how long nothing moves, and how long a downstream that has left is still served.
+struct Clock {
+    times: RelayTimes,
+    /// When the downstream last said something, or either side took something.
+    last: Instant,
+    /// When the downstream's end was read.
+    left: Option<Instant>,
+    alarm: Alarm,
+}
+
 /// How far a pipe has been written.
 #[derive(Default)]
 struct Outgoing {
@@ -87,7 +102,7 @@ struct Outgoing {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
-    fn new(transaction: Transaction, mut downstream: Side<S>, mut upstream: Side<S>) -> Self {
+    fn new(transaction: Transaction, mut downstream: Side<S>, mut upstream: Side<S>, times: RelayTimes) -> Self {
         let pipes = Pipes {
             to_upstream: std::mem::take(&mut upstream.out),
             to_downstream: std::mem::take(&mut downstream.out),
@@ -104,29 +119,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             to_downstream: Outgoing::default(),
             to_upstream: Outgoing::default(),
             forward: 0,
-            downstream_has_left: false,
-            last: Instant::now(),
+            clock: Clock { times, last: Instant::now(), left: None, alarm: Alarm::default() },
         }
     }
 
     /// Carries until the session ends; a goodbye of ours then stands in the pipe.
-    async fn run(&mut self, idle: Duration, drain: &Drain, record: &mut Record) -> Ending {
+    async fn run(&mut self, drain: &Drain, record: &mut Record) -> Ending {
         loop {
-            let due = self.last + idle;
             tokio::select! {
                 biased;
                 carried = poll_fn(|cx| self.poll(cx, drain.has_begun())) => match carried {
                     Carried::Message(report) => record.message(&report),
                     Carried::Quiet => return self.say_goodbye(Goodbye::Draining, Ending::Drained),
+                    Carried::Overdue => return self.say_goodbye(Goodbye::Idle, Ending::Idle),
                     Carried::Ended(ending) => return ending,
                 },
                 // From here on a moment between two messages ends it.
                 () = drain.began(), if !drain.has_begun() => {}
-                () = sleep_until(due) => {
-                    if self.last + idle <= Instant::now() {
-                        return self.say_goodbye(Goodbye::Idle, Ending::Idle);
-                    }
-                }
             }
         }
     }
@@ -135,8 +144,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     fn poll(&mut self, cx: &mut Context<'_>, draining: bool) -> Poll<Carried> {
         loop {
             match self.turn(cx) {
-                Continue(true) => self.last = Instant::now(),
-                Continue(false) => return self.rest(draining),
+                Continue(true) => {}
+                Continue(false) => return self.rest(cx, draining),
                 Break(carried) => return Poll::Ready(carried),
             }
         }
@@ -151,6 +160,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
         match self.to_downstream.write(cx, &mut downstream.stream, &mut pipes.to_downstream) {
             Ok(wrote) => moved |= wrote,
             Err(_) => return Break(Carried::Ended(Ending::DownstreamEnded)),
+        }
+        if moved {
+            self.clock.last = Instant::now();
         }
         // The upstream first: its answers decide what the downstream's next octets mean.
         if self.pipes.to_downstream.is_empty() {
@@ -170,8 +182,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     }
 
     /// Nothing can be moved now.
-    fn rest(&mut self, draining: bool) -> Poll<Carried> {
-        let is_heard_out = self.downstream_has_left && self.from_downstream == Listening::AwaitingMore;
+    fn rest(&mut self, cx: &mut Context<'_>, draining: bool) -> Poll<Carried> {
+        let is_heard_out = self.clock.left.is_some() && self.from_downstream == Listening::AwaitingMore;
         if is_heard_out && !self.transaction.awaits_upstream() {
             return Poll::Ready(Carried::Ended(Ending::DownstreamEnded));
         }
@@ -181,7 +193,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
         if draining && self.transaction.is_between_messages() && self.downstream.input.is_empty() {
             return Poll::Ready(Carried::Quiet);
         }
-        Poll::Pending
+        self.clock
+            .poll(cx, self.transaction.has_body_in_flight())
+            .map(|()| Carried::Overdue)
     }
 
     /// Writes what the machine wrote, then the message data behind it; whether any of it went.
@@ -209,12 +223,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     }
 
     fn read_downstream(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.downstream_has_left {
+        if self.clock.left.is_some() {
             return false;
         }
         match poll_read_into(&mut self.downstream.stream, cx, &mut self.downstream.input, SCRATCH) {
-            Poll::Ready(0) => self.downstream_has_left = true,
-            Poll::Ready(_) => self.from_downstream = Listening::HasToLook,
+            Poll::Ready(0) => self.clock.left = Some(Instant::now()),
+            Poll::Ready(_) => {
+                self.clock.last = Instant::now();
+                self.from_downstream = Listening::HasToLook;
+            }
             Poll::Pending => return false,
         }
         true
@@ -284,6 +301,20 @@ impl Carrier {
             upstream.out = pipes.to_upstream;
         }
         tokio::join!(downstream.close(&pipes.to_downstream), upstream.close(b""));
+    }
+}
+
+impl Clock {
+    /// Ready once it has been too long. A downstream that has left has its time however much still moves; a message that
+    /// is under way has as long as one that is waited for.
+    fn poll(&mut self, cx: &mut Context<'_>, message_is_under_way: bool) -> Poll<()> {
+        let RelayTimes { idle, half_closed } = self.times;
+        let silent = self.last + idle;
+        let due = self.left.map_or(silent, |left| {
+            let most = if message_is_under_way { half_closed.max(idle) } else { half_closed };
+            silent.min(left + most)
+        });
+        self.alarm.poll(cx, due)
     }
 }
 

@@ -4,6 +4,7 @@
 //! or the upstream is touched; the upstream is logged in before the client is answered; then everything that belonged to
 //! the login is dropped, and both connections go to the relay or, for SMTP, to the transaction.
 
+mod alarm;
 pub(crate) mod drive;
 pub(crate) mod failure;
 pub mod limits;
