@@ -76,8 +76,8 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
 }
 
 /// One session. Whatever happens in it ends here.
-async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, _place: Place) {
-    let mut record = Record::new();
+async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, place: Place) {
+    let mut record = Record::new(place.number());
     let arrival = Arrival { shared: &shared, listener: &listener, peer };
     let session = async {
         match listener.protocol {
