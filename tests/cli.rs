@@ -294,6 +294,40 @@ async fn a_port_in_use_is_named() {
     );
 }
 
+/// The session that a line of the log is about.
+fn session_of(line: &str) -> &str {
+    let (_, number) = line.split_once(" session=").unwrap_or_else(|| panic!("no session in {line}"));
+    number.split(' ').next().unwrap()
+}
+
+#[tokio::test]
+async fn the_lines_of_one_session_carry_its_number() {
+    let stage = Stage::set().await;
+    let mut gateway = stage.serve();
+    let smtp = gateway.listens(Protocol::Smtp).await;
+    let mut clients = [Client::connect(smtp).await, Client::connect(smtp).await];
+    let mut lines = [Vec::new(), Vec::new()];
+    for (client, lines) in clients.iter_mut().zip(&mut lines) {
+        client.reply().await;
+        assert_ne!(client.log_in(Protocol::Smtp, "scanner", "another").await, Answer::Accepted);
+        lines.push(gateway.says("login failed").await);
+        assert_eq!(client.log_in(Protocol::Smtp, "scanner", PASSWORD).await, Answer::Accepted);
+    }
+    for (client, lines) in clients.iter_mut().zip(&mut lines) {
+        client.ask(&format!("MAIL FROM:<{ADDRESS}>")).await;
+        client.ask(&format!("RCPT TO:<{ADDRESS}>")).await;
+        client.ask("DATA").await;
+        assert!(client.ask("Subject: x\r\n.").await.starts_with("250 "));
+        lines.push(gateway.says("message accepted").await);
+    }
+    for (client, lines) in clients.iter_mut().zip(&mut lines) {
+        client.ask("QUIT").await;
+        lines.push(gateway.says("session ended").await);
+    }
+    let numbers = lines.map(|lines| lines.iter().map(|line| session_of(line).to_owned()).collect::<Vec<_>>());
+    assert_eq!(numbers, [["1"; 3], ["2"; 3]]);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_hang_up_is_logged_and_a_termination_ends_it_well() {

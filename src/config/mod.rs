@@ -181,7 +181,7 @@ pub struct Budgets {
     pub token: Duration,
     /// From dial to the upstream's answer to AUTH, of these.
     pub dial: Duration,
-    /// How long one side of a relay may go on after the other has ended.
+    /// How long one side of a relay may go on after the other has ended, and an SMTP upstream may take for the rest.
     pub half_closed: Duration,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// A map of bounded size. "Touched" means written: looking does not keep an entry alive.
+/// A map of bounded size. "Touched" means made, or asked for by `entry`: looking does not keep one alive.
 #[derive(Debug)]
 pub(crate) struct Bounded<K, V> {
     capacity: usize,
@@ -21,6 +21,11 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
     /// What is kept for `key`.
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.entries.get(key).map(|(_, value)| value)
+    }
+
+    /// What is kept for `key`, to be changed without being touched.
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.entries.get_mut(key).map(|(_, value)| value)
     }
 
     /// What is kept for `key`, to be changed; made by `fresh` where there is nothing yet.

@@ -7,10 +7,10 @@ use tokio::sync::oneshot;
 
 use super::throttle::Origin;
 
-/// Those who wait, over all addresses.
+/// Those who wait in one queue, over all addresses.
 const WAITING: usize = 1024;
 
-/// Those who wait from one address beyond loopback.
+/// Those who wait in one queue from one address beyond loopback.
 const WAITING_PER_ADDRESS: usize = 64;
 
 /// Too many are waiting already.
@@ -29,7 +29,8 @@ pub(crate) struct Permit(Gate);
 struct State {
     free: usize,
     next_ticket: u64,
-    /// Pairs that have succeeded before go first: a flood of strangers must not keep the regulars out.
+    /// Pairs that have succeeded before go first and have places of their own: a flood of strangers, were it from the
+    /// same address, must not keep the regulars out.
     proven: Queue,
     strangers: Queue,
 }
@@ -76,8 +77,9 @@ impl Queue {
         }
     }
 
-    fn waiting_from(&self, origin: Origin) -> usize {
-        self.waiting.get(&origin).map_or(0, VecDeque::len)
+    fn is_full_for(&self, origin: Origin) -> bool {
+        let from_here = self.waiting.get(&origin).map_or(0, VecDeque::len);
+        self.count >= WAITING || (!origin.is_loopback() && from_here >= WAITING_PER_ADDRESS)
     }
 }
 
@@ -95,7 +97,7 @@ impl Gate {
     /// Waits for a turn. Dropping the future gives the place in the queue up.
     ///
     /// # Errors
-    /// [`Full`] where too many wait already, from this address or at all.
+    /// [`Full`] where too many wait already in the queue it belongs to, from this address or at all.
     pub(crate) async fn enter(&self, origin: Origin, proven: bool) -> Result<Permit, Full> {
         let (mut place, admitted) = {
             let mut state = self.state();
@@ -103,9 +105,7 @@ impl Gate {
                 state.free -= 1;
                 return Ok(Permit(self.clone()));
             }
-            let from_here = state.proven.waiting_from(origin) + state.strangers.waiting_from(origin);
-            let crowded = !origin.is_loopback() && from_here >= WAITING_PER_ADDRESS;
-            if crowded || state.proven.count + state.strangers.count >= WAITING {
+            if state.queue(proven).is_full_for(origin) {
                 return Err(Full);
             }
             let ticket = state.next_ticket;
@@ -118,6 +118,13 @@ impl Gate {
         place.held = false;
         // The sender lives in the queue until it is used, and only a dropped `Place` takes it out unused.
         permit.map_err(|_| Full)
+    }
+
+    /// How many wait: those who succeeded before, and strangers.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> [usize; 2] {
+        let state = self.state();
+        [state.proven.count, state.strangers.count]
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -231,10 +238,10 @@ mod tests {
         let mut first: Entering<'_> = Box::pin(gate.enter(origin(0), false));
         let _permit = poll(&mut first);
         let mut waiting: Vec<Entering<'_>> = (0..WAITING_PER_ADDRESS)
-            .map(|number| Box::pin(gate.enter(origin(1), number % 2 == 0)) as Entering<'_>)
+            .map(|_| Box::pin(gate.enter(origin(1), false)) as Entering<'_>)
             .collect();
         assert!(waiting.iter_mut().all(|entering| poll(entering).is_pending()));
-        let mut one_more: Entering<'_> = Box::pin(gate.enter(origin(1), true));
+        let mut one_more: Entering<'_> = Box::pin(gate.enter(origin(1), false));
         assert!(matches!(poll(&mut one_more), Poll::Ready(Err(Full))));
         let mut neighbour: Entering<'_> = Box::pin(gate.enter(origin(2), false));
         assert!(poll(&mut neighbour).is_pending());
@@ -256,6 +263,26 @@ mod tests {
         assert!(waiting.iter_mut().all(|entering| poll(entering).is_pending()));
         let mut one_more: Entering<'_> = Box::pin(gate.enter(here, false));
         assert!(matches!(poll(&mut one_more), Poll::Ready(Err(Full))));
+    }
+
+    #[test]
+    fn strangers_take_no_place_of_those_who_succeeded_before() {
+        for (from, places) in [([127, 0, 0, 1], WAITING), ([192, 0, 2, 1], WAITING_PER_ADDRESS)] {
+            let from = Origin::of(from.into());
+            let gate = Gate::new(1);
+            let mut first: Entering<'_> = Box::pin(gate.enter(origin(9), false));
+            let _permit = poll(&mut first);
+            let mut waiting = Vec::new();
+            for proven in [false, true] {
+                for place in 0..places {
+                    let mut entering: Entering<'_> = Box::pin(gate.enter(from, proven));
+                    assert!(poll(&mut entering).is_pending(), "{place}, {proven}");
+                    waiting.push(entering);
+                }
+                let mut one_more: Entering<'_> = Box::pin(gate.enter(from, proven));
+                assert!(matches!(poll(&mut one_more), Poll::Ready(Err(Full))), "{proven}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Who has guessed too often. Pure data: the caller brings the time and does the waiting.
 //!
 //! An attempt is counted when it begins and forgiven when it succeeds, so that a hundred guesses sent at once are
-//! not a hundred free guesses.
+//! not a hundred free guesses. For the same reason those that are delayed stand in line, each behind the one before.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -19,11 +19,14 @@ pub type Fingerprint = [u8; 32];
 /// Failures over this many different names within the window slow an address.
 pub const NAMES_PER_ADDRESS: usize = 50;
 
-/// How long an attempt from a slowed address waits.
+/// How long an attempt from a slowed address waits, at least.
 pub const SLOWED: Duration = Duration::from_secs(5);
 
-/// The longest wait on loopback, where nobody is ever shut out.
+/// The longest distance between two attempts in a line on loopback, where nobody is ever shut out.
 pub const LOOPBACK_SLOWED: Duration = Duration::from_secs(2);
+
+/// The longest an attempt stands in line. It leaves most of a login's 25 s to the gate, the token and the dial.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// What the first counted failure costs on loopback; each further one doubles it.
 const LOOPBACK_FIRST: Duration = Duration::from_millis(100);
@@ -34,50 +37,78 @@ const PAIRS: usize = 16 * 1024;
 /// Addresses remembered, with up to [`NAMES_PER_ADDRESS`] names each.
 const ADDRESSES: usize = 4 * 1024;
 
-/// Where an attempt comes from, as coarse as a guesser can be pinned down: an IPv4 address, or an IPv6 /64, of which
-/// one host commands every address.
+/// Where an attempt comes from, as coarse as a guesser can be pinned down: an IPv4 address; an IPv6 /64, of which one
+/// host commands every address; or this machine, any of whose users may call from all of 127.0.0.0/8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin {
-    network: IpAddr,
-    loopback: bool,
+    /// `None` is this machine.
+    network: Option<IpAddr>,
 }
 
 impl Origin {
     /// The origin of a peer's address. `::ffff:a.b.c.d` counts as IPv4.
     #[must_use]
     pub fn of(peer: IpAddr) -> Self {
-        let peer = peer.to_canonical();
-        let network = match peer {
-            IpAddr::V4(_) => peer,
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        let network = match peer.to_canonical() {
+            peer if peer.is_loopback() => None,
+            IpAddr::V6(address) => Some(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64))),
+            peer @ IpAddr::V4(_) => Some(peer),
         };
-        Self { network, loopback: peer.is_loopback() }
+        Self { network }
     }
 
     /// Whether it is this machine.
     #[must_use]
     pub const fn is_loopback(&self) -> bool {
-        self.loopback
+        self.network.is_none()
     }
 }
 
-/// What to do with an attempt.
+/// An attempt whose password may be checked.
+#[derive(Debug)]
+#[must_use]
+pub struct Attempt {
+    /// How long to wait before that: at most [`LONGEST_WAIT`].
+    pub wait: Duration,
+    /// Tells what this attempt has added from what others have.
+    number: u64,
+}
+
+/// Why a password may not be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Check the password.
-    Proceed,
-    /// Wait this long, then check it.
-    After(Duration),
-    /// Do not check it: the pair is shut out.
+pub enum Refused {
+    /// The pair is shut out.
     Blocked,
+    /// It would wait longer than [`LONGEST_WAIT`]. It was not counted and may come again.
+    Crowded,
+}
+
+/// A password that failed, or that is being tried.
+#[derive(Debug)]
+struct Failure {
+    at: Instant,
+    password: Fingerprint,
+    /// The attempt that added it and has not ended yet. `None`: it was checked, and wrong.
+    trying: Option<u64>,
 }
 
 /// What is remembered of one (address, login) pair.
 #[derive(Debug, Default)]
 struct Pair {
-    /// When, and with which password; each password once.
-    failures: VecDeque<(Instant, Fingerprint)>,
+    /// In the order they were made; each password once.
+    failures: VecDeque<Failure>,
     blocked_until: Option<Instant>,
+    /// The turn of the last one in line.
+    last_turn: Option<Instant>,
+}
+
+/// What is remembered of an address.
+#[derive(Debug, Default)]
+struct Address {
+    /// The names that failed, as hashes: only how many differ matters.
+    names: VecDeque<(Instant, u64)>,
+    /// The turn of the last one in the line of all its names.
+    last_turn: Option<Instant>,
 }
 
 /// The memory of failed logins.
@@ -85,8 +116,8 @@ struct Pair {
 pub struct Throttle {
     limits: FailedLogins,
     pairs: Bounded<(Origin, String), Pair>,
-    /// The names that failed from an origin, as hashes: only how many differ matters.
-    names: Bounded<Origin, VecDeque<(Instant, u64)>>,
+    addresses: Bounded<Origin, Address>,
+    attempts: u64,
     hasher: RandomState,
 }
 
@@ -98,30 +129,57 @@ impl Throttle {
     }
 
     fn with_capacity(limits: FailedLogins, pairs: usize, addresses: usize) -> Self {
-        Self { limits, pairs: Bounded::new(pairs), names: Bounded::new(addresses), hasher: RandomState::new() }
+        Self {
+            limits,
+            pairs: Bounded::new(pairs),
+            addresses: Bounded::new(addresses),
+            attempts: 0,
+            hasher: RandomState::new(),
+        }
     }
 
     /// Whether an attempt may go on, and counts it until [`succeeded`](Self::succeeded) or
     /// [`withdrawn`](Self::withdrawn) says otherwise. Trying the same password again counts nothing.
-    pub fn begin(&mut self, now: Instant, origin: Origin, name: &str, password: Fingerprint) -> Verdict {
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn begin(
+        &mut self,
+        now: Instant,
+        origin: Origin,
+        name: &str,
+        password: Fingerprint,
+    ) -> Result<Attempt, Refused> {
         let within = self.limits.within;
         let allowed = self.allowed_failures();
+        let slowed = self
+            .addresses
+            .get_mut(&origin)
+            .filter(|address| address.names_failed(now, within) >= NAMES_PER_ADDRESS);
         let pair = self.pairs.entry((origin, name.to_owned()), Pair::default);
         if pair.blocked_until.is_some_and(|until| now < until) {
-            return Verdict::Blocked;
+            return Err(Refused::Blocked);
         }
         pair.blocked_until = None;
-        forget_older(&mut pair.failures, now, within);
-        let others = pair.failures.iter().filter(|(_, tried)| *tried != password).count();
+        pair.forget_older(now, within);
+        let others = pair.failures.iter().filter(|failure| failure.password != password).count();
         let known = others < pair.failures.len();
-        if !origin.loopback && others >= allowed {
-            return Verdict::Blocked;
+        if !origin.is_loopback() && others >= allowed {
+            return Err(Refused::Blocked);
         }
+        let delay = delay(origin, others, allowed, slowed.is_some());
+        let wait = if others == 0 {
+            // A pair's first password stands in no line: behind a guesser of other names it would never get its turn.
+            delay
+        } else {
+            pair.line_up(now, delay, slowed)?
+        };
+        self.attempts += 1;
         if !known && pair.failures.len() < allowed {
-            pair.failures.push_back((now, password));
+            pair.failures
+                .push_back(Failure { at: now, password, trying: Some(self.attempts) });
         }
-        let wait = self.wait(now, origin, others);
-        if wait.is_zero() { Verdict::Proceed } else { Verdict::After(wait) }
+        Ok(Attempt { wait, number: self.attempts })
     }
 
     /// The password was wrong, or right in the wrong place.
@@ -129,20 +187,20 @@ impl Throttle {
         let FailedLogins { within, block, .. } = self.limits;
         let allowed = self.allowed_failures();
         let pair = self.pairs.entry((origin, name.to_owned()), Pair::default);
-        forget_older(&mut pair.failures, now, within);
-        let known = pair.failures.iter().any(|(_, tried)| *tried == password);
-        if !known && pair.failures.len() < allowed {
-            pair.failures.push_back((now, password));
+        pair.forget_older(now, within);
+        if let Some(known) = pair.failures.iter_mut().find(|failure| failure.password == password) {
+            known.trying = None;
+        } else if pair.failures.len() < allowed {
+            pair.failures.push_back(Failure { at: now, password, trying: None });
         }
-        if !origin.loopback && pair.failures.len() >= allowed {
+        if !origin.is_loopback() && pair.failures.len() >= allowed {
             pair.failures.clear();
             pair.blocked_until = now.checked_add(block);
         }
 
         let name = self.hasher.hash_one(name);
-        let names = self.names.entry(origin, VecDeque::new);
-        forget_older(names, now, within);
-        names.retain(|(_, failed)| *failed != name);
+        let names = &mut self.addresses.entry(origin, Address::default).names;
+        names.retain(|(at, failed)| *failed != name && recent(now, *at, within));
         if names.len() >= NAMES_PER_ADDRESS {
             names.pop_front();
         }
@@ -154,195 +212,72 @@ impl Throttle {
         self.pairs.remove(&(origin, name.to_owned()));
     }
 
-    /// The password was never checked: the attempt counts for nothing.
-    pub fn withdrawn(&mut self, origin: Origin, name: &str, password: Fingerprint) {
-        let pair = self.pairs.entry((origin, name.to_owned()), Pair::default);
-        pair.failures.retain(|(_, tried)| *tried != password);
+    /// The password was never checked: the attempt counts for nothing. What other attempts have added stays.
+    pub fn withdrawn(&mut self, origin: Origin, name: &str, attempt: &Attempt) {
+        let key = (origin, name.to_owned());
+        let Some(pair) = self.pairs.get_mut(&key) else { return };
+        pair.failures.retain(|failure| failure.trying != Some(attempt.number));
+        if pair.failures.is_empty() && pair.blocked_until.is_none() {
+            self.pairs.remove(&key);
+        }
     }
 
     fn allowed_failures(&self) -> usize {
         // The configuration allows no more than `MOST_COUNTED`, so what is kept of a pair has a bound.
         usize::try_from(self.limits.count.min(MOST_COUNTED)).unwrap_or(usize::MAX)
     }
+}
 
-    /// How long an attempt waits after `others` other passwords of its pair have failed.
-    fn wait(&self, now: Instant, origin: Origin, others: usize) -> Duration {
-        let recent = |names: &VecDeque<(Instant, u64)>| {
-            names
-                .iter()
-                .filter(|(at, _)| now.saturating_duration_since(*at) < self.limits.within)
-                .count()
-        };
-        let many_names = self.names.get(&origin).is_some_and(|names| recent(names) >= NAMES_PER_ADDRESS);
-        match (origin.loopback, many_names) {
-            (true, true) => LOOPBACK_SLOWED,
-            (true, false) if others > 0 => {
-                let doublings = u32::try_from(others - 1).unwrap_or(u32::MAX);
-                LOOPBACK_FIRST
-                    .saturating_mul(2_u32.saturating_pow(doublings))
-                    .min(LOOPBACK_SLOWED)
-            }
-            (false, true) => SLOWED,
-            (_, false) => Duration::ZERO,
+impl Pair {
+    fn forget_older(&mut self, now: Instant, within: Duration) {
+        while self.failures.front().is_some_and(|failure| !recent(now, failure.at, within)) {
+            self.failures.pop_front();
+        }
+    }
+
+    /// Takes a place in the pair's line, and in that of a slowed address, and tells how long the wait is.
+    fn line_up(&mut self, now: Instant, delay: Duration, slowed: Option<&mut Address>) -> Result<Duration, Refused> {
+        if delay.is_zero() {
+            return Ok(delay);
+        }
+        let last = self.last_turn.max(slowed.as_ref().and_then(|address| address.last_turn));
+        let wait = last.map_or(Duration::ZERO, |last| last.saturating_duration_since(now)) + delay;
+        if wait > LONGEST_WAIT {
+            return Err(Refused::Crowded);
+        }
+        let turn = now.checked_add(wait);
+        self.last_turn = turn;
+        if let Some(address) = slowed {
+            address.last_turn = turn;
+        }
+        Ok(wait)
+    }
+}
+
+impl Address {
+    fn names_failed(&self, now: Instant, within: Duration) -> usize {
+        self.names.iter().filter(|(at, _)| recent(now, *at, within)).count()
+    }
+}
+
+/// The distance an attempt keeps from the one before, after `others` other passwords of its pair have failed.
+fn delay(origin: Origin, others: usize, allowed: usize, slowed: bool) -> Duration {
+    match (origin.is_loopback(), others) {
+        (false, _) if slowed => SLOWED,
+        (false, _) | (true, 0) => Duration::ZERO,
+        (true, _) if slowed || others >= allowed => LOOPBACK_SLOWED,
+        (true, _) => {
+            let doublings = u32::try_from(others - 1).unwrap_or(u32::MAX);
+            LOOPBACK_FIRST
+                .saturating_mul(2_u32.saturating_pow(doublings))
+                .min(LOOPBACK_SLOWED)
         }
     }
 }
 
-/// Entries are in the order they were made, so the old ones are in front.
-fn forget_older<T>(entries: &mut VecDeque<(Instant, T)>, now: Instant, within: Duration) {
-    while entries
-        .front()
-        .is_some_and(|(at, _)| now.saturating_duration_since(*at) >= within)
-    {
-        entries.pop_front();
-    }
+fn recent(now: Instant, at: Instant, within: Duration) -> bool {
+    now.saturating_duration_since(at) < within
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: FailedLogins =
-        FailedLogins { count: 10, within: Duration::from_secs(300), block: Duration::from_secs(900) };
-
-    fn origin(text: &str) -> Origin {
-        Origin::of(text.parse().unwrap())
-    }
-
-    fn password(number: u32) -> Fingerprint {
-        let mut fingerprint = [0; 32];
-        fingerprint[..4].copy_from_slice(&number.to_be_bytes());
-        fingerprint
-    }
-
-    fn fail(throttle: &mut Throttle, now: Instant, from: Origin, name: &str, number: u32) -> Verdict {
-        let verdict = throttle.begin(now, from, name, password(number));
-        if verdict != Verdict::Blocked {
-            throttle.failed(now, from, name, password(number));
-        }
-        verdict
-    }
-
-    #[test]
-    fn ten_failures_shut_the_pair_out_and_only_the_pair() {
-        let mut throttle = Throttle::new(LIMITS);
-        let (now, from) = (Instant::now(), origin("192.0.2.1"));
-        for number in 0..10 {
-            assert_eq!(fail(&mut throttle, now, from, "scanner", number), Verdict::Proceed);
-        }
-        assert_eq!(throttle.begin(now, from, "scanner", password(99)), Verdict::Blocked);
-        assert_eq!(throttle.begin(now, from, "printer", password(99)), Verdict::Proceed);
-        assert_eq!(throttle.begin(now, origin("192.0.2.2"), "scanner", password(99)), Verdict::Proceed);
-
-        let almost = now + LIMITS.block - Duration::from_secs(1);
-        assert_eq!(throttle.begin(almost, from, "scanner", password(99)), Verdict::Blocked);
-        assert_eq!(throttle.begin(now + LIMITS.block, from, "scanner", password(99)), Verdict::Proceed);
-    }
-
-    #[test]
-    fn guesses_sent_at_once_are_counted_before_any_has_failed() {
-        let mut throttle = Throttle::new(LIMITS);
-        let (now, from) = (Instant::now(), origin("192.0.2.1"));
-        let passed = (0..100)
-            .filter(|number| throttle.begin(now, from, "scanner", password(*number)) == Verdict::Proceed)
-            .count();
-        assert_eq!(passed, 10);
-    }
-
-    #[test]
-    fn the_same_wrong_password_counts_once() {
-        let mut throttle = Throttle::new(LIMITS);
-        let (now, from) = (Instant::now(), origin("192.0.2.1"));
-        for _ in 0..100 {
-            assert_eq!(fail(&mut throttle, now, from, "scanner", 7), Verdict::Proceed);
-        }
-    }
-
-    #[test]
-    fn failures_age_out_of_the_window() {
-        let mut throttle = Throttle::new(LIMITS);
-        let (start, from) = (Instant::now(), origin("192.0.2.1"));
-        for number in 0..40 {
-            let now = start + LIMITS.within / 8 * number;
-            assert_eq!(fail(&mut throttle, now, from, "scanner", number), Verdict::Proceed, "{number}");
-        }
-    }
-
-    #[test]
-    fn success_and_an_unchecked_attempt_are_forgiven() {
-        let mut throttle = Throttle::new(LIMITS);
-        let (now, from) = (Instant::now(), origin("192.0.2.1"));
-        for number in 0..9 {
-            fail(&mut throttle, now, from, "scanner", number);
-        }
-        assert_eq!(throttle.begin(now, from, "scanner", password(50)), Verdict::Proceed);
-        throttle.withdrawn(from, "scanner", password(50));
-        assert_eq!(throttle.begin(now, from, "scanner", password(51)), Verdict::Proceed);
-        throttle.succeeded(from, "scanner");
-        for number in 0..10 {
-            assert_eq!(fail(&mut throttle, now, from, "scanner", number), Verdict::Proceed);
-        }
-        assert_eq!(throttle.begin(now, from, "scanner", password(60)), Verdict::Blocked);
-    }
-
-    #[test]
-    fn loopback_is_delayed_ever_longer_but_never_blocked() {
-        let mut throttle = Throttle::new(LIMITS);
-        let (now, from) = (Instant::now(), origin("127.0.0.1"));
-        let mut longest = Duration::ZERO;
-        for number in 0..100 {
-            let wait = match fail(&mut throttle, now, from, "scanner", number) {
-                Verdict::Proceed => Duration::ZERO,
-                Verdict::After(wait) => wait,
-                Verdict::Blocked => panic!("loopback was blocked"),
-            };
-            assert!(wait >= longest && wait <= LOOPBACK_SLOWED, "{wait:?}");
-            longest = wait;
-        }
-        assert_eq!(longest, LOOPBACK_SLOWED);
-    }
-
-    #[test]
-    fn fifty_names_slow_the_whole_address() {
-        let mut throttle = Throttle::new(LIMITS);
-        let (now, from) = (Instant::now(), origin("2001:db8::1"));
-        for number in 0..50 {
-            assert_eq!(fail(&mut throttle, now, from, &format!("name{number}"), 1), Verdict::Proceed);
-        }
-        let same_network = origin("2001:db8::ffff:0:0:9");
-        assert_eq!(throttle.begin(now, same_network, "other", password(1)), Verdict::After(SLOWED));
-        assert_eq!(throttle.begin(now, origin("2001:db8:0:1::1"), "other", password(1)), Verdict::Proceed);
-        let later = now + LIMITS.within;
-        assert_eq!(throttle.begin(later, same_network, "other", password(1)), Verdict::Proceed);
-    }
-
-    #[test]
-    fn one_name_failing_often_does_not_slow_its_neighbours() {
-        let mut throttle = Throttle::new(FailedLogins { count: 200, ..LIMITS });
-        let (now, from) = (Instant::now(), origin("192.0.2.1"));
-        for number in 0..100 {
-            fail(&mut throttle, now, from, "scanner", number);
-        }
-        assert_eq!(throttle.begin(now, from, "printer", password(1)), Verdict::Proceed);
-    }
-
-    #[test]
-    fn random_names_push_out_the_oldest_memory() {
-        let mut throttle = Throttle::with_capacity(LIMITS, 8, 8);
-        let now = Instant::now();
-        for number in 0..10 {
-            fail(&mut throttle, now, origin("192.0.2.1"), "scanner", number);
-        }
-        for number in 0..8 {
-            fail(&mut throttle, now, origin("192.0.2.9"), &format!("name{number}"), 1);
-        }
-        assert_eq!(throttle.begin(now, origin("192.0.2.1"), "scanner", password(99)), Verdict::Proceed);
-    }
-
-    #[test]
-    fn an_ipv4_address_in_ipv6_clothes_is_the_same_origin() {
-        assert_eq!(origin("::ffff:127.0.0.1"), origin("127.0.0.1"));
-        assert!(origin("::1").is_loopback());
-        assert_ne!(origin("::1"), origin("::2"));
-    }
-}
+mod tests;

@@ -15,8 +15,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::bounded::Bounded;
+use super::decoy::Decoys;
 use super::gate::{Full, Gate};
-use super::throttle::{Fingerprint, Origin, Throttle, Verdict};
+use super::throttle::{Fingerprint, Origin, Refused, Throttle};
 use crate::config::{Account, Config, Login, Protocol, holds};
 use crate::proto::LoginRequest;
 use crate::secret::Password;
@@ -30,11 +31,12 @@ const VERIFIED: usize = 16 * 1024;
 /// How many (address, login) pairs are remembered to have succeeded.
 const PROVEN: usize = 16 * 1024;
 
+/// How often a pair that has succeeded goes first before it must succeed again. That it goes first tells a guesser
+/// under load that the name exists, so wrong passwords must not do it for long.
+const GOES_FIRST: u8 = 3;
+
 /// The longest user name, in octets.
 const MAX_NAME: usize = 255;
-
-/// What argon2id costs where no configured hash says otherwise: the parameters `mailferry passwd` uses.
-const COMMON_COST: &str = "$argon2id$v=19$m=19456,t=2,p=1";
 
 /// A login that may go on.
 #[derive(Debug, Clone)]
@@ -60,6 +62,15 @@ pub enum Denied {
     Busy,
 }
 
+impl From<Refused> for Denied {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Blocked => Self::Throttled,
+            Refused::Crowded => Self::Busy,
+        }
+    }
+}
+
 /// The system gave no random octets to make a key of.
 #[derive(Debug, Error)]
 #[error("the system has no random numbers to give")]
@@ -74,8 +85,8 @@ struct Shared {
     gate: Gate,
     /// Random and never stored: fingerprints mean nothing outside this process.
     key: hmac::Key,
-    /// What a name nobody has is checked against.
-    decoy: Arc<[String]>,
+    /// What names nobody has are checked against.
+    decoys: Decoys,
     computations: AtomicU64,
 }
 
@@ -83,7 +94,8 @@ struct Memory {
     throttle: Throttle,
     /// Fingerprints of right passwords; which of the name's hashes they fit, and when that was found.
     verified: Bounded<Fingerprint, (Instant, Arc<[usize]>)>,
-    proven: Bounded<(Origin, String), ()>,
+    /// The pairs that have succeeded, and how often each may still go first.
+    proven: Bounded<(Origin, String), u8>,
     /// Computations under way, one a fingerprint.
     flights: HashMap<Fingerprint, Arc<watch::Sender<Option<Outcome>>>>,
 }
@@ -113,6 +125,7 @@ impl Verifier {
     /// [`NoRandomness`], when no key can be made.
     pub fn new(config: &Config) -> Result<Self, NoRandomness> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new()).map_err(|_| NoRandomness)?;
+        let logins = config.accounts.iter().flat_map(|account| &account.logins);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self(Arc::new(Shared {
             memory: Mutex::new(Memory {
@@ -123,7 +136,7 @@ impl Verifier {
             }),
             gate: Gate::new(cores),
             key,
-            decoy: Arc::new([decoy(config)]),
+            decoys: Decoys::of(logins.map(|login| (&*login.username, &*login.password_hash))),
             computations: AtomicU64::new(0),
         })))
     }
@@ -135,7 +148,8 @@ impl Verifier {
     }
 
     /// Decides on a login that came from `peer` over `protocol`. Where the throttle wants an attempt to wait, the
-    /// waiting is done in here: at most 5 s, on loopback at most 2 s. `config` is the session's snapshot.
+    /// waiting is done in here: at most [`LONGEST_WAIT`](super::throttle::LONGEST_WAIT). `config` is the session's
+    /// snapshot.
     ///
     /// # Errors
     /// See [`Denied`].
@@ -154,36 +168,36 @@ impl Verifier {
         // A password that fits where it may not be used gets no quick answer: the time would tell that it fits.
         let remembered = self.0.remembered(&fingerprint);
         if let Some(verified) = remembered.and_then(|fits| candidates.choose(&fits, peer, protocol)) {
-            self.0.memory().proven.insert((origin, name), ());
+            // What it has used up of going first it does not get back here: only a computation is worth that.
+            self.0.memory().proven.entry((origin, name), || GOES_FIRST);
             return Ok(verified);
         }
 
-        let verdict = self.0.memory().throttle.begin(Instant::now(), origin, &name, fingerprint);
-        match verdict {
-            Verdict::Proceed => {}
-            Verdict::After(wait) => tokio::time::sleep(wait).await,
-            Verdict::Blocked => return Err(Denied::Throttled),
+        let attempt = self.0.memory().throttle.begin(Instant::now(), origin, &name, fingerprint)?;
+        if !attempt.wait.is_zero() {
+            tokio::time::sleep(attempt.wait).await;
         }
 
         let known = candidates.account.is_some();
+        let proven = self.0.memory().goes_first(origin, &name);
         let task = Task {
             fingerprint,
-            hashes: if known { Arc::clone(&candidates.hashes) } else { Arc::clone(&self.0.decoy) },
+            hashes: if known { Arc::clone(&candidates.hashes) } else { self.0.decoys.for_name(&name) },
             password: request.password.clone(),
             origin,
-            proven: self.0.memory().proven.get(&(origin, name.clone())).is_some(),
+            proven,
         };
         let outcome = self.0.compute(task).await;
 
         let mut memory = self.0.memory();
         let Outcome::Fits(fits) = outcome else {
-            memory.throttle.withdrawn(origin, &name, fingerprint);
+            memory.throttle.withdrawn(origin, &name, &attempt);
             return Err(Denied::Busy);
         };
         match candidates.choose(&fits, peer, protocol) {
             Some(verified) => {
                 memory.throttle.succeeded(origin, &name);
-                memory.proven.insert((origin, name), ());
+                memory.proven.insert((origin, name), GOES_FIRST);
                 Ok(verified)
             }
             None => {
@@ -191,6 +205,15 @@ impl Verifier {
                 Err(Denied::Credentials)
             }
         }
+    }
+}
+
+impl Memory {
+    /// Whether an attempt of this pair is computed before those of strangers. It is used up here, and not when the
+    /// attempt has failed, so that many sent at once do not all go first.
+    fn goes_first(&mut self, origin: Origin, name: &str) -> bool {
+        let left = self.proven.get_mut(&(origin, name.to_owned()));
+        left.is_some_and(|left| std::mem::replace(left, left.saturating_sub(1)) > 0)
     }
 }
 
@@ -376,28 +399,6 @@ fn local_name(request: &LoginRequest) -> Option<String> {
         return None;
     }
     String::from_utf8(name.to_ascii_lowercase()).ok()
-}
-
-/// A hash nothing fits, at the cost most logins have: an unknown name must take as long as a known one.
-fn decoy(config: &Config) -> String {
-    let mut costs: HashMap<&str, usize> = HashMap::new();
-    for login in config.accounts.iter().flat_map(|account| &account.logins) {
-        if let Some(cost) = cost(&login.password_hash) {
-            *costs.entry(cost).or_default() += 1;
-        }
-    }
-    // The text decides between equals, so that every start chooses the same.
-    let common = costs
-        .into_iter()
-        .max_by_key(|(cost, logins)| (*logins, *cost))
-        .map_or(COMMON_COST, |(cost, _)| cost);
-    format!("{common}$bm8gc3VjaCBsb2dpbiEhIQ${}", "A".repeat(43))
-}
-
-/// What a PHC string says before its salt and hash.
-fn cost(hash: &str) -> Option<&str> {
-    let (rest, _) = hash.rsplit_once('$')?;
-    rest.rsplit_once('$').map(|(cost, _)| cost)
 }
 
 #[cfg(test)]

@@ -75,7 +75,12 @@ pub(crate) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
 
 /// Reads at most `most` octets to the end of `input`. Zero is the end of the stream; a TCP connection that was torn
 /// down, or a TLS one that ended without its goodbye, counts as ended too.
-pub(crate) fn poll_read_into(stream: &mut Stream, cx: &mut Context<'_>, input: &mut Input, most: usize) -> Poll<usize> {
+pub(crate) fn poll_read_into(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    input: &mut Input,
+    most: usize,
+) -> Poll<usize> {
     with_scratch(|scratch| {
         let most = most.min(scratch.len());
         let mut buffer = ReadBuf::new(&mut scratch[..most]);

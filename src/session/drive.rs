@@ -20,9 +20,10 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How much is thrown away meanwhile, in octets.
 const LINGER_OCTETS: usize = 256 * 1024;
 
-/// One side of a session: its connection, what came from it and is not used yet, and what is to be sent to it.
-pub(crate) struct Side {
-    pub(crate) stream: Stream,
+/// One side of a session: its connection (in tests, anything that reads and writes), what came from it and is not used
+/// yet, and what is to be sent to it.
+pub(crate) struct Side<S = Stream> {
+    pub(crate) stream: S,
     pub(crate) input: Input,
     /// Towards an upstream this is the token, and what could not be sent of it must not stay in memory either.
     pub(crate) out: Zeroizing<Vec<u8>>,
@@ -82,11 +83,13 @@ impl Patience {
     }
 }
 
-impl Side {
-    pub(crate) fn new(stream: Stream) -> Self {
+impl<S> Side<S> {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, input: Input::new(), out: Zeroizing::default() }
     }
+}
 
+impl Side {
     /// Runs `machine` until it needs something other than input and output. What it has written is sent before this
     /// returns.
     pub(crate) async fn drive<M: Machine>(

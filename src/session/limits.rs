@@ -1,4 +1,4 @@
-//! How many sessions there may be: over all, and from one address.
+//! How many sessions there may be, over all and from one address; and which of them is which.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,6 +15,8 @@ pub struct SessionLimits {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
+    /// How many there have ever been.
+    ever: u64,
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -23,6 +25,7 @@ struct Counts {
 pub struct Place {
     limits: Arc<SessionLimits>,
     address: IpAddr,
+    number: u64,
 }
 
 impl SessionLimits {
@@ -48,13 +51,22 @@ impl SessionLimits {
             *of_address += 1;
         }
         counts.all += 1;
-        Some(Place { limits: Arc::clone(self), address })
+        counts.ever += 1;
+        Some(Place { limits: Arc::clone(self), address, number: counts.ever })
     }
 
     /// How many sessions there are.
     #[must_use]
     pub fn taken(&self) -> usize {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+}
+
+impl Place {
+    /// The session's number: 1 for the first one that was let in, and no other has had it.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
     }
 }
 
@@ -86,7 +98,9 @@ mod tests {
         let _third = limits.take([192, 0, 2, 2].into()).unwrap();
         assert!(limits.take([127, 0, 0, 1].into()).is_none(), "the limit over all holds for loopback too");
         drop(first);
-        assert!(limits.take(crowd).is_some());
+        let again = limits.take(crowd).unwrap();
+        assert_eq!(again.number(), 4, "no number is given twice, and none to whom there was no place for");
+        drop(again);
         assert_eq!(limits.taken(), 2, "a place is given back as soon as it is dropped");
     }
 

@@ -2,22 +2,29 @@
 //!
 //! Nothing is read from a side while something it led to is still to be written, so memory stays bounded whatever either
 //! peer does. Message data goes from the downstream's input straight to the upstream's socket.
+//!
+//! What the upstream says counts against the silence once it goes on to the downstream, a whole reply at a time: an
+//! upstream that says single octets holds nobody. A downstream that has left is waited for by the clock.
 
 use std::future::poll_fn;
 use std::io;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::AsyncWrite;
-use tokio::time::{Instant, sleep_until};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::Shared;
+use super::alarm::Alarm;
 use super::drive::Side;
 use super::failure::Goodbye;
 use super::protocol::Smtp;
 use super::record::{Ending, Record};
+use super::relay::RelayTimes;
 use super::upstream::Upstream;
 use crate::config::Protocol;
+use crate::drain::Drain;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
 use crate::proto::ProtoError;
 use crate::proto::smtp::transaction::{Flow, MessageReport, Options, Pipes, Transaction};
@@ -29,30 +36,10 @@ pub(crate) async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<
         extensions: upstream.learnt,
         masked: upstream.account.app.provider.smtp_masked.clone(),
     });
-    let idle = shared.config.limits.idle(Protocol::Smtp);
-    let mut carrier = Carrier::new(transaction, downstream, upstream.side);
-    let ending = loop {
-        let due = carrier.last + idle;
-        let step = tokio::select! {
-            biased;
-            step = poll_fn(|cx| carrier.poll(cx)) => step,
-            () = shared.drain.began(), if !carrier.draining => {
-                carrier.draining = true;
-                continue;
-            }
-            () = sleep_until(due) => {
-                if carrier.last + idle > Instant::now() {
-                    continue;
-                }
-                break carrier.say_goodbye(Goodbye::Idle, Ending::Idle);
-            }
-        };
-        match step {
-            Carried::Message(report) => record.message(&report),
-            Carried::Quiet => break carrier.say_goodbye(Goodbye::Draining, Ending::Drained),
-            Carried::Ended(ending) => break ending,
-        }
-    };
+    let times =
+        RelayTimes { idle: shared.config.limits.idle(Protocol::Smtp), half_closed: shared.config.budgets.half_closed };
+    let mut carrier = Carrier::new(transaction, downstream, upstream.side, times);
+    let ending = carrier.run(&shared.drain, record).await;
     if carrier.transaction.has_body_in_flight() {
         record.message_lost(&ending);
     }
@@ -68,26 +55,43 @@ enum Carried {
     Message(MessageReport),
     /// A drain is on, and no message is under way.
     Quiet,
+    /// It has waited for too long.
+    Overdue,
     Ended(Ending),
 }
 
 /// Both connections and the machine between them.
-struct Carrier {
+struct Carrier<S = Stream> {
     transaction: Transaction,
-    downstream: Side,
-    upstream: Side,
+    downstream: Side<S>,
+    upstream: Side<S>,
+    from_downstream: Listening,
+    from_upstream: Listening,
     pipes: Pipes,
-    to_upstream: Outgoing,
     to_downstream: Outgoing,
+    to_upstream: Outgoing,
     /// How many octets of the downstream's input are to go upstream as they are, behind `to_upstream`.
     forward: usize,
-    /// The machine has used all of the downstream's input that it may use now.
-    downstream_used: bool,
-    upstream_used: bool,
-    downstream_ended: bool,
-    /// When the last octet moved.
+    clock: Clock,
+}
+
+/// How the machine stands to what one side has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listening {
+    /// It may find something to use.
+    HasToLook,
+    /// It has used all that it can, and needs more.
+    AwaitingMore,
+}
+
+/// Watches how long nothing moves, and how long a downstream that has left is still served.
+struct Clock {
+    times: RelayTimes,
+    /// When the downstream last said something, or either side took something.
     last: Instant,
-    draining: bool,
+    /// When the downstream's end was read.
+    left: Option<Instant>,
+    alarm: Alarm,
 }
 
 /// How far a pipe has been written.
@@ -97,8 +101,8 @@ struct Outgoing {
     moved: u64,
 }
 
-impl Carrier {
-    fn new(transaction: Transaction, mut downstream: Side, mut upstream: Side) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
+    fn new(transaction: Transaction, mut downstream: Side<S>, mut upstream: Side<S>, times: RelayTimes) -> Self {
         let pipes = Pipes {
             to_upstream: std::mem::take(&mut *upstream.out),
             to_downstream: std::mem::take(&mut *downstream.out),
@@ -109,138 +113,165 @@ impl Carrier {
             transaction,
             downstream,
             upstream,
+            from_downstream: Listening::HasToLook,
+            from_upstream: Listening::HasToLook,
             pipes,
-            to_upstream: Outgoing::default(),
             to_downstream: Outgoing::default(),
+            to_upstream: Outgoing::default(),
             forward: 0,
-            downstream_used: false,
-            upstream_used: false,
-            downstream_ended: false,
-            last: Instant::now(),
-            draining: false,
+            clock: Clock { times, last: Instant::now(), left: None, alarm: Alarm::default() },
         }
     }
 
-    /// Moves what can be moved. Every turn of the loop uses something up, or the sockets' wakers are set.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Carried> {
+    /// Carries until the session ends; a goodbye of ours then stands in the pipe.
+    async fn run(&mut self, drain: &Drain, record: &mut Record) -> Ending {
         loop {
-            let mut progress = false;
-            match self.poll_write_upstream(cx) {
-                Poll::Ready(Ok(wrote)) => progress |= wrote,
-                Poll::Ready(Err(_)) => return Poll::Ready(self.upstream_gone("the connection broke")),
-                Poll::Pending => {}
+            tokio::select! {
+                biased;
+                carried = poll_fn(|cx| self.poll(cx, drain.has_begun())) => match carried {
+                    Carried::Message(report) => record.message(&report),
+                    Carried::Quiet => return self.say_goodbye(Goodbye::Draining, Ending::Drained),
+                    Carried::Overdue => return self.say_goodbye(Goodbye::Idle, Ending::Idle),
+                    Carried::Ended(ending) => return ending,
+                },
+                // From here on a moment between two messages ends it.
+                () = drain.began(), if !drain.has_begun() => {}
             }
-            match self
-                .to_downstream
-                .poll_write(cx, &mut self.downstream.stream, &mut self.pipes.to_downstream)
-            {
-                Poll::Ready(Ok(wrote)) => progress |= wrote,
-                Poll::Ready(Err(_)) => return Poll::Ready(Carried::Ended(Ending::DownstreamEnded)),
-                Poll::Pending => {}
-            }
-            // The upstream first: its answers decide what the downstream's next octets mean.
-            if self.pipes.to_downstream.is_empty() {
-                if !self.upstream_used {
-                    match self.transaction.from_upstream(&mut self.upstream.input, &mut self.pipes) {
-                        Ok(flow) => {
-                            progress = true;
-                            // An answer may have made room for more commands.
-                            self.downstream_used = false;
-                            if let Some(carried) = self.follow(flow, true) {
-                                return Poll::Ready(carried);
-                            }
-                        }
-                        Err(error) => return Poll::Ready(self.misbehaved(error)),
-                    }
-                } else if let Poll::Ready(count) =
-                    poll_read_into(&mut self.upstream.stream, cx, &mut self.upstream.input, SCRATCH)
-                {
-                    if count == 0 {
-                        return Poll::Ready(self.upstream_gone("it closed the connection"));
-                    }
-                    self.upstream_used = false;
-                    progress = true;
-                }
-            }
-            if self.pipes.to_upstream.is_empty()
-                && self.forward == 0
-                && self.pipes.to_downstream.is_empty()
-                && self.transaction.wants_downstream(self.downstream.input.len())
-            {
-                if !self.downstream_used {
-                    match self.transaction.from_downstream(&mut self.downstream.input, &mut self.pipes) {
-                        Ok(flow) => {
-                            progress = true;
-                            if let Some(carried) = self.follow(flow, false) {
-                                return Poll::Ready(carried);
-                            }
-                        }
-                        Err(error) => return Poll::Ready(self.misbehaved(error)),
-                    }
-                } else if !self.downstream_ended {
-                    let Side { stream, input, .. } = &mut self.downstream;
-                    if let Poll::Ready(count) = poll_read_into(stream, cx, input, SCRATCH) {
-                        self.downstream_ended = count == 0;
-                        self.downstream_used = false;
-                        progress = true;
-                    }
-                }
-            }
-            if progress {
-                self.last = Instant::now();
-                continue;
-            }
-            if self.downstream_ended && self.downstream_used && !self.transaction.awaits_upstream() {
-                return Poll::Ready(Carried::Ended(Ending::DownstreamEnded));
-            }
-            // What waits holds no buffer.
-            self.downstream.input.release();
-            self.upstream.input.release();
-            if self.draining && self.transaction.is_between_messages() && self.downstream.input.is_empty() {
-                return Poll::Ready(Carried::Quiet);
-            }
-            return Poll::Pending;
         }
     }
 
-    /// Does what the machine asks for; `Some` ends this poll.
-    fn follow(&mut self, flow: Flow, of_upstream: bool) -> Option<Carried> {
+    /// Moves what can be moved. Every turn uses something up, or the sockets' wakers are set.
+    fn poll(&mut self, cx: &mut Context<'_>, draining: bool) -> Poll<Carried> {
+        loop {
+            match self.turn(cx) {
+                Continue(true) => {}
+                Continue(false) => return self.rest(cx, draining),
+                Break(carried) => return Poll::Ready(carried),
+            }
+        }
+    }
+
+    /// One turn; whether anything has moved.
+    fn turn(&mut self, cx: &mut Context<'_>) -> ControlFlow<Carried, bool> {
+        let Ok(mut moved) = self.write_upstream(cx) else {
+            return Break(self.upstream_gone("the connection broke"));
+        };
+        let Self { downstream, pipes, .. } = self;
+        match self.to_downstream.write(cx, &mut downstream.stream, &mut pipes.to_downstream) {
+            Ok(wrote) => moved |= wrote,
+            Err(_) => return Break(Carried::Ended(Ending::DownstreamEnded)),
+        }
+        if moved {
+            self.clock.last = Instant::now();
+        }
+        // The upstream first: its answers decide what the downstream's next octets mean.
+        if self.pipes.to_downstream.is_empty() {
+            moved |= match self.from_upstream {
+                Listening::HasToLook => self.use_upstream()?,
+                Listening::AwaitingMore => self.read_upstream(cx)?,
+            };
+        }
+        let is_clear = self.pipes.are_empty() && self.forward == 0;
+        if is_clear && self.transaction.wants_downstream(self.downstream.input.len()) {
+            moved |= match self.from_downstream {
+                Listening::HasToLook => self.use_downstream()?,
+                Listening::AwaitingMore => self.read_downstream(cx),
+            };
+        }
+        Continue(moved)
+    }
+
+    /// Nothing can be moved now.
+    fn rest(&mut self, cx: &mut Context<'_>, draining: bool) -> Poll<Carried> {
+        let is_heard_out = self.clock.left.is_some() && self.from_downstream == Listening::AwaitingMore;
+        if is_heard_out && !self.transaction.awaits_upstream() {
+            return Poll::Ready(Carried::Ended(Ending::DownstreamEnded));
+        }
+        // What waits holds no buffer.
+        self.downstream.input.release();
+        self.upstream.input.release();
+        if draining && self.transaction.is_between_messages() && self.downstream.input.is_empty() {
+            return Poll::Ready(Carried::Quiet);
+        }
+        self.clock
+            .poll(cx, self.transaction.has_body_in_flight())
+            .map(|()| Carried::Overdue)
+    }
+
+    /// Writes what the machine wrote, then the message data behind it; whether any of it went.
+    fn write_upstream(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let stream = &mut self.upstream.stream;
+        let mut wrote = self.to_upstream.write(cx, stream, &mut self.pipes.to_upstream)?;
+        if self.forward > 0 && self.pipes.to_upstream.is_empty() {
+            let data = &self.downstream.input.unused()[..self.forward];
+            let count = write_some(cx, stream, data)?;
+            self.downstream.input.skip(count);
+            self.forward -= count;
+            self.to_upstream.moved += count as u64;
+            wrote |= count > 0;
+        }
+        Ok(wrote)
+    }
+
+    fn read_upstream(&mut self, cx: &mut Context<'_>) -> ControlFlow<Carried, bool> {
+        match poll_read_into(&mut self.upstream.stream, cx, &mut self.upstream.input, SCRATCH) {
+            Poll::Ready(0) => return Break(self.upstream_gone("it closed the connection")),
+            Poll::Ready(_) => self.from_upstream = Listening::HasToLook,
+            Poll::Pending => return Continue(false),
+        }
+        Continue(true)
+    }
+
+    fn read_downstream(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.clock.left.is_some() {
+            return false;
+        }
+        match poll_read_into(&mut self.downstream.stream, cx, &mut self.downstream.input, SCRATCH) {
+            Poll::Ready(0) => self.clock.left = Some(Instant::now()),
+            Poll::Ready(_) => {
+                self.clock.last = Instant::now();
+                self.from_downstream = Listening::HasToLook;
+            }
+            Poll::Pending => return false,
+        }
+        true
+    }
+
+    /// Lets the machine use what the upstream has said; whether it did, or wrote something.
+    fn use_upstream(&mut self) -> ControlFlow<Carried, bool> {
+        let flow = match self.transaction.from_upstream(&mut self.upstream.input, &mut self.pipes) {
+            Ok(flow) => flow,
+            Err(error) => return Break(self.misbehaved(error)),
+        };
+        // An answer may have made room for more commands.
+        self.from_downstream = Listening::HasToLook;
+        // A machine that waits for its pipe and has not written to it waits for a socket.
+        let moved = flow != Flow::Flush || !self.pipes.to_downstream.is_empty();
+        self.from_upstream = self.follow(flow)?;
+        Continue(moved)
+    }
+
+    /// As [`use_upstream`](Self::use_upstream), for the downstream.
+    fn use_downstream(&mut self) -> ControlFlow<Carried, bool> {
+        let flow = match self.transaction.from_downstream(&mut self.downstream.input, &mut self.pipes) {
+            Ok(flow) => flow,
+            Err(error) => return Break(self.misbehaved(error)),
+        };
+        let moved = flow != Flow::Flush || !self.pipes.are_empty();
+        self.from_downstream = self.follow(flow)?;
+        Continue(moved)
+    }
+
+    /// Does what the machine asks for; how it then stands to the side it was asked about.
+    fn follow(&mut self, flow: Flow) -> ControlFlow<Carried, Listening> {
         match flow {
-            Flow::NeedInput if of_upstream => self.upstream_used = true,
-            Flow::NeedInput => self.downstream_used = true,
+            Flow::NeedInput => return Continue(Listening::AwaitingMore),
             Flow::Flush => {}
             Flow::Forward { octets } => self.forward = octets,
-            Flow::Message(report) => return Some(Carried::Message(report)),
-            Flow::Close(reason) => return Some(Carried::Ended(Ending::Closed(reason))),
+            Flow::Message(report) => return Break(Carried::Message(report)),
+            Flow::Close(reason) => return Break(Carried::Ended(Ending::Closed(reason))),
         }
-        None
-    }
-
-    /// Writes what the machine wrote, then the message data behind it.
-    fn poll_write_upstream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let stream = &mut self.upstream.stream;
-        let mut wrote = match self.to_upstream.poll_write(cx, stream, &mut self.pipes.to_upstream) {
-            Poll::Ready(Ok(wrote)) => wrote,
-            other => return other,
-        };
-        while self.forward > 0 {
-            let data = &self.downstream.input.unused()[..self.forward];
-            match Pin::new(&mut *stream).poll_write(cx, data) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => {
-                    self.downstream.input.skip(count);
-                    self.forward -= count;
-                    self.to_upstream.moved += count as u64;
-                    wrote = true;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Ready(Ok(wrote)),
-            }
-        }
-        match Pin::new(stream).poll_flush(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(wrote)),
-        }
+        Continue(Listening::HasToLook)
     }
 
     fn upstream_gone(&mut self, what: &'static str) -> Carried {
@@ -257,7 +288,9 @@ impl Carrier {
         self.pipes.to_downstream.extend_from_slice(&goodbye.line(Protocol::Smtp));
         ending
     }
+}
 
+impl Carrier {
     /// Sends the last words and closes both connections.
     async fn finish(self) {
         let Self { downstream, mut upstream, mut pipes, to_downstream, to_upstream, forward, .. } = self;
@@ -271,30 +304,62 @@ impl Carrier {
     }
 }
 
+impl Clock {
+    /// Ready once it has been too long. A downstream that has left has its time however much still moves; a message that
+    /// is under way has as long as one that is waited for.
+    fn poll(&mut self, cx: &mut Context<'_>, message_is_under_way: bool) -> Poll<()> {
+        let RelayTimes { idle, half_closed } = self.times;
+        let silent = self.last + idle;
+        let due = self.left.map_or(silent, |left| {
+            let most = if message_is_under_way { half_closed.max(idle) } else { half_closed };
+            silent.min(left + most)
+        });
+        self.alarm.poll(cx, due)
+    }
+}
+
 impl Outgoing {
-    /// Writes as much of `pipe` as the stream takes, and flushes once it is empty. Ready with whether anything moved.
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut Stream, pipe: &mut Vec<u8>) -> Poll<io::Result<bool>> {
-        let mut wrote = false;
-        while self.written < pipe.len() {
-            match Pin::new(&mut *stream).poll_write(cx, &pipe[self.written..]) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => {
-                    self.written += count;
-                    self.moved += count as u64;
-                    wrote = true;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return if wrote { Poll::Ready(Ok(true)) } else { Poll::Pending },
-            }
-        }
-        if self.written > 0 {
+    /// Writes as much of `pipe` as the stream takes, and frees it once it is empty; whether anything went.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut (impl AsyncWrite + Unpin),
+        pipe: &mut Vec<u8>,
+    ) -> io::Result<bool> {
+        let count = write_some(cx, stream, &pipe[self.written..])?;
+        self.written += count;
+        self.moved += count as u64;
+        if self.written == pipe.len() {
             self.written = 0;
             // Freed, not cleared: an idle session holds no buffer.
             *pipe = Vec::new();
         }
-        match Pin::new(stream).poll_flush(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(wrote)),
-        }
+        Ok(count > 0)
     }
 }
+
+/// Writes as much as the stream takes, and flushes once that is everything; how many octets went. What it does not take,
+/// or keeps back, its waker calls again for.
+fn write_some(cx: &mut Context<'_>, stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    while written < octets.len() {
+        let error = match Pin::new(&mut *stream).poll_write(cx, &octets[written..]) {
+            Poll::Ready(Ok(0)) => io::ErrorKind::WriteZero.into(),
+            Poll::Ready(Ok(count)) => {
+                written += count;
+                continue;
+            }
+            Poll::Ready(Err(error)) => error,
+            Poll::Pending => return Ok(written),
+        };
+        // What went before it went; a broken stream will say so again.
+        return if written > 0 { Ok(written) } else { Err(error) };
+    }
+    match Pin::new(stream).poll_flush(cx) {
+        Poll::Ready(Err(error)) => Err(error),
+        _ => Ok(written),
+    }
+}
+
+#[cfg(test)]
+mod tests;

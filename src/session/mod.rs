@@ -4,6 +4,7 @@
 //! or the upstream is touched; the upstream is logged in before the client is answered; then everything that belonged to
 //! the login is dropped, and both connections go to the relay or, for SMTP, to the transaction.
 
+mod alarm;
 pub(crate) mod drive;
 pub(crate) mod failure;
 pub mod limits;
@@ -75,8 +76,8 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
 }
 
 /// One session. Whatever happens in it ends here.
-async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, _place: Place) {
-    let mut record = Record::new();
+async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, place: Place) {
+    let mut record = Record::new(place.number());
     let arrival = Arrival { shared: &shared, listener: &listener, peer };
     let session = async {
         match listener.protocol {

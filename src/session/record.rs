@@ -1,4 +1,5 @@
-//! What the log says about a session: one line when it ends, one for each failed login, one for each message.
+//! What the log says about a session: one line when it ends, one for each failed login, one for each message. They all carry
+//! the session's number, so that they can be found together.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::telemetry::log::PeerText;
 /// What is known about a session so far.
 #[derive(Debug)]
 pub(crate) struct Record {
+    session: u64,
     begun: Instant,
     who: Option<Who>,
     failures: u32,
@@ -68,8 +70,9 @@ const fn closed(reason: CloseReason) -> &'static str {
 }
 
 impl Record {
-    pub(crate) fn new() -> Self {
-        Self { begun: Instant::now(), who: None, failures: 0, to_upstream: 0, to_downstream: 0, messages: 0 }
+    /// Of the session with this number.
+    pub(crate) fn new(session: u64) -> Self {
+        Self { session, begun: Instant::now(), who: None, failures: 0, to_upstream: 0, to_downstream: 0, messages: 0 }
     }
 
     /// The password was right: from here on the session is somebody's.
@@ -81,13 +84,13 @@ impl Record {
     pub(crate) fn failed(&mut self, listener: &Listener, peer: IpAddr, request: &LoginRequest, failure: &Failure) {
         self.failures += 1;
         let (listener, login, mechanism) = (&listener.name, PeerText(&request.username), request.mechanism);
-        let (reason, detail) = (failure.kind, &failure.detail);
+        let (session, reason, detail) = (self.session, failure.kind, &failure.detail);
         match failure.kind {
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
-                tracing::error!(listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
+                tracing::error!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
             }
             FailureKind::Credentials | FailureKind::Unavailable => {
-                tracing::warn!(listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
+                tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
             }
         }
     }
@@ -95,17 +98,17 @@ impl Record {
     /// A message was accepted or refused by the upstream.
     pub(crate) fn message(&mut self, report: &MessageReport) {
         self.messages += 1;
-        let (login, account) = self.names();
+        let (session, (login, account)) = (self.session, self.names());
         let MessageReport { accepted, sender, recipients, octets, reply } = report;
         let (sender, reply) = (PeerText(sender), PeerText(reply));
         let outcome = if *accepted { "message accepted" } else { "message refused" };
-        tracing::info!(login, account, %sender, recipients, octets, %reply, "{outcome}");
+        tracing::info!(session, login, account, %sender, recipients, octets, %reply, "{outcome}");
     }
 
     /// The session ends with a message whose fate the upstream has not told.
     pub(crate) fn message_lost(&self, ending: &Ending) {
-        let (login, account) = self.names();
-        tracing::warn!(login, account, "message without an answer, the sender has to send it again: {ending}");
+        let (session, (login, account)) = (self.session, self.names());
+        tracing::warn!(session, login, account, "message without an answer, the sender has to send it again: {ending}");
     }
 
     /// What the relay moved.
@@ -124,14 +127,15 @@ impl Record {
     pub(crate) fn write(&self, listener: &Listener, peer: IpAddr, ending: &Ending) {
         let (login, account) = self.names();
         let seconds = self.begun.elapsed().as_secs_f32();
-        let Self { failures, to_upstream, to_downstream, messages, .. } = self;
+        let Self { session, failures, to_upstream, to_downstream, messages, .. } = self;
         let (listener, protocol) = (&listener.name, listener.protocol);
         if self.who.is_none() && *failures == 0 {
             // A port scan or a health check: of no interest, and a flood of them must not fill the log.
-            tracing::debug!(listener, %protocol, %peer, seconds, "session without a login: {ending}");
+            tracing::debug!(session, listener, %protocol, %peer, seconds, "session without a login: {ending}");
         } else {
             tracing::info!(
-                listener, %protocol, %peer, login, account, failures, messages, to_upstream, to_downstream, seconds,
+                session, listener, %protocol, %peer, login, account, failures, messages, to_upstream, to_downstream,
+                seconds,
                 "session ended: {ending}"
             );
         }

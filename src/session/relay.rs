@@ -11,8 +11,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::drive::Side;
 use crate::drain::Drain;
 use crate::net::stream::{Stream, with_scratch};
@@ -217,7 +218,7 @@ impl Direction {
     }
 }
 
-/// Watches the silence of a relay with one timer, which is set anew only when it fires.
+/// Watches the silence of a relay.
 #[derive(Debug)]
 struct Clock {
     times: RelayTimes,
@@ -225,12 +226,12 @@ struct Clock {
     last: Instant,
     /// When one side ended.
     half_closed: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl Clock {
     fn new(times: RelayTimes) -> Self {
-        Self { times, last: Instant::now(), half_closed: None, timer: None }
+        Self { times, last: Instant::now(), half_closed: None, alarm: Alarm::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, drain: &Drain) -> Poll<RelayEnd> {
@@ -241,17 +242,7 @@ impl Clock {
         } else {
             (self.last + self.times.idle, RelayEnd::Idle)
         };
-        loop {
-            if Instant::now() >= due {
-                return Poll::Ready(end);
-            }
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            if timer.deadline() > due {
-                timer.as_mut().reset(due);
-            }
-            ready!(timer.as_mut().poll(cx));
-            timer.as_mut().reset(due);
-        }
+        self.alarm.poll(cx, due).map(|()| end)
     }
 }
 

@@ -63,6 +63,23 @@ async fn a_session_that_ends_without_a_goodbye_gets_its_answers() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_left_is_not_waited_with_for_long() {
+    let change = |config: &mut mailferry::config::Config| {
+        config.budgets.half_closed = Duration::from_millis(50);
+    };
+    let setup = Setup::with(Wanted { change, ..Wanted::default() }).await;
+    let gate = Gate::new();
+    let hold = Fault::At(Moment::CommandDue, Act::Hold(gate.clone()));
+    setup.control().fail_next(sim::Protocol::Smtp, 1, hold);
+    let mut client = setup.logged_in(Protocol::Smtp).await;
+    client.say("RSET").await;
+    client.connection.shutdown().await.unwrap();
+    assert_eq!(client.rest().await, "421 4.4.2 Nothing heard for too long\r\n");
+    gate.open();
+    setup.deserted().await;
+}
+
+#[tokio::test]
 async fn auth_mail_and_rcpt_in_one_segment() {
     for personality in BOTH {
         let setup = Setup::with(Wanted::of(personality)).await;

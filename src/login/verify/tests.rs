@@ -163,22 +163,14 @@ async fn a_changed_hash_is_not_answered_from_memory() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_costs_what_a_known_one_does() {
-    let office = Office::new(vec![login("scanner", "right")]);
-    assert_eq!(office.attempt("nobody", "right").await, Err(Denied::Credentials));
-    assert_eq!(office.verifier.computations(), 1);
-    let decoy = decoy(&office.config);
-    assert!(decoy.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{decoy}");
-    let params = Params::try_from(&PasswordHash::new(&decoy).unwrap()).unwrap();
-    let known = Params::try_from(&PasswordHash::new(&hash("x")).unwrap()).unwrap();
-    assert_eq!(params, known);
-}
-
-#[test]
-fn without_logins_the_decoy_costs_the_default() {
-    let decoy = decoy(&config(vec![]));
-    assert!(decoy.starts_with(COMMON_COST), "{decoy}");
-    assert_eq!(fitting(&Password::new(b"x".to_vec()), &[decoy], &AtomicU64::new(0)), Ok(vec![]));
+async fn unknown_names_cost_as_many_computations_as_known_ones() {
+    let twice = |name: &str| vec![login(name, "right"), login(name, "spare")];
+    let known = config(vec![twice("scanner"), twice("printer"), twice("fax")]);
+    let office = Office { verifier: Verifier::new(&known).unwrap(), config: known };
+    for (at, name) in ["scanner", "nobody", "fax", "printer", "someone"].into_iter().enumerate() {
+        assert_eq!(office.attempt(name, "wrong").await, Err(Denied::Credentials));
+        assert_eq!(office.verifier.computations(), 2 * (at as u64 + 1), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -293,6 +285,141 @@ async fn equal_attempts_at_once_share_one_computation() {
         assert_eq!(outcome.unwrap(), Ok(0));
     }
     assert_eq!(verifier.computations(), 200);
+}
+
+/// Attempts from `number` of this machine's addresses at once, each with a password of its own. How long each took.
+async fn guess_at_once(office: &Arc<Office>, number: u8, username: &'static str) -> Vec<(Duration, Denied)> {
+    let mut guesses = tokio::task::JoinSet::new();
+    for guess in 0..number {
+        let office = Arc::clone(office);
+        guesses.spawn(async move {
+            let (begun, wrong) = (Instant::now(), request(username, &format!("guess{guess}")));
+            let denied = office
+                .try_from_peer([127, 0, guess, 1], Protocol::Smtp, &wrong)
+                .await
+                .unwrap_err();
+            (begun.elapsed(), denied)
+        });
+    }
+    guesses.join_all().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_guesses_at_once_on_loopback_are_no_faster_than_one_after_the_other() {
+    let office = Arc::new(Office::new(vec![login("scanner", "right"), login("scanner", "spare")]));
+    let answers = guess_at_once(&office, 100, "scanner").await;
+    let (busy, computed): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, denied)| *denied == Denied::Busy);
+    assert!(busy.iter().all(|(took, _)| took.is_zero()), "{busy:?}");
+    assert_eq!(computed.len(), 9, "{computed:?}");
+    assert!(computed.iter().all(|(took, _)| took.as_secs() <= 10), "{computed:?}");
+    assert!(computed.iter().any(|(took, _)| took.as_secs() == 9), "{computed:?}");
+
+    // Nobody is shut out by that: who waited is heard.
+    assert_eq!(guess_at_once(&office, 1, "scanner").await[0].1, Denied::Credentials);
+    assert_eq!(
+        office
+            .try_from_peer([127, 0, 0, 1], Protocol::Smtp, &request("scanner", "right"))
+            .await,
+        Ok(0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guesser_on_loopback_delays_neither_other_names_nor_a_remembered_password() {
+    let office =
+        Arc::new(Office::new(vec![login("scanner", "right"), login("printer", "right"), login("fax", "right")]));
+    let here = [127, 0, 0, 1];
+    assert_eq!(office.try_from_peer(here, Protocol::Smtp, &request("scanner", "right")).await, Ok(0));
+    // Enough names to slow all of this machine, and then every one again.
+    for round in 0..2 {
+        for name in 0..60 {
+            let wrong = request(format!("name{name}"), &format!("guess{round}"));
+            let guess = office.try_from_peer(here, Protocol::Smtp, &wrong);
+            assert_eq!(guess.await, Err(Denied::Credentials));
+        }
+    }
+    let guesser = {
+        let office = Arc::clone(&office);
+        tokio::spawn(async move { guess_at_once(&office, 100, "fax").await })
+    };
+    while office.verifier.computations() < 122 {
+        tokio::task::yield_now().await;
+    }
+    let before = Instant::now();
+    assert_eq!(office.try_from_peer(here, Protocol::Smtp, &request("printer", "right")).await, Ok(1));
+    assert_eq!(office.try_from_peer(here, Protocol::Smtp, &request("scanner", "right")).await, Ok(0));
+    assert!(before.elapsed().is_zero());
+    assert!(guesser.await.unwrap().iter().any(|(_, denied)| *denied == Denied::Busy));
+}
+
+#[tokio::test]
+async fn failures_are_remembered_though_the_same_passwords_find_the_gate_full() {
+    let office = Arc::new(Office::new(vec![login("scanner", "right")]));
+    for guess in 0..9 {
+        assert_eq!(office.attempt("scanner", &format!("guess{guess}")).await, Err(Denied::Credentials));
+    }
+    let gate = &office.verifier.0.gate;
+    let mut held = Vec::new();
+    for _ in 0..std::thread::available_parallelism().unwrap().get() {
+        held.push(gate.enter(Origin::of(OFFICE.into()), false).await.unwrap());
+    }
+    let mut places: Vec<_> = (0..64)
+        .map(|_| Box::pin(gate.enter(Origin::of(OFFICE.into()), false)))
+        .collect();
+    for place in &mut places {
+        assert!(poll_once(place).await.is_none());
+    }
+    for guess in 0..9 {
+        assert_eq!(office.attempt("scanner", &format!("guess{guess}")).await, Err(Denied::Busy));
+    }
+    drop(places);
+    drop(held);
+    assert_eq!(office.attempt("scanner", "guess9").await, Err(Denied::Credentials));
+    assert_eq!(office.attempt("scanner", "guess10").await, Err(Denied::Throttled));
+}
+
+#[tokio::test]
+async fn a_pair_that_succeeded_goes_first_until_it_has_been_wrong_too_often() {
+    let office = Office::new(vec![login("scanner", "right"), login("scanner", "spare")]);
+    let goes_first = || {
+        office
+            .verifier
+            .0
+            .memory()
+            .proven
+            .get(&(Origin::of(OFFICE.into()), "scanner".into()))
+            .copied()
+    };
+    assert_eq!(office.attempt("scanner", "wrong").await, Err(Denied::Credentials));
+    assert_eq!(goes_first(), None);
+    assert_eq!(office.attempt("scanner", "right").await, Ok(0));
+    for left in [2, 1, 0, 0] {
+        assert_eq!(office.attempt("scanner", "wrong").await, Err(Denied::Credentials));
+        assert_eq!(goes_first(), Some(left));
+    }
+    assert_eq!(office.attempt("scanner", "right").await, Ok(0));
+    assert_eq!(goes_first(), Some(0), "a remembered password gives nothing back");
+    assert_eq!(office.attempt("scanner", "spare").await, Ok(1));
+    assert_eq!(goes_first(), Some(3));
+}
+
+#[tokio::test]
+async fn wrong_passwords_sent_at_once_do_not_all_go_first() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    office.attempt("scanner", "right").await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..std::thread::available_parallelism().unwrap().get() {
+        held.push(office.verifier.0.gate.enter(Origin::of(OFFICE.into()), false).await.unwrap());
+    }
+    let wrong: Vec<_> = (0..8).map(|guess| format!("guess{guess}")).collect();
+    let mut guesses: Vec<_> = wrong.iter().map(|wrong| Box::pin(office.attempt("scanner", wrong))).collect();
+    for guess in &mut guesses {
+        assert!(poll_once(guess).await.is_none());
+    }
+    while office.verifier.0.gate.waiting().iter().sum::<usize>() < 8 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(office.verifier.0.gate.waiting(), [3, 5]);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ impl Transaction {
             if let Some(reason) = self.ending {
                 return Ok(Flow::Close(reason));
             }
-            if pipes.are_full() {
+            if pipes.are_full_for_commands() {
                 return Ok(Flow::Flush);
             }
             let flow;

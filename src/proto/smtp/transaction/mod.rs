@@ -46,19 +46,32 @@ pub struct Pipes {
 }
 
 impl Pipes {
-    /// Whether either side has grown as far as it should.
-    const fn are_full(&self) -> bool {
-        self.to_upstream.len() >= FLUSH_AT || self.to_downstream.len() >= FLUSH_AT
+    /// Whether everything was sent.
+    #[must_use]
+    pub const fn are_empty(&self) -> bool {
+        self.to_upstream.is_empty() && self.to_downstream.is_empty()
+    }
+
+    /// Whether a command must wait: both it and an answer of ours need room.
+    const fn are_full_for_commands(&self) -> bool {
+        self.to_upstream.len() >= FLUSH_AT || self.are_full_for_replies()
+    }
+
+    /// Whether a reply must wait. An upstream that takes no more commands may be waiting to be read, so they do not count.
+    const fn are_full_for_replies(&self) -> bool {
+        self.to_downstream.len() >= FLUSH_AT
     }
 }
 
-/// What the driver has to do next. Whatever stands in the pipes is sent first, in every case; for every flow but
-/// [`Flow::NeedInput`] and [`Flow::Close`] the same call comes again.
+/// What the driver has to do next. Whatever stands in the pipes is sent first, in every case, but for a command that its
+/// upstream does not take: that one's replies are read meanwhile. For every flow but [`Flow::NeedInput`] and
+/// [`Flow::Close`] the same call comes again.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Flow {
     /// This side's input is used up, or must not be used yet: see [`Transaction::wants_downstream`].
     NeedInput,
-    /// The pipes have grown as far as they should; nothing need be read.
+    /// The pipes that this call writes to have grown as far as they should. Until some of that is sent, the same call
+    /// gives the same and need not come.
     Flush,
     /// Exactly this many octets, at least one, at the front of the downstream's input go upstream unchanged, behind what
     /// stands in the pipe. The driver writes them and drops them from the input before it calls again.

@@ -18,7 +18,7 @@ impl Transaction {
             if let Some(reason) = self.ending {
                 return Ok(Flow::Close(reason));
             }
-            if pipes.are_full() {
+            if pipes.are_full_for_replies() {
                 return Ok(Flow::Flush);
             }
             let Some(lines) = self.replies.read(input)? else {

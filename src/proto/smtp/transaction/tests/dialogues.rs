@@ -1,8 +1,8 @@
 //! Golden dialogues: commands and replies.
 
-use super::super::MAX_COMMAND_LINE;
+use super::super::{Flow, MAX_COMMAND_LINE, Pipes, Transaction};
 use super::driver::{Driver, full, in_message, options, with_envelope};
-use crate::proto::{CloseReason, ProtoError};
+use crate::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
 
 #[test]
 fn a_message_passes_in_one_pipelined_group() {
@@ -165,6 +165,28 @@ fn what_is_written_in_one_call_is_bounded() {
     driver.upstream_sends(b"252 ok\r\n");
     driver.read_downstream(usize::MAX);
     assert_eq!(driver.upstream_got().lines().count(), 65);
+}
+
+#[test]
+fn a_full_pipe_stops_only_what_is_written_to_it() {
+    let (mut commands, mut replies) = (Input::new(), Input::new());
+    let mut machine = Transaction::new(options(&["PIPELINING"]));
+    commands.extend(b"RSET\r\n");
+    machine.from_downstream(&mut commands, &mut Pipes::default()).unwrap();
+
+    let mut pipes = Pipes { to_upstream: vec![b'x'; FLUSH_AT], ..Pipes::default() };
+    replies.extend(b"2");
+    assert_eq!(machine.from_upstream(&mut replies, &mut pipes), Ok(Flow::NeedInput));
+    replies.extend(b"50 ok\r\n");
+    assert_eq!(machine.from_upstream(&mut replies, &mut pipes), Ok(Flow::NeedInput));
+    assert_eq!(pipes.to_downstream, b"250 ok\r\n");
+    commands.extend(b"RSET\r\n");
+    assert_eq!(machine.from_downstream(&mut commands, &mut pipes), Ok(Flow::Flush));
+
+    let mut pipes = Pipes { to_downstream: vec![b'x'; FLUSH_AT], ..Pipes::default() };
+    assert_eq!(machine.from_downstream(&mut commands, &mut pipes), Ok(Flow::Flush));
+    assert_eq!(machine.from_upstream(&mut replies, &mut pipes), Ok(Flow::Flush));
+    assert!(pipes.to_upstream.is_empty());
 }
 
 #[test]

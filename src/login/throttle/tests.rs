@@ -1,0 +1,257 @@
+//! The throttle by itself, on a clock the test moves.
+
+use super::*;
+
+const LIMITS: FailedLogins =
+    FailedLogins { count: 10, within: Duration::from_secs(300), block: Duration::from_secs(900) };
+
+const AT_ONCE: Result<Duration, Refused> = Ok(Duration::ZERO);
+
+fn origin(text: &str) -> Origin {
+    Origin::of(text.parse().unwrap())
+}
+
+fn password(number: u32) -> Fingerprint {
+    let mut fingerprint = [0; 32];
+    fingerprint[..4].copy_from_slice(&number.to_be_bytes());
+    fingerprint
+}
+
+/// Begins an attempt; its wait.
+fn begin(throttle: &mut Throttle, now: Instant, from: Origin, name: &str, number: u32) -> Result<Duration, Refused> {
+    let attempt = throttle.begin(now, from, name, password(number))?;
+    Ok(attempt.wait)
+}
+
+/// An attempt that fails as soon as its turn has come; its wait.
+fn fail(throttle: &mut Throttle, now: Instant, from: Origin, name: &str, number: u32) -> Result<Duration, Refused> {
+    let wait = begin(throttle, now, from, name, number)?;
+    throttle.failed(now + wait, from, name, password(number));
+    Ok(wait)
+}
+
+fn milliseconds(number: u64) -> Result<Duration, Refused> {
+    Ok(Duration::from_millis(number))
+}
+
+#[test]
+fn ten_failures_shut_the_pair_out_and_only_the_pair() {
+    let mut throttle = Throttle::new(LIMITS);
+    let (now, from) = (Instant::now(), origin("192.0.2.1"));
+    for number in 0..10 {
+        assert_eq!(fail(&mut throttle, now, from, "scanner", number), AT_ONCE);
+    }
+    assert_eq!(begin(&mut throttle, now, from, "scanner", 99), Err(Refused::Blocked));
+    assert_eq!(begin(&mut throttle, now, from, "printer", 99), AT_ONCE);
+    assert_eq!(begin(&mut throttle, now, origin("192.0.2.2"), "scanner", 99), AT_ONCE);
+
+    let almost = now + LIMITS.block - Duration::from_secs(1);
+    assert_eq!(begin(&mut throttle, almost, from, "scanner", 99), Err(Refused::Blocked));
+    assert_eq!(begin(&mut throttle, now + LIMITS.block, from, "scanner", 99), AT_ONCE);
+}
+
+#[test]
+fn guesses_sent_at_once_are_counted_before_any_has_failed() {
+    let mut throttle = Throttle::new(LIMITS);
+    let (now, from) = (Instant::now(), origin("192.0.2.1"));
+    let passed = (0..100)
+        .filter(|number| begin(&mut throttle, now, from, "scanner", *number) == AT_ONCE)
+        .count();
+    assert_eq!(passed, 10);
+}
+
+#[test]
+fn the_same_wrong_password_counts_once() {
+    let mut throttle = Throttle::new(LIMITS);
+    let (now, from) = (Instant::now(), origin("192.0.2.1"));
+    for _ in 0..100 {
+        assert_eq!(fail(&mut throttle, now, from, "scanner", 7), AT_ONCE);
+    }
+}
+
+#[test]
+fn failures_age_out_of_the_window() {
+    let mut throttle = Throttle::new(LIMITS);
+    let (start, from) = (Instant::now(), origin("192.0.2.1"));
+    for number in 0..40 {
+        let now = start + LIMITS.within / 8 * number;
+        assert_eq!(fail(&mut throttle, now, from, "scanner", number), AT_ONCE, "{number}");
+    }
+}
+
+#[test]
+fn success_and_an_unchecked_attempt_are_forgiven() {
+    let mut throttle = Throttle::new(LIMITS);
+    let (now, from) = (Instant::now(), origin("192.0.2.1"));
+    for number in 0..9 {
+        fail(&mut throttle, now, from, "scanner", number).unwrap();
+    }
+    let unchecked = throttle.begin(now, from, "scanner", password(50)).unwrap();
+    throttle.withdrawn(from, "scanner", &unchecked);
+    assert_eq!(begin(&mut throttle, now, from, "scanner", 51), AT_ONCE);
+    throttle.succeeded(from, "scanner");
+    for number in 0..10 {
+        assert_eq!(fail(&mut throttle, now, from, "scanner", number), AT_ONCE);
+    }
+    assert_eq!(begin(&mut throttle, now, from, "scanner", 60), Err(Refused::Blocked));
+}
+
+#[test]
+fn loopback_is_delayed_ever_longer_but_never_blocked() {
+    let mut throttle = Throttle::new(LIMITS);
+    let (mut now, from) = (Instant::now(), origin("127.0.0.1"));
+    let mut longest = Duration::ZERO;
+    for number in 0..100 {
+        let wait = fail(&mut throttle, now, from, "scanner", number).unwrap();
+        assert!(wait >= longest && wait <= LOOPBACK_SLOWED, "{wait:?}");
+        longest = wait;
+        now += wait;
+    }
+    assert_eq!(longest, LOOPBACK_SLOWED);
+}
+
+#[test]
+fn guesses_sent_at_once_on_loopback_stand_in_line() {
+    let mut throttle = Throttle::new(LIMITS);
+    // Whichever of this machine's addresses each of them comes from.
+    let from = |number: u32| origin(&format!("127.0.{number}.{number}"));
+    let now = Instant::now();
+    let mut waits = (0..9).map(|number| begin(&mut throttle, now, from(number), "scanner", number));
+    for wait in [0, 100, 300, 700, 1500, 3100, 5100, 7100, 9100] {
+        assert_eq!(waits.next(), Some(milliseconds(wait)));
+    }
+    drop(waits);
+    // The next would wait longer than its client does: it is sent away, and takes no place.
+    for number in 9..100 {
+        assert_eq!(begin(&mut throttle, now, from(number), "scanner", number), Err(Refused::Crowded));
+    }
+    let later = now + Duration::from_millis(2000);
+    assert_eq!(begin(&mut throttle, later, from(1), "scanner", 100), milliseconds(9100));
+    assert_eq!(begin(&mut throttle, later, from(1), "printer", 100), AT_ONCE, "the line is the pair's");
+    let much_later = now + Duration::from_secs(60);
+    assert_eq!(begin(&mut throttle, much_later, from(1), "scanner", 101), milliseconds(2000), "the line moves on");
+}
+
+#[test]
+fn on_loopback_what_blocks_elsewhere_delays_most_however_little_that_is() {
+    let mut throttle = Throttle::new(FailedLogins { count: 1, ..LIMITS });
+    let (now, from) = (Instant::now(), origin("127.0.0.1"));
+    assert_eq!(fail(&mut throttle, now, from, "scanner", 0), AT_ONCE);
+    assert_eq!(fail(&mut throttle, now, from, "scanner", 1), Ok(LOOPBACK_SLOWED));
+}
+
+#[test]
+fn after_fifty_names_all_of_an_address_stand_in_one_line_but_who_has_not_failed() {
+    for (from, step) in [("127.0.0.1", LOOPBACK_SLOWED), ("192.0.2.1", SLOWED)] {
+        let mut throttle = Throttle::new(LIMITS);
+        let (now, from) = (Instant::now(), origin(from));
+        for number in 0..50 {
+            assert_eq!(fail(&mut throttle, now, from, &format!("name{number}"), 1), AT_ONCE);
+        }
+        let mut wait = step;
+        for number in 0..50 {
+            let expected = if wait > LONGEST_WAIT { Err(Refused::Crowded) } else { Ok(wait) };
+            assert_eq!(begin(&mut throttle, now, from, &format!("name{number}"), 2), expected, "{number}");
+            wait += step;
+        }
+        let beside_them = if from.is_loopback() { AT_ONCE } else { Ok(SLOWED) };
+        for number in 10..50 {
+            assert_eq!(begin(&mut throttle, now, from, &format!("neighbour{number}"), 1), beside_them);
+            assert_eq!(begin(&mut throttle, now, from, &format!("name{number}"), 1), beside_them, "known to be wrong");
+        }
+        let later = now + Duration::from_secs(60);
+        assert_eq!(begin(&mut throttle, later, from, "name0", 3), Ok(step), "the line moves on");
+    }
+}
+
+#[test]
+fn an_unchecked_attempt_takes_back_no_more_than_it_added() {
+    let mut throttle = Throttle::new(LIMITS);
+    let (now, from) = (Instant::now(), origin("192.0.2.1"));
+    for number in 0..9 {
+        fail(&mut throttle, now, from, "scanner", number).unwrap();
+    }
+    for number in 0..9 {
+        let again = throttle.begin(now, from, "scanner", password(number)).unwrap();
+        throttle.withdrawn(from, "scanner", &again);
+    }
+    assert_eq!(fail(&mut throttle, now, from, "scanner", 9), AT_ONCE);
+    assert_eq!(begin(&mut throttle, now, from, "scanner", 10), Err(Refused::Blocked), "that was the tenth");
+
+    // Nor what it had added, where another attempt has found it wrong since.
+    let waiting = throttle.begin(now, from, "printer", password(0)).unwrap();
+    for number in 0..9 {
+        fail(&mut throttle, now, from, "printer", number).unwrap();
+    }
+    throttle.withdrawn(from, "printer", &waiting);
+    assert_eq!(fail(&mut throttle, now, from, "printer", 9), AT_ONCE);
+    assert_eq!(begin(&mut throttle, now, from, "printer", 10), Err(Refused::Blocked));
+}
+
+#[test]
+fn an_unchecked_attempt_leaves_nothing_behind_but_a_block() {
+    let mut throttle = Throttle::new(FailedLogins { count: 1, ..LIMITS });
+    let (now, from) = (Instant::now(), origin("192.0.2.1"));
+    let unchecked = throttle.begin(now, from, "scanner", password(0)).unwrap();
+    throttle.withdrawn(from, "scanner", &unchecked);
+    assert!(throttle.pairs.get(&(from, "scanner".into())).is_none());
+
+    let unchecked = throttle.begin(now, from, "scanner", password(0)).unwrap();
+    throttle.failed(now, from, "scanner", password(0));
+    throttle.withdrawn(from, "scanner", &unchecked);
+    assert_eq!(begin(&mut throttle, now, from, "scanner", 1), Err(Refused::Blocked));
+}
+
+#[test]
+fn fifty_names_slow_the_whole_address() {
+    let mut throttle = Throttle::new(LIMITS);
+    let (now, from) = (Instant::now(), origin("2001:db8::1"));
+    for number in 0..50 {
+        assert_eq!(fail(&mut throttle, now, from, &format!("name{number}"), 1), AT_ONCE);
+    }
+    let same_network = origin("2001:db8::ffff:0:0:9");
+    assert_eq!(begin(&mut throttle, now, same_network, "other", 1), Ok(SLOWED));
+    assert_eq!(begin(&mut throttle, now, origin("2001:db8:0:1::1"), "other", 1), AT_ONCE);
+    let later = now + LIMITS.within;
+    assert_eq!(begin(&mut throttle, later, same_network, "other", 1), AT_ONCE);
+}
+
+#[test]
+fn one_name_failing_often_does_not_slow_its_neighbours() {
+    let mut throttle = Throttle::new(FailedLogins { count: 200, ..LIMITS });
+    let (now, from) = (Instant::now(), origin("192.0.2.1"));
+    for number in 0..100 {
+        fail(&mut throttle, now, from, "scanner", number).unwrap();
+    }
+    assert_eq!(begin(&mut throttle, now, from, "printer", 1), AT_ONCE);
+}
+
+#[test]
+fn random_names_push_out_the_oldest_memory() {
+    let mut throttle = Throttle::with_capacity(LIMITS, 8, 8);
+    let now = Instant::now();
+    for number in 0..10 {
+        fail(&mut throttle, now, origin("192.0.2.1"), "scanner", number).unwrap();
+    }
+    for number in 0..8 {
+        fail(&mut throttle, now, origin("192.0.2.9"), &format!("name{number}"), 1).unwrap();
+    }
+    assert_eq!(begin(&mut throttle, now, origin("192.0.2.1"), "scanner", 99), AT_ONCE);
+}
+
+#[test]
+fn an_ipv4_address_in_ipv6_clothes_is_the_same_origin() {
+    assert_eq!(origin("::ffff:192.0.2.1"), origin("192.0.2.1"));
+    assert_ne!(origin("192.0.2.1"), origin("192.0.2.2"));
+}
+
+#[test]
+fn this_machine_is_one_origin_under_all_its_loopback_addresses() {
+    for address in ["127.0.0.2", "127.255.255.254", "::1", "::ffff:127.0.0.1", "::ffff:127.1.2.3"] {
+        assert_eq!(origin(address), origin("127.0.0.1"), "{address}");
+        assert!(origin(address).is_loopback());
+    }
+    for address in ["::2", "::", "128.0.0.1", "0.0.0.0"] {
+        assert_ne!(origin(address), origin("127.0.0.1"), "{address}");
+    }
+}
