@@ -12,11 +12,11 @@ use super::Shared;
 use super::drive::{Lost, Outcome, Patience, Side};
 use super::failure::{Failure, FailureKind};
 use super::protocol::Speaks;
-use crate::config::{Account, Config, Server};
+use crate::config::{Account, Config, Server, UpstreamTls};
 use crate::net::stream::Stream;
 use crate::net::{dial, tls};
 use crate::oauth::credentials::UpstreamCredential;
-use crate::proto::{Credential, ProtoError, RefusalKind, UpstreamEvent, UpstreamRefusal};
+use crate::proto::{Credential, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, UpstreamEvent, UpstreamRefusal};
 use crate::telemetry::log::PeerText;
 
 /// An upstream that has let us in.
@@ -65,6 +65,9 @@ enum OpenError {
     Lost(Lost),
     #[error("it did not answer in time")]
     TooSlow,
+    /// A machine wants to log in without the TLS that is demanded: our own fault, and no token for it.
+    #[error("the login was about to go out in clear; no token was sent")]
+    InClear,
     #[error("{}", refused(.0))]
     Refused(UpstreamRefusal),
 }
@@ -137,27 +140,53 @@ async fn dial_and_log_in<P: Speaks>(
     let Some(tls) = shared.upstreams.of(account) else {
         return Err(OpenError::Unreachable(std::io::Error::other("no TLS configuration for this provider")));
     };
-    let credential = Credential { user: credential.user.clone(), token: credential.token.clone() };
-    let mut machine = P::upstream(shared, server, credential);
-    let mut side = Side::new(dial::dial(server, tls).await.map_err(OpenError::Unreachable)?);
+    let mut machine = P::upstream(shared, server.tls == UpstreamTls::StartTls);
+    let side = Side::new(dial::dial(server, tls).await.map_err(OpenError::Unreachable)?);
+    let (side, learnt) = log_in_over(side, &mut machine, server, tls, credential).await?;
+    Ok(Upstream { side, learnt, account: Arc::clone(account) })
+}
+
+/// Runs the machine to the end of its login; what it learnt.
+async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential>>(
+    mut side: Side,
+    machine: &mut M,
+    server: &Server,
+    tls: &Arc<ClientConfig>,
+    credential: &UpstreamCredential,
+) -> Result<(Side, C), OpenError> {
     // The whole of it is under the dial's budget.
     let mut patience = Patience::endless();
     let mut learnt = None;
     loop {
-        match side.drive(&mut machine, &mut patience).await.map_err(OpenError::Lost)? {
+        match side.drive(machine, &mut patience).await.map_err(OpenError::Lost)? {
+            Outcome::Event(UpstreamEvent::CredentialWanted) => {
+                let credential = credential_for(&side.stream, server, credential)?;
+                machine.answer(credential, &mut side.out);
+            }
             Outcome::Event(UpstreamEvent::LoggedIn(told)) => learnt = Some(told),
             Outcome::Event(UpstreamEvent::Refused(refusal)) => {
                 // A polite goodbye, if it can be said; what matters has been learnt.
-                let _ = side.drive(&mut machine, &mut patience).await;
+                let _ = side.drive(machine, &mut patience).await;
                 return Err(OpenError::Refused(refusal));
             }
             Outcome::StartTls => side = start_tls(side, server, tls).await?,
             Outcome::Relay => {
                 let learnt = learnt.ok_or(OpenError::Lost(Lost::Gone))?;
-                return Ok(Upstream { side, learnt, account: Arc::clone(account) });
+                return Ok((side, learnt));
             }
             Outcome::Close(_) => return Err(OpenError::Lost(Lost::Gone)),
         }
+    }
+}
+
+/// The one place where a machine gets a credential: never on a channel that is plain against the configuration, whatever
+/// the machine has done or forgotten before it asked.
+fn credential_for(stream: &Stream, server: &Server, credential: &UpstreamCredential) -> Result<Credential, OpenError> {
+    match (stream, server.tls) {
+        (Stream::Tls(_), _) | (Stream::Plain(_), UpstreamTls::None) => {
+            Ok(Credential { user: credential.user.clone(), token: credential.token.clone() })
+        }
+        (Stream::Plain(_), UpstreamTls::Implicit | UpstreamTls::StartTls) => Err(OpenError::InClear),
     }
 }
 
@@ -165,8 +194,7 @@ async fn dial_and_log_in<P: Speaks>(
 /// connection (CVE-2021-38371).
 async fn start_tls(side: Side, server: &Server, tls: &Arc<ClientConfig>) -> Result<Side, OpenError> {
     if !side.input.is_empty() {
-        let injected = ProtoError::UpstreamMisbehaved("it sent something between STARTTLS and the handshake");
-        return Err(OpenError::Lost(injected.into()));
+        return Err(OpenError::Lost(OCTETS_BEFORE_TLS.into()));
     }
     match side.stream {
         Stream::Plain(stream) => dial::start_tls(stream, server, tls)
@@ -197,7 +225,7 @@ fn failure(account: &Account, server: &Server, error: OpenError) -> Failure {
         OpenError::Refused(refusal) => refusal,
         // Says itself where it has failed.
         OpenError::Unreachable(_) => return Failure::unavailable(format!("{error}. {CHECK_SERVER}")),
-        OpenError::Lost(_) | OpenError::TooSlow => {
+        OpenError::Lost(_) | OpenError::TooSlow | OpenError::InClear => {
             return Failure::unavailable(format!("{host}:{}: {error}. {CHECK_SERVER}", server.port));
         }
     };

@@ -1,13 +1,14 @@
-//! POP3 to a provider: greeting, AUTH XOAUTH2 in two steps, outcome. It never asks for capabilities: a provider reached
-//! over POP3 has XOAUTH2 or is of no use.
+//! POP3 to a provider: greeting, STLS where it is demanded (RFC 2595 section 4), AUTH XOAUTH2 in two steps, outcome. It
+//! never asks for capabilities: a provider reached over POP3 has what is needed or is of no use.
 
-use std::convert::Infallible;
 use std::mem;
 
 use super::response::Response;
+use crate::proto::line::Line;
 use crate::proto::sasl::xoauth2;
 use crate::proto::{
-    CloseReason, Credential, Input, Machine, ProtoError, RefusalKind, Step, UpstreamEvent, UpstreamRefusal, said,
+    CloseReason, Credential, Input, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, Step, UpstreamEvent,
+    UpstreamRefusal, said,
 };
 
 /// The longest line taken from an upstream, its end included, in octets. RFC 2449 section 4 says 512; a challenge of
@@ -15,13 +16,13 @@ use crate::proto::{
 pub const MAX_RESPONSE_LINE: usize = 4096;
 
 /// What is to be done at the provider.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Whom to log in.
-    pub credential: Credential,
+    /// Whether STLS is demanded. If not, the channel is fit for a token as it is.
+    pub starttls: bool,
 }
 
-/// The machine. Every line leads to a later state, so the dialogue has four lines of the upstream at most.
+/// The machine. Every line leads to a later state, so the dialogue has five lines of the upstream at most.
 #[derive(Debug)]
 pub struct Upstream {
     state: State,
@@ -30,94 +31,121 @@ pub struct Upstream {
 #[derive(Debug)]
 enum State {
     AwaitingGreeting {
-        credential: Credential,
+        starttls: bool,
     },
-    AwaitingGoAhead {
-        credential: Credential,
-    },
+    /// STLS was sent.
+    AwaitingTls,
+    /// The driver does the handshake. Nothing has been learnt before it that would have to be forgotten.
+    Handshaking,
+    /// AUTH was sent.
+    AwaitingGoAhead,
+    /// The session has been asked for the credential.
+    AwaitingCredential,
     AwaitingOutcome,
     AwaitingRefusal {
         challenge: Vec<u8>,
     },
     LoggedIn,
+    /// The session is still to be told.
+    Refusing(UpstreamRefusal),
     /// The session knows; the upstream is still to be told goodbye.
     Refused,
     Ended,
 }
 
-type Outcome = (State, Option<UpstreamEvent<()>>);
+/// The next state, and the step to return now, if any.
+type Turn = (State, Option<Step<UpstreamEvent<()>>>);
 
 impl Upstream {
     /// A machine that waits for the greeting.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        Self { state: State::AwaitingGreeting { credential: plan.credential } }
+        Self { state: State::AwaitingGreeting { starttls: plan.starttls } }
     }
 }
 
 impl Machine for Upstream {
     type Event = UpstreamEvent<()>;
-    type Answer = Infallible;
+    type Answer = Credential;
 
     fn advance(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Result<Step<Self::Event>, ProtoError> {
         loop {
-            match self.state {
-                State::LoggedIn => return Ok(Step::Relay),
+            // An error ends the dialogue, so it does not matter that it leaves the machine in this state.
+            let (state, step) = match mem::replace(&mut self.state, State::Ended) {
+                State::Handshaking => (say_auth(out), None),
+                State::AwaitingCredential => (State::AwaitingCredential, Some(Step::NeedInput)),
+                State::LoggedIn => (State::LoggedIn, Some(Step::Relay)),
+                State::Refusing(refusal) => (State::Refused, Some(Step::Event(UpstreamEvent::Refused(refusal)))),
                 State::Refused => {
                     // Its answer is not awaited: nothing it could say matters.
                     out.extend_from_slice(b"QUIT\r\n");
-                    self.state = State::Ended;
-                    return Ok(Step::Close(CloseReason::Refused));
+                    (State::Ended, Some(Step::Close(CloseReason::Refused)))
                 }
-                State::Ended => return Ok(Step::Close(CloseReason::Refused)),
-                _ => {}
+                State::Ended => (State::Ended, Some(Step::Close(CloseReason::Refused))),
+                waiting => match read_line(input)? {
+                    Some(line) => waiting.on_line(&line, out)?,
+                    None => (waiting, Some(Step::NeedInput)),
+                },
+            };
+            if step == Some(Step::StartTls) && !input.is_empty() {
+                return Err(OCTETS_BEFORE_TLS);
             }
-            let line = input
-                .line(MAX_RESPONSE_LINE)
-                .map_err(|_| ProtoError::UpstreamMisbehaved("a response line of more than 4096 octets"))?;
-            let Some(line) = line else { return Ok(Step::NeedInput) };
-            // An error ends the dialogue, so it does not matter that it leaves the machine in this state.
-            let state = mem::replace(&mut self.state, State::Ended);
-            let (state, event) = state.on_line(&line, out)?;
             self.state = state;
-            if let Some(event) = event {
-                return Ok(Step::Event(event));
+            if let Some(step) = step {
+                return Ok(step);
             }
         }
     }
 
-    fn answer(&mut self, answer: Infallible, _: &mut Vec<u8>) {
-        match answer {}
+    fn answer(&mut self, credential: Credential, out: &mut Vec<u8>) {
+        self.state = match mem::replace(&mut self.state, State::Ended) {
+            State::AwaitingCredential => send_token(&credential, out),
+            unasked => unasked,
+        };
     }
 }
 
+fn read_line(input: &mut Input) -> Result<Option<Line>, ProtoError> {
+    input
+        .line(MAX_RESPONSE_LINE)
+        .map_err(|_| ProtoError::UpstreamMisbehaved("a response line of more than 4096 octets"))
+}
+
 impl State {
-    fn on_line(self, line: &[u8], out: &mut Vec<u8>) -> Result<Outcome, ProtoError> {
+    fn on_line(self, line: &[u8], out: &mut Vec<u8>) -> Result<Turn, ProtoError> {
         let response = Response::parse(line)?;
         match (self, response) {
-            (Self::AwaitingGreeting { credential }, Response::Ok) => {
-                // Never with an initial response: Microsoft closes the connection at a line this long.
-                out.extend_from_slice(b"AUTH XOAUTH2\r\n");
-                Ok((Self::AwaitingGoAhead { credential }, None))
+            (Self::AwaitingGreeting { starttls: true }, Response::Ok) => {
+                out.extend_from_slice(b"STLS\r\n");
+                Ok((Self::AwaitingTls, None))
             }
+            (Self::AwaitingGreeting { starttls: false }, Response::Ok) => Ok((say_auth(out), None)),
             (Self::AwaitingGreeting { .. }, Response::Err { code }) => {
                 Ok(refused(kind(code, RefusalKind::Transient), "greeting", line, None))
             }
-            (Self::AwaitingGoAhead { credential }, Response::Continue(_)) => Ok(send_token(&credential, out)),
-            (Self::AwaitingGoAhead { .. }, Response::Err { code }) => {
-                Ok(refused(kind(code, RefusalKind::Unsupported), STAGE, line, None))
+            (Self::AwaitingTls, Response::Ok) => Ok((Self::Handshaking, Some(Step::StartTls))),
+            (Self::AwaitingTls, Response::Err { code }) => {
+                Ok(refused(kind(code, RefusalKind::Unsupported), "STLS", line, None))
             }
-            (Self::AwaitingOutcome, Response::Ok) => Ok((Self::LoggedIn, Some(UpstreamEvent::LoggedIn(())))),
+            (Self::AwaitingGoAhead, Response::Continue(_)) => {
+                Ok((Self::AwaitingCredential, Some(Step::Event(UpstreamEvent::CredentialWanted))))
+            }
+            (Self::AwaitingGoAhead, Response::Err { code }) => {
+                Ok(refused(kind(code, RefusalKind::Unsupported), AUTH, line, None))
+            }
+            (Self::AwaitingOutcome, Response::Ok) => {
+                Ok((Self::LoggedIn, Some(Step::Event(UpstreamEvent::LoggedIn(())))))
+            }
             (Self::AwaitingOutcome, Response::Continue(challenge)) => {
                 // The challenge says why it failed; only our empty line brings the -ERR.
                 out.extend_from_slice(b"\r\n");
                 Ok((Self::AwaitingRefusal { challenge: xoauth2::decode_challenge(challenge) }, None))
             }
             (Self::AwaitingOutcome, Response::Err { code }) => {
-                Ok(refused(kind(code, RefusalKind::Token), STAGE, line, None))
+                Ok(refused(kind(code, RefusalKind::Token), AUTH, line, None))
             }
             (Self::AwaitingRefusal { challenge }, Response::Err { code }) => {
-                Ok(refused(kind(code, RefusalKind::Token), STAGE, line, Some(challenge)))
+                Ok(refused(kind(code, RefusalKind::Token), AUTH, line, Some(challenge)))
             }
             (Self::AwaitingRefusal { .. }, Response::Continue(_)) => {
                 out.extend_from_slice(b"*\r\n");
@@ -128,24 +156,35 @@ impl State {
     }
 }
 
-const STAGE: &str = "AUTH XOAUTH2";
+/// The command, and in the log the stage of the dialogue.
+const AUTH: &str = "AUTH XOAUTH2";
 
-fn send_token(credential: &Credential, out: &mut Vec<u8>) -> Outcome {
-    let Some(message) = xoauth2::encode(&credential.user, &credential.token) else {
+/// Never with an initial response: Microsoft closes the connection at a line this long.
+fn say_auth(out: &mut Vec<u8>) -> State {
+    out.extend_from_slice(AUTH.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    State::AwaitingGoAhead
+}
+
+fn send_token(Credential { user, token }: &Credential, out: &mut Vec<u8>) -> State {
+    let Some(message) = xoauth2::encode(user, token) else {
         out.extend_from_slice(b"*\r\n");
         let why = b"not tried: the mailbox's address is empty or holds a control character";
-        return refused(RefusalKind::Policy, STAGE, why, None);
+        return State::Refusing(refusal(RefusalKind::Policy, AUTH, why, None));
     };
     // At once, so that no growth of the buffer leaves a copy of the token behind.
     out.reserve(message.len() + 2);
     out.extend_from_slice(message.as_bytes());
     out.extend_from_slice(b"\r\n");
-    (State::AwaitingOutcome, None)
+    State::AwaitingOutcome
 }
 
-fn refused(kind: RefusalKind, stage: &'static str, line: &[u8], challenge: Option<Vec<u8>>) -> Outcome {
-    let refusal = UpstreamRefusal { kind, stage, said: said(line), challenge };
-    (State::Refused, Some(UpstreamEvent::Refused(refusal)))
+fn refusal(kind: RefusalKind, stage: &'static str, line: &[u8], challenge: Option<Vec<u8>>) -> UpstreamRefusal {
+    UpstreamRefusal { kind, stage, said: said(line), challenge }
+}
+
+fn refused(kind: RefusalKind, stage: &'static str, line: &[u8], challenge: Option<Vec<u8>>) -> Turn {
+    (State::Refusing(refusal(kind, stage, line, challenge)), None)
 }
 
 /// Whose fault a refusal is: the code says it (RFC 2449 section 8.1, RFC 3206), or else the point it came at. `AUTH` is
@@ -164,20 +203,27 @@ mod tests {
 
     use super::*;
     use crate::proto::MAX_SAID;
-    use crate::proto::play::{Ending, Played, cut, play};
+    use crate::proto::play::{Ending, Played, cut, play, play_in_clear, play_login};
     use crate::secret::AccessToken;
 
     const GREETING: &str = "+OK The Microsoft Exchange POP3 service is ready. [RgBSAA==]\r\n";
     const MESSAGE: &str = "dXNlcj11c2VyQGV4YW1wbGUuY29tAWF1dGg9QmVhcmVyIHRva2VuAQE=";
 
-    fn upstream(user: &str) -> Upstream {
-        let token = AccessToken::parse("token".into()).unwrap();
-        Upstream::new(Plan { credential: Credential { user: user.into(), token } })
+    const CLEAR: Plan = Plan { starttls: true };
+    const FIT: Plan = Plan { starttls: false };
+
+    fn credential(user: &str) -> Credential {
+        Credential { user: user.into(), token: AccessToken::parse("token".into()).unwrap() }
     }
 
     fn played(lines: &[&str]) -> Played<UpstreamEvent<()>> {
-        let octets = lines.concat().into_bytes();
-        play(upstream("user@example.com"), [octets.as_slice()], |_| None)
+        play_login(Upstream::new(FIT), [lines.concat().as_bytes()], &credential("user@example.com"))
+    }
+
+    /// Where STLS is demanded. Each element arrives when the machine has asked for it.
+    fn played_from_clear(pieces: &[&str]) -> Played<UpstreamEvent<()>> {
+        let pieces = pieces.iter().map(|piece| piece.as_bytes());
+        play_login(Upstream::new(CLEAR), pieces, &credential("user@example.com"))
     }
 
     fn refusal(played: &Played<UpstreamEvent<()>>) -> &UpstreamRefusal {
@@ -279,20 +325,57 @@ mod tests {
 
     #[test]
     fn a_user_that_would_switch_identity_is_never_sent() {
-        let played = play(upstream("a\x01user=b"), [&b"+OK\r\n+\r\n"[..]], |_| None);
+        let played = play_login(Upstream::new(FIT), [&b"+OK\r\n+\r\n"[..]], &credential("a\x01user=b"));
         assert_eq!(played.text(), "AUTH XOAUTH2\r\n*\r\nQUIT\r\n");
         assert_eq!(refusal(&played).kind, RefusalKind::Policy);
     }
 
     #[test]
-    fn debug_shows_no_token() {
-        let token = AccessToken::parse("hunter2".into()).unwrap();
-        let mut machine = Upstream::new(Plan { credential: Credential { user: "user@example.com".into(), token } });
-        let mut input = Input::new();
-        input.extend(b"+OK\r\n");
-        machine.advance(&mut input, &mut Vec::new()).unwrap();
-        let shown = format!("{machine:?}");
-        assert!(shown.contains("[redacted]") && !shown.contains("hunter2"), "{shown}");
+    fn the_go_ahead_is_answered_when_the_credential_is_there() {
+        let played = play(Upstream::new(FIT), [&b"+OK\r\n+\r\n"[..], b"+OK too soon\r\n"], |_| None);
+        assert_eq!((played.text().as_str(), played.ending), ("AUTH XOAUTH2\r\n", None));
+        assert_eq!(played.events, [UpstreamEvent::CredentialWanted]);
+    }
+
+    #[test]
+    fn stls_comes_first_where_it_is_demanded() {
+        for ready in ["+OK Begin TLS negotiation now.\r\n", "+ok\n"] {
+            let played = played_from_clear(&[GREETING, ready, "+ \r\n", "+OK Logged in.\r\n"]);
+            assert_eq!(played.text(), format!("STLS\r\nAUTH XOAUTH2\r\n{MESSAGE}\r\n"));
+            assert_eq!((played.events, played.ending), (vec![UpstreamEvent::LoggedIn(())], Some(Ending::Relay)));
+        }
+    }
+
+    /// Hostile case 3.
+    #[test]
+    fn without_stls_no_token_is_sent() {
+        use RefusalKind::{Policy, Transient, Unsupported};
+        for (pieces, kind, stage) in [
+            (&["-ERR not now\r\n"][..], Transient, "greeting"),
+            (&[GREETING, "-ERR Command is not valid in this state.\r\n"], Unsupported, "STLS"),
+            (&[GREETING, "-ERR [AUTH] no\r\n"], Unsupported, "STLS"),
+            (&[GREETING, "-ERR [SYS/TEMP] TLS is not available now\r\n"], Transient, "STLS"),
+            (&[GREETING, "-ERR [SYS/PERM] no\r\n"], Policy, "STLS"),
+        ] {
+            let played = played_from_clear(pieces);
+            assert!(["QUIT\r\n", "STLS\r\nQUIT\r\n"].contains(&played.text().as_str()), "{}", played.text());
+            assert_eq!((refusal(&played).kind, refusal(&played).stage), (kind, stage), "{pieces:?}");
+        }
+        for answer in ["+ go on\r\n", "* OK\r\n", "+OKAY\r\n"] {
+            let played = played_from_clear(&[GREETING, answer, "+ \r\n"]);
+            assert!(matches!(played.ending, Some(Ending::Error(_))), "{answer}");
+            assert_eq!((played.text().as_str(), played.events), ("STLS\r\n", vec![]), "{answer}");
+        }
+    }
+
+    /// Hostile case 2: CVE-2021-38371.
+    #[test]
+    fn octets_between_the_answer_to_stls_and_the_handshake_end_it() {
+        for behind in ["+ \r\n", "+OK\r\n", "\r\n", "+"] {
+            let played = played_from_clear(&[GREETING, &format!("+OK begin\r\n{behind}"), "+ \r\n"]);
+            assert_eq!(played.ending, Some(Ending::Error(OCTETS_BEFORE_TLS)), "{behind:?}");
+            assert_eq!((played.text().as_str(), played.events), ("STLS\r\n", vec![]), "{behind:?}");
+        }
     }
 
     fn dialogue() -> impl Strategy<Value = Vec<u8>> {
@@ -310,9 +393,34 @@ mod tests {
     proptest! {
         #[test]
         fn any_split_gives_the_same(octets in dialogue(), sizes in proptest::collection::vec(1usize..9, 0..40)) {
-            let whole = play(upstream("u@example.com"), [octets.as_slice()], |_| None);
+            let credential = credential("u@example.com");
+            let whole = play_login(Upstream::new(FIT), [octets.as_slice()], &credential);
             prop_assert!(whole.out.len() < 200);
-            prop_assert_eq!(play(upstream("u@example.com"), cut(&octets, &sizes), |_| None), whole);
+            prop_assert_eq!(play_login(Upstream::new(FIT), cut(&octets, &sizes), &credential), whole);
+        }
+
+        /// What comes in the clear, up to the answer to STLS, and what comes over TLS may each be cut anywhere.
+        #[test]
+        fn any_split_gives_the_same_over_stls(
+            octets in dialogue(),
+            sizes in proptest::collection::vec(1usize..9, 0..40),
+        ) {
+            let credential = credential("u@example.com");
+            let clear = b"+OK\r\n+OK begin\r\n";
+            let whole = play_login(Upstream::new(CLEAR), [&clear[..], &octets], &credential);
+            prop_assert!(whole.text().starts_with("STLS\r\nAUTH XOAUTH2\r\n"));
+            let pieces = cut(clear, &sizes).into_iter().chain(cut(&octets, &sizes));
+            prop_assert_eq!(play_login(Upstream::new(CLEAR), pieces, &credential), whole);
+        }
+
+        #[test]
+        fn in_the_clear_no_credential_is_asked_for_whatever_the_server_says(
+            octets in dialogue(),
+            sizes in proptest::collection::vec(1usize..9, 0..40),
+        ) {
+            let (out, events) = play_in_clear(Upstream::new(CLEAR), cut(&octets, &sizes));
+            prop_assert!(!events.contains(&UpstreamEvent::CredentialWanted), "{:?}", events);
+            prop_assert!(!String::from_utf8_lossy(&out).contains("AUTH"));
         }
     }
 }
