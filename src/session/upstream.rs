@@ -262,3 +262,110 @@ pub(crate) fn unguessable_tag() -> String {
         tag
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::RootCertStore;
+    use rustls::crypto::aws_lc_rs;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::oauth::credentials::Generation;
+    use crate::proto::{imap, pop3, smtp};
+    use crate::secret::AccessToken;
+
+    /// `user=user@example.com`, token `token`, in base64.
+    const MESSAGE: &str = "dXNlcj11c2VyQGV4YW1wbGUuY29tAWF1dGg9QmVhcmVyIHRva2VuAQE=";
+
+    fn server(tls: UpstreamTls) -> Server {
+        Server { host: "localhost".into(), port: 1, tls }
+    }
+
+    /// Trusts nobody: no handshake here gets that far.
+    fn no_trust() -> Arc<ClientConfig> {
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        Arc::new(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+    }
+
+    /// A connection in the clear, and its other end.
+    async fn connected() -> (Side, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Side::new(Stream::Plain(listener.accept().await.unwrap().0)), peer)
+    }
+
+    /// Runs a machine that knows of no TLS, in the clear, with an upstream that says this; how it ended, and what the
+    /// upstream heard.
+    async fn run_in_clear<C>(
+        mut machine: impl Machine<Event = UpstreamEvent<C>, Answer = Credential>,
+        tls: UpstreamTls,
+        said: &str,
+    ) -> (OpenError, String) {
+        let credential = UpstreamCredential {
+            user: "user@example.com".into(),
+            token: AccessToken::parse("token".into()).unwrap(),
+            generation: Generation(1),
+        };
+        let (side, mut peer) = connected().await;
+        let (server, trust) = (server(tls), no_trust());
+        let running = log_in_over(side, &mut machine, &server, &trust, &credential);
+        let listening = async {
+            peer.write_all(said.as_bytes()).await.unwrap();
+            let mut heard = Vec::new();
+            while !heard.ends_with(format!("{MESSAGE}\r\n").as_bytes()) && peer.read_buf(&mut heard).await.unwrap() > 0
+            {
+            }
+            drop(peer);
+            String::from_utf8(heard).unwrap()
+        };
+        let (ended, heard) = tokio::join!(running, listening);
+        let Err(error) = ended else { panic!("logged in") };
+        (error, heard)
+    }
+
+    /// The machines here forget STARTTLS, and the upstream makes it as easy as can be.
+    #[tokio::test]
+    async fn a_machine_that_forgets_tls_gets_no_credential() {
+        let smtp = || {
+            smtp::upstream::Upstream::new(smtp::upstream::Plan { hostname: "gateway.example".into(), starttls: false })
+        };
+        let imap = || imap::upstream::Upstream::new(imap::upstream::Plan { starttls: false, tag: "a".into() });
+        let pop3 = || pop3::upstream::Upstream::new(pop3::upstream::Plan { starttls: false });
+        let (to_smtp, to_imap, to_pop3) = (
+            "220 h\r\n250-h\r\n250 AUTH XOAUTH2\r\n",
+            "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hi\r\n",
+            "+OK hi\r\n+ \r\n",
+        );
+        for tls in [UpstreamTls::StartTls, UpstreamTls::Implicit] {
+            for ((error, heard), harmless) in [
+                (run_in_clear(smtp(), tls, to_smtp).await, "EHLO gateway.example\r\n"),
+                (run_in_clear(imap(), tls, to_imap).await, ""),
+                (run_in_clear(pop3(), tls, to_pop3).await, "AUTH XOAUTH2\r\n"),
+            ] {
+                assert!(matches!(error, OpenError::InClear), "{error}");
+                assert_eq!(heard, harmless);
+            }
+        }
+        for (_, heard) in [
+            run_in_clear(smtp(), UpstreamTls::None, &format!("{to_smtp}334 \r\n")).await,
+            run_in_clear(imap(), UpstreamTls::None, to_imap).await,
+            run_in_clear(pop3(), UpstreamTls::None, to_pop3).await,
+        ] {
+            assert!(heard.contains(MESSAGE), "where no TLS is wanted, none is needed: {heard}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_in_the_clear_is_not_carried_into_tls() {
+        let (mut side, mut peer) = connected().await;
+        side.input.extend(b"+OK\r\n");
+        let error = start_tls(side, &server(UpstreamTls::StartTls), &no_trust()).await.unwrap_err();
+        assert!(matches!(error, OpenError::Lost(Lost::Misbehaved(OCTETS_BEFORE_TLS))), "{error}");
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"", "not even a handshake was begun");
+    }
+}
