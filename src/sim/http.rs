@@ -216,6 +216,11 @@ async fn read_request(wire: &mut Wire) -> Flow<Result<Request, &'static str>> {
         // RFC 6749 sections 2.3.1 and 3.2: what a URI holds ends up in logs.
         return Ok(Err("a POST has a query"));
     }
+    // RFC 6749 section 3.2.
+    let is_twice = |(at, (name, _)): (usize, &(String, String))| in_body[..at].iter().any(|(other, _)| other == name);
+    if in_body.iter().enumerate().any(is_twice) {
+        return Ok(Err("a field of the form came twice"));
+    }
     form.extend(in_body);
     let Head { method, path, host, basic, .. } = head;
     let shown: Vec<_> = form

@@ -118,7 +118,7 @@ impl Registration {
             let (Ok(mut registered), Ok(mut asked)) = (Url::parse(registered), Url::parse(uri)) else { return false };
             let loopback = asked.scheme() == "http" && matches!(asked.host_str(), Some("localhost" | "127.0.0.1"));
             // Neither can fail: the URLs have hosts.
-            let without_port = registered.set_port(None).and(asked.set_port(None)).is_ok();
+            let without_port = registered.set_port(None).and_then(|()| asked.set_port(None)).is_ok();
             personality != Personality::Dovecot && loopback && without_port && registered == asked
         })
     }

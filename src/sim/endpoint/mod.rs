@@ -158,7 +158,7 @@ impl Duty {
         let all = [Self::Authorize, Self::DeviceCode, Self::DevicePage, Self::Introspect, Self::Token];
         let tenant = tenant(request).unwrap_or_default();
         let duty = all.into_iter().find(|duty| duty.path(personality, tenant) == request.path);
-        duty.or((request.method == Method::Post).then_some(Self::Token))
+        duty.or_else(|| (request.method == Method::Post).then_some(Self::Token))
     }
 }
 

@@ -163,7 +163,7 @@ mod tests {
         let spend = |sign_ins: &mut SignIns, token: &str| sign_ins.spend(token, Rotation::Strict).unwrap();
         assert!(spend(&mut sign_ins, &first).consent.is_ok());
         let second = sign_ins.rotate(&first, Rotation::Strict).unwrap().unwrap();
-        assert_eq!(sign_ins.current("ANN"), [second.clone()]);
+        assert_eq!(sign_ins.current("ANN"), std::slice::from_ref(&second));
         let again = spend(&mut sign_ins, &first);
         assert!(again.reused && again.consent.is_err());
         let successor = spend(&mut sign_ins, &second);

@@ -62,6 +62,7 @@ fn grant(shared: &Shared, request: &Request) -> Result<CannedAnswer, Denial> {
     }
 }
 
+/// An app for itself. Google has no such grant; here it is there for tests that are about mail alone.
 fn client_credentials(shared: &Shared, request: &Request) -> Result<CannedAnswer, Denial> {
     client::authenticate(shared, request, Whose::App)?;
     let scope = request.required("scope")?;

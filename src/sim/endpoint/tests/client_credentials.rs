@@ -77,6 +77,7 @@ async fn requests_that_are_not_strict_are_refused_and_noted() {
         good.replace("a=b", "%zz"),
         good.replace("/token ", "/token?a=b "),
         good.replace("POST", "HEAD"),
+        token_request(TOKEN_PATH, "a=b&a=b"),
     ] {
         let mut client = Client::open(&simulator, Protocol::Http).await;
         client.send(&bad).await;
@@ -84,7 +85,7 @@ async fn requests_that_are_not_strict_are_refused_and_noted() {
         assert!(answer.starts_with("HTTP/1.1 400 "), "{bad}: {answer}");
     }
     assert_eq!(simulator.control().token_requests(), 0);
-    assert!(simulator.control().violations().len() >= 12);
+    assert!(simulator.control().violations().len() >= 13);
 }
 
 #[tokio::test]
