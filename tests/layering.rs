@@ -79,7 +79,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         path: "src/oauth/",
-        modules: &["config", "net::http", "secret", "store", "telemetry"],
+        modules: &["config", "net::http", "secret", "store", "system", "telemetry"],
         crates: &[
             "tokio",
             "tokio_util",
@@ -90,7 +90,11 @@ const LAYERS: &[Layer] = &[
             "tracing",
             "url",
             "aws_lc_rs",
+            "base64",
+            "jsonwebtoken",
+            "memchr",
             "rustls",
+            "rustls_pki_types",
             "zeroize",
             "jiff",
         ],

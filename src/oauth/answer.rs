@@ -1,17 +1,20 @@
 //! Reads what a token endpoint answered, as providers really answer: expiry as text, web pages instead of JSON,
 //! errors under status 200. Pure; knows no HTTP library and no OAuth library.
 
+pub mod device;
+
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use super::credentials::TokenError;
 use super::grant::Issued;
 use super::hints::{self, OAuthError, is_passing_status, needs_person, shown};
 use crate::net::http::HttpAnswer;
-use crate::secret::AccessToken;
+use crate::secret::{AccessToken, SecretText};
 
 /// How long a token lives where the provider does not say, or not so that one could believe it.
 const ASSUMED_LIFE: Duration = Duration::from_secs(3600);
@@ -19,33 +22,92 @@ const ASSUMED_LIFE: Duration = Duration::from_secs(3600);
 /// The longest life that is believed. Microsoft's longest is 28 hours.
 const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// RFC 6749 sections 5.1 and 5.2, the fields that are looked at.
+/// The longest refresh token that is kept, in octets. Microsoft's have some 2,000.
+const MAX_REFRESH_TOKEN: usize = 16 * 1024;
+
+/// The longest id token that is kept, in octets: a person in many groups has a long one.
+const MAX_ID_TOKEN: usize = 64 * 1024;
+
+/// Why an answer gave nothing. Prints as [`TokenError`] does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// OAuth's word for it, where the answer was an error answer.
+    pub(crate) name: Option<String>,
+    /// Microsoft's AADSTS numbers.
+    pub(crate) codes: Vec<u64>,
+    /// What it means.
+    pub(crate) error: TokenError,
+}
+
+impl Refusal {
+    /// Whether the answer is the error of that name.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name)
+    }
+
+    /// Whether the app's secret or signature is what is refused: another one may do.
+    pub(crate) fn is_about_the_proof(&self) -> bool {
+        self.is("invalid_client") || self.codes.iter().any(|code| matches!(code, 7_000_215 | 7_000_222))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        Self { name: None, codes: Vec::new(), error }
+    }
+}
+
+impl From<Refusal> for TokenError {
+    fn from(refusal: Refusal) -> Self {
+        refusal.error
+    }
+}
+
+/// Which endpoint answered, for people.
+struct Endpoint {
+    name: &'static str,
+    /// The key that says where it is.
+    key: &'static str,
+}
+
+const TOKEN: Endpoint = Endpoint { name: "token endpoint", key: "token_url" };
+
+/// RFC 6749 section 5.2, with Microsoft's additions.
 #[derive(Deserialize)]
-struct Fields<E> {
-    access_token: Option<String>,
-    token_type: Option<String>,
-    expires_in: Option<E>,
+struct ErrorFields {
     error: Option<Value>,
     suberror: Option<Value>,
     error_codes: Option<Value>,
     error_description: Option<Value>,
 }
 
+/// RFC 6749 section 5.1, the fields that are looked at.
+#[derive(Deserialize)]
+struct TokenFields<E> {
+    access_token: Option<String>,
+    token_type: Option<String>,
+    expires_in: Option<E>,
+    refresh_token: Option<Value>,
+    id_token: Option<Value>,
+}
+
 /// The token in an answer, or what the answer means instead. `now` is the wall clock, for dates in headers.
 ///
 /// # Errors
-/// [`TokenError::Transient`] where asking again may help, [`TokenError::NeedsPerson`] where it will not. Neither holds
-/// the token, nor peer text that is not escaped and cut.
-pub fn read(answer: &HttpAnswer, now: SystemTime) -> Result<Issued, TokenError> {
-    let retry_after = answer.retry_after.map(|retry| retry.wait(now));
-    let Some((fields, life)) = fields(&answer.body) else {
-        return Err(not_json(answer, retry_after));
-    };
-    if fields.error.is_some() || !(200..300).contains(&answer.status) {
-        return Err(hints::explain(&OAuthError { status: answer.status, retry_after, ..oauth_error(fields) }));
-    }
+/// A [`Refusal`]; it holds no token, nor peer text that is not escaped and cut.
+pub fn read(answer: &HttpAnswer, now: SystemTime) -> Result<Issued, Refusal> {
+    refuse_errors(answer, now, &TOKEN)?;
+    let fields: TokenFields<IgnoredAny> = fields(answer, &TOKEN)?;
     let Some(token) = fields.access_token else {
-        return Err(needs_person("The token endpoint's answer holds no access_token", "Check token_url"));
+        return Err(needs_person("The token endpoint's answer holds no access_token", "Check token_url").into());
     };
     // RFC 6749 section 7.1: a token of a type one does not know must not be used.
     if !fields
@@ -54,10 +116,8 @@ pub fn read(answer: &HttpAnswer, now: SystemTime) -> Result<Issued, TokenError> 
         .is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"))
     {
         let kind = shown(fields.token_type.as_deref().unwrap_or("none"));
-        return Err(needs_person(
-            format!("The token endpoint gave a token of the type {kind}, not Bearer"),
-            "Check token_url and the app's registration",
-        ));
+        let what = format!("The token endpoint gave a token of the type {kind}, not Bearer");
+        return Err(needs_person(what, "Check token_url and the app's registration").into());
     }
     let token = AccessToken::parse(token).ok_or_else(|| {
         needs_person(
@@ -65,33 +125,59 @@ pub fn read(answer: &HttpAnswer, now: SystemTime) -> Result<Issued, TokenError> 
             "Check token_url",
         )
     })?;
-    Ok(Issued { token, lives: life, refresh_token: None, id_token: None })
-}
-
-/// The fields with the life they tell. A number no float can hold fails the whole reading; then it is left out.
-fn fields(body: &[u8]) -> Option<(Fields<IgnoredAny>, Duration)> {
-    let life = match serde_json::from_slice::<Fields<Value>>(body) {
-        Ok(fields) => life(fields.expires_in.as_ref()),
+    // A number no float can hold fails the whole reading, so the life is read apart.
+    let lives = match serde_json::from_slice::<TokenFields<Value>>(&answer.body) {
+        Ok(fields) => seconds(fields.expires_in.as_ref(), ASSUMED_LIFE, LONGEST_LIFE),
         Err(_) => ASSUMED_LIFE,
     };
-    serde_json::from_slice(body).ok().map(|fields| (fields, life))
+    let refresh_token = kept(fields.refresh_token, MAX_REFRESH_TOKEN);
+    Ok(Issued { token, lives, refresh_token, id_token: kept(fields.id_token, MAX_ID_TOKEN) })
 }
 
-fn life(expires_in: Option<&Value>) -> Duration {
-    let seconds = match expires_in {
+/// A token that is carried on unread. One that is no text or too long is as good as none.
+fn kept(value: Option<Value>, longest: usize) -> Option<SecretText> {
+    match value {
+        Some(Value::String(text)) => Some(SecretText::new(text)).filter(|text| {
+            let octets = text.expose().as_bytes();
+            (1..=longest).contains(&octets.len()) && octets.iter().all(|octet| (0x20..=0x7e).contains(octet))
+        }),
+        _ => None,
+    }
+}
+
+/// Passes an answer that is none of the error answers.
+fn refuse_errors(answer: &HttpAnswer, now: SystemTime, endpoint: &Endpoint) -> Result<(), Refusal> {
+    let retry_after = answer.retry_after.map(|retry| retry.wait(now));
+    let Ok(fields) = serde_json::from_slice::<ErrorFields>(&answer.body) else {
+        return Err(not_json(answer, retry_after, endpoint).into());
+    };
+    if fields.error.is_none() && (200..300).contains(&answer.status) {
+        return Ok(());
+    }
+    let error = OAuthError { status: answer.status, retry_after, ..oauth_error(fields) };
+    Err(Refusal { error: hints::explain(&error), name: Some(error.error), codes: error.codes })
+}
+
+fn fields<F: DeserializeOwned>(answer: &HttpAnswer, endpoint: &Endpoint) -> Result<F, TokenError> {
+    serde_json::from_slice(&answer.body).map_err(|_| not_json(answer, None, endpoint))
+}
+
+/// A number of whole seconds, however it is written. What nobody can believe is `assumed`.
+pub(crate) fn seconds(written: Option<&Value>, assumed: Duration, longest: Duration) -> Duration {
+    let seconds = match written {
         Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => text.trim().parse().ok(),
         _ => None,
     };
     match seconds {
-        Some(seconds) if seconds.is_finite() && seconds >= 1.0 => Duration::try_from_secs_f64(seconds.trunc())
-            .unwrap_or(LONGEST_LIFE)
-            .min(LONGEST_LIFE),
-        _ => ASSUMED_LIFE,
+        Some(seconds) if seconds.is_finite() && seconds >= 1.0 => {
+            Duration::try_from_secs_f64(seconds.trunc()).unwrap_or(longest).min(longest)
+        }
+        _ => assumed,
     }
 }
 
-fn oauth_error(fields: Fields<IgnoredAny>) -> OAuthError {
+fn oauth_error(fields: ErrorFields) -> OAuthError {
     let text = |value: Option<Value>| match value {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -122,25 +208,26 @@ fn oauth_error(fields: Fields<IgnoredAny>) -> OAuthError {
 }
 
 /// No JSON object came: a web page, an empty body, half an answer.
-fn not_json(answer: &HttpAnswer, retry_after: Option<Duration>) -> TokenError {
+fn not_json(answer: &HttpAnswer, retry_after: Option<Duration>, endpoint: &Endpoint) -> TokenError {
     let status = answer.status;
+    let Endpoint { name, key } = endpoint;
     let kind = match shown(&answer.content_type) {
         kind if kind.is_empty() => "nothing readable".to_owned(),
         kind => kind,
     };
     match status {
         300..=399 => needs_person(
-            format!("The token endpoint answers with a redirect ({status}), and redirects are not followed"),
-            "Set token_url to the address it has moved to",
+            format!("The {name} answers with a redirect ({status}), and redirects are not followed"),
+            format!("Set {key} to the address it has moved to"),
         ),
         _ if is_passing_status(status) => hints::explain(&OAuthError { status, retry_after, ..OAuthError::default() }),
         // A portal or filter that answers for the provider is gone when the network is right again.
         200..=299 => hints::transient(format!(
-            "The token endpoint answers with {kind} instead of a token; something may stand between, or token_url is wrong"
+            "The {name} answers with {kind} instead of what was asked for; something may stand between, or {key} is wrong"
         )),
         _ => needs_person(
-            format!("The token endpoint answers with status {status} and {kind}"),
-            "Check token_url, and whether a proxy or filter stands between",
+            format!("The {name} answers with status {status} and {kind}"),
+            format!("Check {key}, and whether a proxy or filter stands between"),
         ),
     }
 }
@@ -157,7 +244,7 @@ mod tests {
     }
 
     fn read_json(status: u16, body: &str) -> Result<Issued, TokenError> {
-        read(&answer(status, "application/json", body), SystemTime::UNIX_EPOCH)
+        Ok(read(&answer(status, "application/json", body), SystemTime::UNIX_EPOCH)?)
     }
 
     fn lives(expires_in: &str) -> u64 {
@@ -220,7 +307,9 @@ mod tests {
     #[test]
     fn a_web_page_is_no_token_and_passes() {
         let page = answer(200, "text/html; charset=utf-8", "<html>Please log in to the hotel</html>");
-        let Err(TokenError::Transient(fault)) = read(&page, SystemTime::UNIX_EPOCH) else { panic!("a page passes") };
+        let Err(Refusal { error: TokenError::Transient(fault), .. }) = read(&page, SystemTime::UNIX_EPOCH) else {
+            panic!("a page passes")
+        };
         assert!(fault.what.contains("text/html"), "{fault}");
         assert!(matches!(read_json(200, "{\"access_token\":\"t"), Err(TokenError::Transient(_))));
         assert!(matches!(read_json(200, "[]"), Err(TokenError::Transient(_))));
@@ -230,7 +319,7 @@ mod tests {
     fn a_redirect_and_a_wrong_path_need_a_person() {
         for status in [301, 302, 307, 308, 400, 403, 404, 405] {
             let error = read(&answer(status, "text/html", "<html>"), SystemTime::UNIX_EPOCH).unwrap_err();
-            assert!(matches!(error, TokenError::NeedsPerson(_)), "{status}");
+            assert!(matches!(error.error, TokenError::NeedsPerson(_)), "{status}");
             assert!(error.to_string().contains(&status.to_string()), "{error}");
         }
     }
@@ -243,6 +332,40 @@ mod tests {
             assert_eq!(fault.code.as_deref(), Some("AADSTS7000222"));
         }
         assert!(read_json(400, r#"{"access_token":"t","token_type":"Bearer"}"#).is_err(), "a token under 400");
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_word_and_the_numbers() {
+        let refusal = |body: &str| read(&answer(400, "application/json", body), SystemTime::UNIX_EPOCH).unwrap_err();
+        let pending = refusal(r#"{"error":"authorization_pending","error_codes":[70016]}"#);
+        assert!(pending.is("authorization_pending") && !pending.is_about_the_proof());
+        assert_eq!(pending.codes, [70_016]);
+        for wrong_secret in [
+            r#"{"error":"invalid_client"}"#,
+            r#"{"error":"invalid_client","error_codes":[700027]}"#,
+            r#"{"error":"unauthorized_client","error_codes":[7000222]}"#,
+            r#"{"error":"invalid_request","error_codes":["7000215"]}"#,
+        ] {
+            assert!(refusal(wrong_secret).is_about_the_proof(), "{wrong_secret}");
+        }
+        for other in [r#"{"error":"invalid_grant"}"#, "<html>", "{}"] {
+            assert!(!refusal(other).is_about_the_proof(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_token_and_an_id_token_are_kept_unread() {
+        let both = r#"{"access_token":"t","token_type":"Bearer","refresh_token":"r 1","id_token":"a.b.c"}"#;
+        let issued = read_json(200, both).unwrap();
+        assert_eq!(issued.refresh_token, Some(SecretText::new("r 1".into())));
+        assert_eq!(issued.id_token, Some(SecretText::new("a.b.c".into())));
+        let huge = format!("\"{}\"", "x".repeat(MAX_ID_TOKEN + 1));
+        for odd in ["null", "\"\"", "5", "[\"r\"]", "\"a\\nb\"", &huge] {
+            let body =
+                format!(r#"{{"access_token":"t","token_type":"Bearer","refresh_token":{odd},"id_token":{odd}}}"#);
+            let issued = read_json(200, &body).unwrap();
+            assert_eq!((issued.refresh_token, issued.id_token), (None, None), "{odd}");
+        }
     }
 
     #[test]
@@ -259,7 +382,9 @@ mod tests {
             let retry_after = Some(RetryAfter::At(SystemTime::UNIX_EPOCH + Duration::from_secs(40)));
             let answer = HttpAnswer { retry_after, ..answer(status, "text/html", body) };
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
-            let Err(TokenError::Transient(fault)) = read(&answer, now) else { panic!("{status} passes") };
+            let Err(Refusal { error: TokenError::Transient(fault), .. }) = read(&answer, now) else {
+                panic!("{status} passes")
+            };
             assert_eq!(fault.retry_after, Some(Duration::from_secs(30)));
         }
     }

@@ -1,9 +1,11 @@
 //! OAuth 2.0: tokens for the upstream, fetched, kept fresh, shared.
 
 pub mod answer;
+mod assertion;
 pub mod credentials;
 mod endpoint;
 pub mod grant;
 mod hints;
+mod proof;
 pub mod service;
 mod token;
