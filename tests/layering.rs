@@ -69,7 +69,10 @@ const LAYERS: &[Layer] = &[
             "rustls_pki_types",
             "rustls_platform_verifier",
             "socket2",
+            "thiserror",
             "tracing",
+            "url",
+            "httparse",
         ],
     },
     Layer {

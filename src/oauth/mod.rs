@@ -6,6 +6,8 @@ pub mod credentials;
 mod endpoint;
 pub mod grant;
 mod hints;
+pub mod identity;
 mod proof;
 pub mod service;
+pub mod sign_in;
 mod token;
