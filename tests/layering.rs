@@ -69,7 +69,10 @@ const LAYERS: &[Layer] = &[
             "rustls_pki_types",
             "rustls_platform_verifier",
             "socket2",
+            "thiserror",
             "tracing",
+            "url",
+            "httparse",
         ],
     },
     Layer {
@@ -79,7 +82,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         path: "src/oauth/",
-        modules: &["config", "net::http", "secret", "store", "telemetry"],
+        modules: &["config", "net::http", "secret", "store", "system", "telemetry"],
         crates: &[
             "tokio",
             "tokio_util",
@@ -90,7 +93,11 @@ const LAYERS: &[Layer] = &[
             "tracing",
             "url",
             "aws_lc_rs",
+            "base64",
+            "jsonwebtoken",
+            "memchr",
             "rustls",
+            "rustls_pki_types",
             "zeroize",
             "jiff",
             "base64",

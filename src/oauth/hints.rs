@@ -179,6 +179,10 @@ const OAUTH: &[(&str, &str, &str)] = &[
     ("invalid_request", "The provider cannot make sense of the request", "Check tenant, client_id and scopes"),
     ("unsupported_grant_type", "The provider does not know this grant", "Check grant and token_url"),
     ("access_denied", "The provider denies access", "An administrator has to allow the app"),
+    // RFC 8628 section 3.5, and Microsoft's words for the same.
+    ("authorization_declined", "The sign-in was declined", "Run the command again and agree to what is asked"),
+    ("expired_token", "Nobody signed in with the code in time", "Run the command again for a new code"),
+    ("bad_verification_code", "The provider does not know the code", "Run the command again for a new code"),
 ];
 
 /// RFC 6749 section 4.1.2.1's two codes for what passes, and one that is seen.
