@@ -69,7 +69,8 @@ async fn fill(options: &SqliteConnectOptions, seal: &Seal) -> Result<(), Fault> 
     let mut connection = options.connect().await?;
     let filled = fill_with(&mut connection, seal).await;
     let closed = connection.close().await;
-    filled.and(closed.map_err(Fault::from))
+    filled?;
+    Ok(closed?)
 }
 
 async fn fill_with(connection: &mut SqliteConnection, seal: &Seal) -> Result<(), Fault> {

@@ -49,7 +49,9 @@ async fn whatever_part_of_the_journal_is_left_some_whole_state_is_there() {
     for length in (0..journal.len()).step_by(1_777).chain([journal.len()]) {
         let copied = place.path().join("copy");
         copy(&folder, &copied, &journal[..length]);
-        let found = state(&open_in(&copied).await.unwrap()).await;
+        let opened = open_in(&copied).await.unwrap();
+        let found = state(&opened).await;
+        opened.close().await;
         let which = states.iter().position(|state| *state == found);
         assert!(which.is_some_and(|which| which >= seen), "{length}: {found}");
         seen = which.unwrap();
@@ -69,8 +71,9 @@ async fn what_was_done_is_in_a_copy_made_at_once() {
         let rotated = format!("token {count}");
         store.settle(&id("a"), number, Some(token(&rotated)), at(count)).await.unwrap();
         copy(&folder, &copied, &fs::read(folder.database("-wal")).unwrap());
-        let copied = open_in(&copied).await.unwrap();
-        assert_eq!(token_of(lease(&copied, "a", count).await), rotated);
+        let opened = open_in(&copied).await.unwrap();
+        assert_eq!(token_of(lease(&opened, "a", count).await), rotated);
+        opened.close().await;
     }
 }
 

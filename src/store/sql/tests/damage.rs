@@ -120,17 +120,11 @@ async fn a_damaged_row_is_named() {
     let folder = Folder::new();
     let store = folder.open().await.unwrap();
     let login = store.add_login(new_login("printer")).await.unwrap();
-    for (column, value) in
-        [("protocols", "'smtp gopher'"), ("networks", "'192.0.2.0/33'"), ("made", i64::MIN.to_string().as_str())]
-    {
+    for (column, value) in [("protocols", "smtp gopher"), ("networks", "192.0.2.0/33")] {
         let set =
-            format!("BEGIN; CREATE TABLE kept AS SELECT * FROM login; UPDATE login SET {column} = {value}; COMMIT");
+            format!("BEGIN; CREATE TABLE kept AS SELECT * FROM login; UPDATE login SET {column} = '{value}'; COMMIT");
         meddle(&folder.database(""), &set).await;
-        let found = store.logins(at(0)).await;
-        if column == "made" && found.is_ok() {
-            continue; // A system whose clock goes back that far.
-        }
-        let sentence = unusable(found);
+        let sentence = unusable(store.logins(at(0)).await);
         assert!(sentence.contains(&format!("is damaged: login {login} has the")), "{sentence}");
         let undo = "DELETE FROM login; INSERT INTO login SELECT * FROM kept; DROP TABLE kept";
         meddle(&folder.database(""), undo).await;

@@ -113,10 +113,10 @@ async fn leases_with_no_room() {
     for room in [0, 1, 100, 4_000] {
         store.sign_in(&id("a"), new_sign_in("a", "first")).await.unwrap();
         let length = std::fs::metadata(state_dir.join("mailferry.db-wal")).unwrap().len();
-        setrlimit(Resource::Fsize, Rlimit { current: Some(length + room), ..unlimited.clone() }).unwrap();
+        setrlimit(Resource::Fsize, Rlimit { current: Some(length + room), ..unlimited }).unwrap();
         let sentence = unavailable(lease(&store, "a", 0).await);
         assert!(sentence.contains("look at the disk"), "{sentence}");
-        setrlimit(Resource::Fsize, unlimited.clone()).unwrap();
+        setrlimit(Resource::Fsize, unlimited).unwrap();
         assert_eq!(store.sign_ins().await.unwrap()[0].leased_until, None);
     }
     assert_eq!(token_of(lease(&store, "a", 0).await), "first");

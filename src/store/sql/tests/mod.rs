@@ -80,8 +80,7 @@ mod child {
         std::env::var(VARIABLE).ok()
     }
 
-    /// That `test` of this crate is to run as a child with this argument, by `program`, a copy of this one or a shell
-    /// that runs its arguments.
+    /// That `command`, which runs this program, is to play `test` with this argument.
     pub(super) fn set(command: &mut Command, test: &str, argument: &str) {
         command.args([test, "--exact", "--nocapture"]).env(VARIABLE, argument);
     }

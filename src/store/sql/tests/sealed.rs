@@ -40,6 +40,18 @@ async fn no_file_holds_a_refresh_token() {
 }
 
 #[tokio::test]
+async fn nothing_is_left_of_who_signed_out() {
+    let folder = Folder::new();
+    let store = folder.open().await.unwrap();
+    store.sign_in(&id("a"), new_sign_in("ada@example.com", SECRET)).await.unwrap();
+    store.close().await;
+    assert!(contains(&folder.octets(), b"ada@example.com"));
+    store.sign_out(&id("a")).await.unwrap();
+    store.close().await;
+    assert!(!contains(&folder.octets(), b"ada@example.com"));
+}
+
+#[tokio::test]
 async fn a_token_moved_to_another_row_does_not_open() {
     let folder = Folder::new();
     let store = folder.open().await.unwrap();
