@@ -143,7 +143,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         path: "src/store/",
         modules: &["config", "secret"],
-        crates: &["aws_lc_rs", "ipnet", "sqlx", "thiserror", "tokio", "zeroize"],
+        crates: &["aws_lc_rs", "base64", "ipnet", "rustix", "sqlx", "thiserror", "tokio", "zeroize"],
     },
     Layer {
         path: "src/control/",
