@@ -216,6 +216,8 @@ fn oauth_error(fields: ErrorFields, secrets: &[Zeroizing<String>]) -> OAuthError
     // Google's other APIs, and gateways before them, put an object where OAuth has a word.
     let (error, message) = match fields.error {
         Some(Value::Object(mut object)) => (text(object.remove("status")), text(object.remove("message"))),
+        // A word that is known says nothing that was not known, and must be read whole.
+        Some(Value::String(word)) if hints::is_known(&word) => (Some(word), None),
         error => (text(error), None),
     };
     let number = |value: &Value| match value {

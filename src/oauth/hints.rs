@@ -188,6 +188,11 @@ const OAUTH: &[(&str, &str, &str)] = &[
 /// RFC 6749 section 4.1.2.1's two codes for what passes, and one that is seen.
 const PASSING: &[&str] = &["temporarily_unavailable", "server_error", "slow_down"];
 
+/// Whether a text is one of the codes that are read here, or while a device waits (RFC 8628 section 3.5).
+pub(crate) fn is_known(code: &str) -> bool {
+    OAUTH.iter().any(|(known, ..)| *known == code) || PASSING.contains(&code) || code == "authorization_pending"
+}
+
 /// What an error answer means.
 pub(crate) fn explain(error: &OAuthError) -> TokenError {
     let known = error

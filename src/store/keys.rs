@@ -40,6 +40,12 @@ fn from_source(source: &SecretSource) -> Result<KeyOctets, StoreError> {
             check_private(file, &found, Private::FromOthers)?;
             file.display().to_string()
         }
+        // The first that holds one: the same rules for it.
+        SecretSource::FirstOf(sources) => {
+            let found = sources.iter().find(|source| source.read().is_ok());
+            let none = || StoreError::Unavailable("no place that [store] names holds a key".into());
+            return from_source(found.ok_or_else(none)?);
+        }
     };
     let text = source.read().map_err(StoreError::Unavailable)?;
     parse(&name, text.expose())

@@ -15,6 +15,7 @@ CREATE TABLE sign_in (
     signed_in_by  TEXT NOT NULL,
     signed_in_at  INTEGER NOT NULL,
     exercised     INTEGER NOT NULL,
+    ends          INTEGER,
     leased_until  INTEGER,
     holder        TEXT, -- of the lease: a store that some process has open
     CHECK ((leased_until IS NULL) = (holder IS NULL))

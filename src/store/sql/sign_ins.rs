@@ -121,8 +121,8 @@ async fn sign_in(
     new: &NewSignIn,
 ) -> Result<SignInNumber, Fault> {
     let numbers: Vec<i64> = query_scalar(
-        "INSERT OR REPLACE INTO sign_in (id, account, client_id, refresh_token, name, signed_in_by, signed_in_at, exercised)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) RETURNING number",
+        "INSERT OR REPLACE INTO sign_in (id, account, client_id, refresh_token, name, signed_in_by, signed_in_at, exercised, ends)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8) RETURNING number",
     )
     .bind(id.as_str())
     .bind(&new.account)
@@ -131,6 +131,7 @@ async fn sign_in(
     .bind(&new.name)
     .bind(&new.by)
     .bind(millis(new.at))
+    .bind(new.ends.map(millis))
     .fetch_all(connection)
     .await?;
     let number = numbers.first().copied().ok_or(sqlx::Error::RowNotFound)?;
@@ -145,12 +146,13 @@ async fn sign_out(connection: &mut SqliteConnection, id: &SignInId) -> Result<bo
     Ok(done.rows_affected() > 0)
 }
 
-type SignInRow = (i64, String, String, String, Option<String>, String, i64, i64, Option<i64>, Option<String>);
+type SignInRow =
+    (i64, String, String, String, Option<String>, String, i64, i64, Option<i64>, Option<i64>, Option<String>);
 
 /// All sign-ins, and who has a lease.
 async fn all(connection: &mut SqliteConnection) -> Result<Vec<(SignIn, Option<String>)>, Fault> {
     let rows: Vec<SignInRow> = query_as(
-        "SELECT number, id, account, client_id, name, signed_in_by, signed_in_at, exercised, leased_until, holder
+        "SELECT number, id, account, client_id, name, signed_in_by, signed_in_at, exercised, ends, leased_until, holder
          FROM sign_in ORDER BY id",
     )
     .fetch_all(connection)
@@ -159,7 +161,7 @@ async fn all(connection: &mut SqliteConnection) -> Result<Vec<(SignIn, Option<St
 }
 
 fn read(row: SignInRow) -> Result<(SignIn, Option<String>), Fault> {
-    let (number, id, account, client_id, name, by, at, exercised, leased_until, holder) = row;
+    let (number, id, account, client_id, name, by, at, exercised, ends, leased_until, holder) = row;
     let row = format!("the sign-in of {account:?}");
     let sign_in = SignIn {
         id: SignInId(id),
@@ -170,6 +172,7 @@ fn read(row: SignInRow) -> Result<(SignIn, Option<String>), Fault> {
         by,
         at: time(at, &row)?,
         exercised: time(exercised, &row)?,
+        ends: ends.map(|ends| time(ends, &row)).transpose()?,
         leased_until: leased_until.map(|until| time(until, &row)).transpose()?,
     };
     Ok((sign_in, holder))

@@ -66,6 +66,7 @@ async fn a_sign_in_is_told_without_its_token(store: &dyn Store) {
         by: "root".into(),
         at: at(0),
         exercised: at(0),
+        ends: Some(at(7_000)),
         leased_until: Some(at(30_000)),
     };
     assert_eq!(told, [expected]);

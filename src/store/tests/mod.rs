@@ -86,6 +86,7 @@ pub(super) fn new_sign_in(account: &str, refresh_token: &str) -> NewSignIn {
         name: Some("Ada".into()),
         by: "root".into(),
         at: at(0),
+        ends: Some(at(7_000)),
     }
 }
 
