@@ -109,6 +109,7 @@ impl Downstream {
                 let reply = match excess {
                     Excess::Length => "BAD Command too long",
                     Excess::Literal => "NO [TOOBIG] Literal too long",
+                    Excess::Literals => "BAD Too many literals",
                 };
                 match Tag::cut_from(&start) {
                     Some((tag, _)) => write(out, tag, reply),
