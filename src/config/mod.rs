@@ -120,7 +120,7 @@ pub struct Limits {
     pub sessions: usize,
     /// Sessions at once from one address; loopback is exempt.
     pub sessions_per_address: usize,
-    /// The time spent waiting for the client, from accept to credentials.
+    /// The time from accept to the login, without what the gateway takes to check one.
     pub login_timeout: Duration,
     /// How long a logged-in SMTP session may be silent.
     pub idle_smtp: Duration,

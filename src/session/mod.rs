@@ -113,14 +113,14 @@ async fn log_in<P: Speaks>(
     loop {
         let outcome = tokio::select! {
             biased;
-            outcome = downstream.drive(&mut machine, &mut patience) => outcome,
+            outcome = downstream.drive(&mut machine, &patience) => outcome,
             () = shared.drain.began() => {
                 downstream.close(&Goodbye::Draining.line(P::PROTOCOL)).await;
                 return Err(Ending::Drained);
             }
         };
         match outcome {
-            Ok(Outcome::Event(request)) => match attempt::<P>(arrival, &request, record).await {
+            Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(arrival, &request, record)).await {
                 Ok(opened) => {
                     machine.answer(LoginAnswer::Accepted(P::welcome(&opened.learnt)), &mut downstream.out);
                     upstream = Some(opened);

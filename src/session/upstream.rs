@@ -141,14 +141,14 @@ async fn dial_and_log_in<P: Speaks>(
     let mut machine = P::upstream(shared, server, credential);
     let mut side = Side::new(dial::dial(server, tls).await.map_err(OpenError::Unreachable)?);
     // The whole of it is under the dial's budget.
-    let mut patience = Patience::endless();
+    let patience = Patience::endless();
     let mut learnt = None;
     loop {
-        match side.drive(&mut machine, &mut patience).await.map_err(OpenError::Lost)? {
+        match side.drive(&mut machine, &patience).await.map_err(OpenError::Lost)? {
             Outcome::Event(UpstreamEvent::LoggedIn(told)) => learnt = Some(told),
             Outcome::Event(UpstreamEvent::Refused(refusal)) => {
                 // A polite goodbye, if it can be said; what matters has been learnt.
-                let _ = side.drive(&mut machine, &mut patience).await;
+                let _ = side.drive(&mut machine, &patience).await;
                 return Err(OpenError::Refused(refusal));
             }
             Outcome::StartTls => side = start_tls(side, server, tls).await?,
