@@ -169,6 +169,8 @@ pub struct Budgets {
     pub dial: Duration,
     /// How long one side of a relay may go on after the other has ended.
     pub half_closed: Duration,
+    /// How long a login waits for its refusal whose user name no login can have.
+    pub impossible_name: Duration,
 }
 
 impl Default for Budgets {
@@ -178,6 +180,7 @@ impl Default for Budgets {
             token: Duration::from_secs(10),
             dial: Duration::from_secs(12),
             half_closed: Duration::from_secs(60),
+            impossible_name: Duration::from_secs(2),
         }
     }
 }
