@@ -18,7 +18,7 @@ use crate::oauth::credentials::TokenError;
 use crate::oauth::grant::{HttpFetch, WallClock};
 use crate::oauth::service::TokenService;
 use crate::session::limits::SessionLimits;
-use crate::session::{Shared, Upstreams, admit, probe};
+use crate::session::{Nuisances, Shared, Upstreams, admit, probe};
 use crate::store::memory::MemoryStore;
 use crate::system;
 
@@ -182,6 +182,7 @@ fn assemble(config: Config) -> Result<Arc<Shared>, StartError> {
         credentials: Arc::new(tokens),
         upstreams,
         limits: Arc::new(SessionLimits::new(sessions, config.limits.sessions_per_address)),
+        nuisances: Nuisances::default(),
         drain: Drain::default(),
         config,
     });

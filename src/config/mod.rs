@@ -132,9 +132,9 @@ pub enum LogFormat {
 pub struct Limits {
     /// Sessions at once over all listeners.
     pub sessions: usize,
-    /// Sessions at once from one address; loopback is exempt.
+    /// Sessions at once from one address (of IPv6: one /64 network); loopback is exempt.
     pub sessions_per_address: usize,
-    /// The time spent waiting for the client, from accept to credentials.
+    /// The time from accept to the login, without what the gateway takes to check one.
     pub login_timeout: Duration,
     /// How long a logged-in SMTP session may be silent.
     pub idle_smtp: Duration,
@@ -183,6 +183,8 @@ pub struct Budgets {
     pub dial: Duration,
     /// How long one side of a relay may go on after the other has ended, and an SMTP upstream may take for the rest.
     pub half_closed: Duration,
+    /// How long a login waits for its refusal whose user name no login can have.
+    pub impossible_name: Duration,
 }
 
 impl Default for Budgets {
@@ -192,6 +194,7 @@ impl Default for Budgets {
             token: Duration::from_secs(10),
             dial: Duration::from_secs(12),
             half_closed: Duration::from_secs(60),
+            impossible_name: Duration::from_secs(2),
         }
     }
 }

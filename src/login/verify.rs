@@ -54,6 +54,10 @@ pub enum Denied {
     /// it was is not told.
     #[error("wrong user name or password, or a login that may not be used here")]
     Credentials,
+    /// No login can have this name, or it asks to act as somebody else. Nothing was computed, counted or waited for: the
+    /// caller has to slow such logins.
+    #[error("a user name that no login can have, or that asks to act as another")]
+    Impossible,
     /// Too many failures; the password was not looked at.
     #[error("too many failed logins")]
     Throttled,
@@ -160,7 +164,7 @@ impl Verifier {
         protocol: Protocol,
         request: &LoginRequest,
     ) -> Result<Verified, Denied> {
-        let name = local_name(request).ok_or(Denied::Credentials)?;
+        let name = local_name(request).ok_or(Denied::Impossible)?;
         let origin = Origin::of(peer);
         let candidates = Candidates::of(config, &name);
         let fingerprint = self.0.fingerprint(&name, &candidates.hashes, &request.password);

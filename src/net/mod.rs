@@ -3,6 +3,7 @@
 pub mod dial;
 pub mod http;
 pub mod listener;
+mod look_up;
 pub mod redirect;
 pub mod stream;
 pub mod tls;

@@ -9,6 +9,7 @@ pub(crate) mod drive;
 pub(crate) mod failure;
 pub mod limits;
 mod mail;
+mod nuisance;
 mod panic;
 mod probe;
 mod protocol;
@@ -20,11 +21,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use self::drive::{Lost, Outcome, Patience, Side};
 use self::failure::{Failure, FailureKind, Goodbye};
 use self::limits::{Place, SessionLimits};
+use self::nuisance::Nuisance;
+pub(crate) use self::nuisance::Nuisances;
 use self::panic::caught;
 pub(crate) use self::probe::probe;
 use self::protocol::{Imap, Pop3, Smtp, Speaks};
@@ -33,7 +36,7 @@ use self::upstream::Upstream;
 pub(crate) use self::upstream::Upstreams;
 use crate::config::{Account, Config, Listener, Protocol, holds};
 use crate::drain::Drain;
-use crate::login::verify::Verifier;
+use crate::login::verify::{Denied, Verifier};
 use crate::net::stream::{Stream, say_and_drop};
 use crate::oauth::credentials::Credentials;
 use crate::proto::{LoginAnswer, LoginRequest, Machine};
@@ -48,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) upstreams: Upstreams,
     pub(crate) limits: Arc<SessionLimits>,
+    pub(crate) nuisances: Nuisances,
     pub(crate) drain: Drain,
 }
 
@@ -62,11 +66,15 @@ struct Arrival<'a> {
 pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
     let address = peer.ip().to_canonical();
     if !holds(&listener.allow, address) {
-        tracing::info!(listener = listener.name, peer = %address, "connection refused: the listener does not allow this address");
+        shared.nuisances.tell(listener, Nuisance::ForbiddenAddress, || {
+            tracing::info!(listener = listener.name, peer = %address, "connection refused: the listener does not allow this address");
+        });
         return;
     }
     let Some(place) = shared.limits.take(address) else {
-        tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
+        shared.nuisances.tell(listener, Nuisance::SurplusConnection, || {
+            tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
+        });
         // Tried once: whoever floods the gateway is not waited for.
         say_and_drop(stream, &Goodbye::SessionLimit.line(listener.protocol));
         return;
@@ -114,21 +122,21 @@ async fn log_in<P: Speaks>(
     loop {
         let outcome = tokio::select! {
             biased;
-            outcome = downstream.drive(&mut machine, &mut patience) => outcome,
+            outcome = downstream.drive(&mut machine, &patience) => outcome,
             () = shared.drain.began() => {
                 downstream.close(&Goodbye::Draining.line(P::PROTOCOL)).await;
                 return Err(Ending::Drained);
             }
         };
         match outcome {
-            Ok(Outcome::Event(request)) => match attempt::<P>(arrival, &request, record).await {
+            Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(arrival, &request, record)).await {
                 Ok(opened) => {
                     machine.answer(LoginAnswer::Accepted(P::welcome(&opened.learnt)), &mut downstream.out);
                     upstream = Some(opened);
                 }
                 Err(failure) => {
                     failures += 1;
-                    record.failed(listener, *peer, &request, &failure);
+                    record.failed(&shared.nuisances, listener, *peer, &request, &failure);
                     let refused = LoginAnswer::Refused { reply: P::refusal(&failure), last: failures == LOGIN_TRIES };
                     machine.answer(refused, &mut downstream.out);
                 }
@@ -174,7 +182,14 @@ async fn verify_and_open<P: Speaks>(
     record: &mut Record,
 ) -> Result<Upstream<P>, Failure> {
     let Arrival { shared, listener, peer } = arrival;
-    let verified = shared.verifier.verify(&shared.config, *peer, P::PROTOCOL, request).await?;
+    let verified = match shared.verifier.verify(&shared.config, *peer, P::PROTOCOL, request).await {
+        Err(Denied::Impossible) => {
+            // No throttle counts names that are none, so each such login waits.
+            sleep(shared.config.budgets.impossible_name).await;
+            return Err(Denied::Impossible.into());
+        }
+        verified => verified?,
+    };
     let account: &Arc<Account> = &verified.account;
     record.known(account, &account.logins[verified.login].username);
     let provider = &account.app.provider;

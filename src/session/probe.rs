@@ -77,13 +77,13 @@ fn is_about_rights(said: &str) -> bool {
 }
 
 async fn first_line(side: &mut Side, ours: &str) -> Option<String> {
-    let mut patience = Patience::endless();
-    side.flush(&mut patience).await.ok()?;
+    let patience = Patience::endless();
+    side.flush(&patience).await.ok()?;
     for _ in 0..MAX_LINES {
         let line = loop {
             match side.input.line(MAX_LINE).ok()? {
                 Some(line) => break line,
-                None => side.read(&mut patience).await.ok()?,
+                None => side.read(&patience).await.ok()?,
             }
         };
         // An IMAP upstream may say goodbye instead of answering.

@@ -157,10 +157,10 @@ async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential
     credential: &UpstreamCredential,
 ) -> Result<(Side, C), OpenError> {
     // The whole of it is under the dial's budget.
-    let mut patience = Patience::endless();
+    let patience = Patience::endless();
     let mut learnt = None;
     loop {
-        match side.drive(machine, &mut patience).await.map_err(OpenError::Lost)? {
+        match side.drive(machine, &patience).await.map_err(OpenError::Lost)? {
             Outcome::Event(UpstreamEvent::CredentialWanted) => {
                 let credential = credential_for(&side.stream, server, credential)?;
                 machine.answer(credential, &mut side.out);
@@ -168,7 +168,7 @@ async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential
             Outcome::Event(UpstreamEvent::LoggedIn(told)) => learnt = Some(told),
             Outcome::Event(UpstreamEvent::Refused(refusal)) => {
                 // A polite goodbye, if it can be said; what matters has been learnt.
-                let _ = side.drive(machine, &mut patience).await;
+                let _ = side.drive(machine, &patience).await;
                 return Err(OpenError::Refused(without_token(refusal, credential)));
             }
             Outcome::StartTls => side = start_tls(side, server, tls).await?,

@@ -67,6 +67,11 @@ impl Wanted {
         wanted.provider.personality = personality;
         wanted
     }
+
+    /// A gateway that does not take its time to refuse names that no login can have.
+    pub fn brisk() -> Self {
+        Self { change: |config| config.budgets.impossible_name = Duration::ZERO, ..Self::default() }
+    }
 }
 
 /// A provider and a gateway.

@@ -188,7 +188,7 @@ async fn names_no_login_can_have_are_refused_without_computing() {
     ];
     for name in names {
         let refused = office.try_from_peer(OFFICE, Protocol::Imap, &request(name, "right")).await;
-        assert_eq!(refused, Err(Denied::Credentials), "{}", name.escape_ascii());
+        assert_eq!(refused, Err(Denied::Impossible), "{}", name.escape_ascii());
     }
     assert_eq!(office.verifier.computations(), 0);
 }
@@ -196,7 +196,7 @@ async fn names_no_login_can_have_are_refused_without_computing() {
 #[tokio::test]
 async fn nobody_acts_as_somebody_else() {
     let office = Office::new(vec![login("scanner", "right")]);
-    for (authzid, expected) in [("", Ok(0)), ("Scanner", Ok(0)), ("boss", Err(Denied::Credentials))] {
+    for (authzid, expected) in [("", Ok(0)), ("Scanner", Ok(0)), ("boss", Err(Denied::Impossible))] {
         let request = LoginRequest { authzid: authzid.into(), ..request("scanner", "right") };
         assert_eq!(office.try_from_peer(OFFICE, Protocol::Smtp, &request).await, expected, "{authzid}");
     }
