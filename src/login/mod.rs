@@ -4,4 +4,5 @@ mod bounded;
 pub mod directory;
 mod gate;
 pub mod throttle;
+pub mod uses;
 pub mod verify;

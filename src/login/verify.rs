@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use argon2::password_hash::{self, PasswordVerifier};
 use argon2::{Argon2, PasswordHash};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::bounded::Bounded;
+use super::directory::Directory;
 use super::gate::{Full, Gate};
 use super::throttle::{Fingerprint, Origin, Throttle, Verdict};
 use crate::config::{Account, Config, Login, Protocol, holds};
@@ -135,20 +136,20 @@ impl Verifier {
     }
 
     /// Decides on a login that came from `peer` over `protocol`. Where the throttle wants an attempt to wait, the
-    /// waiting is done in here: at most 5 s, on loopback at most 2 s. `config` is the session's snapshot.
+    /// waiting is done in here: at most 5 s, on loopback at most 2 s.
     ///
     /// # Errors
     /// See [`Denied`].
     pub async fn verify(
         &self,
-        config: &Config,
+        directory: &Directory,
         peer: IpAddr,
         protocol: Protocol,
         request: &LoginRequest,
     ) -> Result<Verified, Denied> {
         let name = local_name(request).ok_or(Denied::Credentials)?;
         let origin = Origin::of(peer);
-        let candidates = Candidates::of(config, &name);
+        let candidates = Candidates::of(directory, &name);
         let fingerprint = self.0.fingerprint(&name, &candidates.hashes, &request.password);
 
         // A password that fits where it may not be used gets no quick answer: the time would tell that it fits.
@@ -325,7 +326,7 @@ fn fitting(
     Ok(fits)
 }
 
-/// The logins that share a name, in the order of the configuration.
+/// The logins that share a name, in the order of the directory.
 struct Candidates<'a> {
     account: Option<&'a Arc<Account>>,
     indices: Vec<usize>,
@@ -333,8 +334,8 @@ struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    fn of(config: &'a Config, name: &str) -> Self {
-        let account = config.logins.get(name);
+    fn of(directory: &'a Directory, name: &str) -> Self {
+        let account = directory.logins.get(name);
         let logins = account.map_or(&[][..], |account| &account.logins);
         let named = || logins.iter().enumerate().filter(|(_, login)| login.username == name);
         Self {
@@ -360,7 +361,9 @@ impl<'a> Candidates<'a> {
 }
 
 fn may_be_used(login: &Login, peer: IpAddr, protocol: Protocol) -> bool {
-    login.protocols.contains(&protocol) && login.networks.as_deref().is_none_or(|networks| holds(networks, peer))
+    login.ends.is_none_or(|ends| ends > SystemTime::now())
+        && login.protocols.contains(&protocol)
+        && login.networks.as_deref().is_none_or(|networks| holds(networks, peer))
 }
 
 /// The name in the form it is kept in. `None` for a name that no login can have: control characters could switch

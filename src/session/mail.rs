@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
@@ -17,13 +17,20 @@ use super::failure::Goodbye;
 use super::protocol::Smtp;
 use super::record::{Ending, Record};
 use super::upstream::Upstream;
+use super::warrant::Warrant;
 use crate::config::Protocol;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
 use crate::proto::ProtoError;
 use crate::proto::smtp::transaction::{Flow, MessageReport, Options, Pipes, Transaction};
 
 /// Carries the session's mail until one side ends it.
-pub(crate) async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Smtp>, record: &mut Record) -> Ending {
+pub(crate) async fn carry(
+    shared: &Shared,
+    downstream: Side,
+    upstream: Upstream<Smtp>,
+    warrant: Warrant,
+    record: &mut Record,
+) -> Ending {
     let transaction = Transaction::new(Options {
         hostname: shared.config.hostname.clone(),
         extensions: upstream.learnt,
@@ -31,11 +38,13 @@ pub(crate) async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<
     });
     let idle = shared.config.limits.idle(Protocol::Smtp);
     let mut carrier = Carrier::new(transaction, downstream, upstream.side);
+    let mut revoked = pin!(warrant.revoked());
     let ending = loop {
         let due = carrier.last + idle;
         let step = tokio::select! {
             biased;
             step = poll_fn(|cx| carrier.poll(cx)) => step,
+            () = revoked.as_mut() => break carrier.say_goodbye(Goodbye::Revoked, Ending::Revoked),
             () = shared.drain.began(), if !carrier.draining => {
                 carrier.draining = true;
                 continue;

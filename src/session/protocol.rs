@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::record::{Ending, Record};
 use super::relay::{RelayTimes, relay};
 use super::upstream::Upstream;
+use super::warrant::Warrant;
 use super::{Shared, mail};
 use crate::config::{Protocol, Server, UpstreamTls};
 use crate::proto::imap::capability::Capabilities;
@@ -37,6 +38,7 @@ pub(crate) trait Speaks: Sized {
         shared: &Shared,
         downstream: Side,
         upstream: Upstream<Self>,
+        warrant: Warrant,
         record: &mut Record,
     ) -> impl Future<Output = Ending> + Send;
 }
@@ -55,7 +57,7 @@ impl Speaks for Smtp {
         smtp::downstream::Downstream::new(smtp::downstream::Offer {
             hostname: shared.config.hostname.clone(),
             auth,
-            extensions: shared.config.common_smtp_extensions(),
+            extensions: shared.directory.borrow().common_smtp_extensions(),
         })
     }
 
@@ -73,8 +75,14 @@ impl Speaks for Smtp {
         failure.smtp()
     }
 
-    async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Self>, record: &mut Record) -> Ending {
-        mail::carry(shared, downstream, upstream, record).await
+    async fn carry(
+        shared: &Shared,
+        downstream: Side,
+        upstream: Upstream<Self>,
+        warrant: Warrant,
+        record: &mut Record,
+    ) -> Ending {
+        mail::carry(shared, downstream, upstream, warrant, record).await
     }
 }
 
@@ -92,7 +100,7 @@ impl Speaks for Imap {
         imap::downstream::Downstream::new(imap::downstream::Offer {
             hostname: shared.config.hostname.clone(),
             auth,
-            capabilities: shared.config.common_imap_capabilities(),
+            capabilities: shared.directory.borrow().common_imap_capabilities(),
         })
     }
 
@@ -108,8 +116,15 @@ impl Speaks for Imap {
         failure.imap()
     }
 
-    async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Self>, record: &mut Record) -> Ending {
-        let relayed = relay(downstream, upstream.side, times(shared, Self::PROTOCOL), &shared.drain).await;
+    async fn carry(
+        shared: &Shared,
+        downstream: Side,
+        upstream: Upstream<Self>,
+        warrant: Warrant,
+        record: &mut Record,
+    ) -> Ending {
+        let times = times(shared, Self::PROTOCOL);
+        let relayed = relay(downstream, upstream.side, times, &shared.drain, warrant.revoked()).await;
         record.relayed(&relayed)
     }
 }
@@ -142,8 +157,15 @@ impl Speaks for Pop3 {
         failure.pop3()
     }
 
-    async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Self>, record: &mut Record) -> Ending {
-        let relayed = relay(downstream, upstream.side, times(shared, Self::PROTOCOL), &shared.drain).await;
+    async fn carry(
+        shared: &Shared,
+        downstream: Side,
+        upstream: Upstream<Self>,
+        warrant: Warrant,
+        record: &mut Record,
+    ) -> Ending {
+        let times = times(shared, Self::PROTOCOL);
+        let relayed = relay(downstream, upstream.side, times, &shared.drain, warrant.revoked()).await;
         record.relayed(&relayed)
     }
 }
