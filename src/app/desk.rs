@@ -4,6 +4,8 @@ mod accounts;
 mod logins;
 mod sign_in;
 #[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
 mod tests;
 mod trials;
 

@@ -74,13 +74,14 @@ fn shared(credentials: Arc<dyn Credentials>) -> Arc<Shared> {
         listeners.concat()
     );
     let mut config = Config::parse(&text, Path::new("m.toml"), &Environment::of_variables([])).unwrap();
+    let directory = Arc::new(Directory::of(&config));
     // Nothing is dialed here, and so the machine that runs this needs no root certificates.
     config.accounts.clear();
     Arc::new(Shared {
         verifier: Verifier::new(&config).unwrap(),
         credentials,
         upstreams: Upstreams::new(&config).unwrap(),
-        directory: watch::channel(Arc::new(Directory::of(&config))).1,
+        directory: watch::channel(directory).1,
         uses: Arc::default(),
         limits: Arc::new(SessionLimits::new(10, 10)),
         drain: Drain::default(),
