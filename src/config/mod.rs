@@ -31,9 +31,11 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub(crate) use accounts::{MAX_SAME_USERNAME, check_address, check_hash, check_username};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use secrets::SecretSource;
+pub(crate) use units::{NETWORK, network};
 
 /// Everything the gateway needs to know before it starts.
 #[derive(Debug)]
@@ -64,39 +66,6 @@ pub struct Config {
     pub logins: HashMap<String, Arc<Account>>,
     /// What the file made one want to say to the administrator, without being wrong.
     pub warnings: Vec<String>,
-}
-
-impl Config {
-    /// The SMTP extensions that every provider behind these accounts has: what can be promised before the login says
-    /// which account it is.
-    #[must_use]
-    pub fn common_smtp_extensions(&self) -> Vec<String> {
-        common(self.providers_of(Protocol::Smtp).map(|provider| &provider.smtp_extensions))
-    }
-
-    /// The IMAP capabilities that every provider behind these accounts has.
-    #[must_use]
-    pub fn common_imap_capabilities(&self) -> Vec<String> {
-        common(self.providers_of(Protocol::Imap).map(|provider| &provider.imap_capabilities))
-    }
-
-    /// The providers that a login over `protocol` can lead to.
-    fn providers_of(&self, protocol: Protocol) -> impl Iterator<Item = &Provider> {
-        let leads_there = move |account: &&Arc<Account>| {
-            account.app.provider.server(protocol).is_some()
-                && account.logins.iter().any(|login| login.protocols.contains(&protocol))
-        };
-        self.accounts.iter().filter(leads_there).map(|account| &*account.app.provider)
-    }
-}
-
-/// What all lists hold, in the first one's order.
-fn common<'a>(mut lists: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
-    let mut common = lists.next().cloned().unwrap_or_default();
-    for list in lists {
-        common.retain(|name| list.contains(name));
-    }
-    common
 }
 
 /// `[store]`.

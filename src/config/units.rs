@@ -29,11 +29,11 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 /// What a network looks like, for messages.
-pub(super) const NETWORK: &str = "an address or a network, as in \"192.168.7.0/24\"";
+pub(crate) const NETWORK: &str = "an address or a network, as in \"192.168.7.0/24\"";
 
 /// Parses a network or a single address. An IPv4 network written as an IPv6 one becomes IPv4, because that is what
 /// addresses are compared as.
-pub(super) fn network(text: &str) -> Option<IpNet> {
+pub(crate) fn network(text: &str) -> Option<IpNet> {
     let network = match text.parse::<IpNet>() {
         Ok(network) => network.trunc(),
         Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),

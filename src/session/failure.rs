@@ -126,12 +126,14 @@ pub(crate) enum Goodbye {
     Draining,
     Idle,
     LoginDeadline,
+    Revoked,
 }
 
 impl Goodbye {
     /// Every kind, for the test that each has words in every protocol.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 4] = [Self::SessionLimit, Self::Draining, Self::Idle, Self::LoginDeadline];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::SessionLimit, Self::Draining, Self::Idle, Self::LoginDeadline, Self::Revoked];
 
     /// The last words, as a whole line.
     pub(crate) fn line(self, protocol: Protocol) -> Vec<u8> {
@@ -140,6 +142,7 @@ impl Goodbye {
             Self::Draining => ("4.3.2", "The gateway is shutting down, please try again later"),
             Self::Idle => ("4.4.2", "Nothing heard for too long"),
             Self::LoginDeadline => ("4.4.2", "No login within the time allowed"),
+            Self::Revoked => ("4.7.0", "This user name and password are not accepted any more"),
         };
         match protocol {
             Protocol::Smtp => {

@@ -15,12 +15,16 @@ mod probe;
 mod protocol;
 mod record;
 mod relay;
+mod submit;
 mod upstream;
+mod warrant;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use self::drive::{Lost, Outcome, Patience, Side};
@@ -32,10 +36,14 @@ use self::panic::caught;
 pub(crate) use self::probe::probe;
 use self::protocol::{Imap, Pop3, Smtp, Speaks};
 use self::record::{Ending, Record};
+pub(crate) use self::submit::submit;
 use self::upstream::Upstream;
-pub(crate) use self::upstream::Upstreams;
+pub(crate) use self::upstream::{Upstreams, unguessable_tag};
+use self::warrant::Warrant;
 use crate::config::{Account, Config, Listener, Protocol, holds};
 use crate::drain::Drain;
+use crate::login::directory::Directory;
+use crate::login::uses::Uses;
 use crate::login::verify::{Denied, Verifier};
 use crate::net::stream::{Stream, say_and_drop};
 use crate::oauth::credentials::Credentials;
@@ -47,6 +55,9 @@ const LOGIN_TRIES: u32 = 3;
 /// What all sessions share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
+    /// Which accounts and logins there are now.
+    pub(crate) directory: watch::Receiver<Arc<Directory>>,
+    pub(crate) uses: Arc<Uses>,
     pub(crate) verifier: Verifier,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) upstreams: Upstreams,
@@ -103,7 +114,9 @@ async fn run<P: Speaks>(arrival: &Arrival<'_>, stream: TcpStream, record: &mut R
     // Both boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
     // for days, not for the login.
     match Box::pin(log_in::<P>(arrival, downstream, record)).await {
-        Ok((downstream, upstream)) => Box::pin(P::carry(arrival.shared, downstream, upstream, record)).await,
+        Ok((downstream, upstream, warrant)) => {
+            Box::pin(P::carry(arrival.shared, downstream, upstream, warrant, record)).await
+        }
         Err(ending) => ending,
     }
 }
@@ -113,12 +126,12 @@ async fn log_in<P: Speaks>(
     arrival: &Arrival<'_>,
     mut downstream: Side,
     record: &mut Record,
-) -> Result<(Side, Upstream<P>), Ending> {
+) -> Result<(Side, Upstream<P>, Warrant), Ending> {
     let Arrival { shared, listener, peer } = arrival;
     let mut machine = P::downstream(arrival.shared, holds(&listener.plaintext_login, *peer));
     let mut patience = Patience::of(shared.config.limits.login_timeout);
     let mut failures = 0;
-    let mut upstream = None;
+    let mut opened = None;
     loop {
         let outcome = tokio::select! {
             biased;
@@ -130,9 +143,10 @@ async fn log_in<P: Speaks>(
         };
         match outcome {
             Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(arrival, &request, record)).await {
-                Ok(opened) => {
-                    machine.answer(LoginAnswer::Accepted(P::welcome(&opened.learnt)), &mut downstream.out);
-                    upstream = Some(opened);
+                Ok((upstream, warrant)) => {
+                    machine.answer(LoginAnswer::Accepted(P::welcome(&upstream.learnt)), &mut downstream.out);
+                    shared.uses.note(&upstream.account, warrant.login(), SystemTime::now(), *peer);
+                    opened = Some((upstream, warrant));
                 }
                 Err(failure) => {
                     failures += 1;
@@ -143,8 +157,8 @@ async fn log_in<P: Speaks>(
             },
             Ok(Outcome::Relay) => {
                 // The machines relay only after they were told "accepted"; anything else would be a fault of ours.
-                let opened = upstream.ok_or(Ending::Internal("a relay without a login"))?;
-                return Ok((downstream, opened));
+                let (upstream, warrant) = opened.ok_or(Ending::Internal("a relay without a login"))?;
+                return Ok((downstream, upstream, warrant));
             }
             // No listener offers STARTTLS yet, and no machine asks for it.
             Ok(Outcome::StartTls) => return Err(Ending::Internal("STARTTLS without a certificate")),
@@ -166,7 +180,7 @@ async fn attempt<P: Speaks>(
     arrival: &Arrival<'_>,
     request: &LoginRequest,
     record: &mut Record,
-) -> Result<Upstream<P>, Failure> {
+) -> Result<(Upstream<P>, Warrant), Failure> {
     let budget = arrival.shared.config.budgets.login;
     let work = caught(Box::pin(verify_and_open::<P>(arrival, request, record)));
     match timeout(budget, work).await {
@@ -180,9 +194,12 @@ async fn verify_and_open<P: Speaks>(
     arrival: &Arrival<'_>,
     request: &LoginRequest,
     record: &mut Record,
-) -> Result<Upstream<P>, Failure> {
+) -> Result<(Upstream<P>, Warrant), Failure> {
     let Arrival { shared, listener, peer } = arrival;
-    let verified = match shared.verifier.verify(&shared.config, *peer, P::PROTOCOL, request).await {
+    // Of the two the receiver is the older: what changes while this goes on is seen by the warrant.
+    let changes = shared.directory.clone();
+    let directory = Arc::clone(&changes.borrow());
+    let verified = match shared.verifier.verify(&directory, *peer, P::PROTOCOL, request).await {
         Err(Denied::Impossible) => {
             // No throttle counts names that are none, so each such login waits.
             sleep(shared.config.budgets.impossible_name).await;
@@ -190,6 +207,7 @@ async fn verify_and_open<P: Speaks>(
         }
         verified => verified?,
     };
+    drop(directory);
     let account: &Arc<Account> = &verified.account;
     record.known(account, &account.logins[verified.login].username);
     let provider = &account.app.provider;
@@ -198,7 +216,8 @@ async fn verify_and_open<P: Speaks>(
             format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
         return Err(Failure::new(FailureKind::Credentials, detail));
     };
-    upstream::log_in::<P>(shared, account, server).await
+    let upstream = upstream::log_in::<P>(shared, account, server).await?;
+    Ok((upstream, Warrant::of(&verified, P::PROTOCOL, changes)))
 }
 
 #[cfg(test)]

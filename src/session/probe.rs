@@ -1,4 +1,5 @@
-//! `mailferry check`: a real login at one upstream, then one command that fails if the rights behind the login do.
+//! A real login at one upstream, then one command that fails if the rights behind the login do: for `mailferry check`,
+//! and for whoever wants to know what a token opens.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::failure::Failure;
 use super::protocol::{Imap, Pop3, Smtp, Speaks};
 use super::{Shared, upstream};
 use crate::config::{Account, Protocol, Server};
+use crate::secret::AccessToken;
 use crate::telemetry::log::PeerText;
 
 /// How many lines an upstream may send before the one that answers: Exchange and Gmail send fewer than ten.
@@ -17,19 +19,25 @@ const MAX_LINES: usize = 64;
 /// The longest line read, in octets.
 const MAX_LINE: usize = 4096;
 
-/// Logs `account` in over `protocol` and asks one thing; what the upstream answered to it, fit to be shown.
-pub(crate) async fn probe(shared: &Shared, account: &Arc<Account>, protocol: Protocol) -> Result<String, Failure> {
+/// Logs `account` in over `protocol` and asks one thing; what the upstream answered to it, fit to be shown. It is done with
+/// `token`, where there is one, else as any login is.
+pub(crate) async fn probe(
+    shared: &Shared,
+    account: &Arc<Account>,
+    protocol: Protocol,
+    token: Option<&AccessToken>,
+) -> Result<String, Failure> {
     let Some(server) = account.app.provider.server(protocol) else {
         return Err(Failure::unavailable(format!("provider {} has no {protocol} server", account.app.provider.name)));
     };
     let budget = shared.config.budgets.login;
     let work = async {
         match protocol {
-            Protocol::Smtp => ask::<Smtp>(shared, account, server, "NOOP", "250", "").await,
+            Protocol::Smtp => ask::<Smtp>(shared, account, server, token, "NOOP", "250", "").await,
             // Exchange accepts a login without rights on the mailbox and refuses the first command ("User is
             // authenticated but not connected"), so the command has to be one that needs the mailbox.
-            Protocol::Imap => ask::<Imap>(shared, account, server, "m1 EXAMINE INBOX", "m1 OK", "m1 ").await,
-            Protocol::Pop3 => ask::<Pop3>(shared, account, server, "STAT", "+OK", "").await,
+            Protocol::Imap => ask::<Imap>(shared, account, server, token, "m1 EXAMINE INBOX", "m1 OK", "m1 ").await,
+            Protocol::Pop3 => ask::<Pop3>(shared, account, server, token, "STAT", "+OK", "").await,
         }
     };
     timeout(budget, work)
@@ -42,11 +50,16 @@ async fn ask<P: Speaks>(
     shared: &Shared,
     account: &Arc<Account>,
     server: &Server,
+    token: Option<&AccessToken>,
     command: &str,
     answer: &str,
     ours: &str,
 ) -> Result<String, Failure> {
-    let mut side = upstream::log_in::<P>(shared, account, server).await?.side;
+    let opened = match token {
+        Some(token) => upstream::log_in_with::<P>(shared, account, server, token).await?,
+        None => upstream::log_in::<P>(shared, account, server).await?,
+    };
+    let mut side = opened.side;
     side.out.extend_from_slice(format!("{command}\r\n").as_bytes());
     let Some(said) = first_line(&mut side, ours).await else {
         return Err(Failure::unavailable(format!("{}: no answer to {command}", server.host)));

@@ -58,6 +58,8 @@ pub(crate) enum Ending {
     UpstreamEnded,
     #[error("ended by the shutdown")]
     Drained,
+    #[error("the login was revoked")]
+    Revoked,
     #[error("an internal error: {0}")]
     Internal(&'static str),
 }
@@ -145,6 +147,7 @@ impl Record {
             RelayEnd::Upstream => Ending::UpstreamEnded,
             RelayEnd::Idle => Ending::Idle,
             RelayEnd::Drained => Ending::Drained,
+            RelayEnd::Revoked => Ending::Revoked,
         }
     }
 

@@ -35,11 +35,6 @@ fn size3<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
 }
 
 /// As [`size3`].
-fn size4<A, B, C, D, F: Future>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
-    size_of::<F>()
-}
-
-/// As [`size3`].
 fn size5<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
     size_of::<F>()
 }
@@ -47,7 +42,7 @@ fn size5<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize 
 fn stays_within_its_budget<P: Speaks>() {
     let protocol = P::PROTOCOL;
     let (story, login) = (size3(|a, b, c| run::<P>(a, b, c)), size3(|a, b, c| log_in::<P>(a, b, c)));
-    let logged_in = size4(|a, b, c, d| P::carry(a, b, c, d));
+    let logged_in = size5(|a, b, c, d, e| P::carry(a, b, c, d, e));
     assert!(story <= STORY, "{protocol}: the story takes {story} octets");
     assert!(login <= LOGIN, "{protocol}: a stranger takes {login} octets");
     assert!(logged_in <= LOGGED_IN, "{protocol}: an idle session takes {logged_in} octets");
@@ -85,12 +80,15 @@ fn shared(credentials: Arc<dyn Credentials>, sessions: usize) -> Arc<Shared> {
         listeners.concat()
     );
     let mut config = Config::parse(&text, Path::new("m.toml"), &Environment::of_variables([])).unwrap();
+    let directory = Arc::new(Directory::of(&config));
     // Nothing is dialed here, and so the machine that runs this needs no root certificates.
     config.accounts.clear();
     Arc::new(Shared {
         verifier: Verifier::new(&config).unwrap(),
         credentials,
         upstreams: Upstreams::new(&config).unwrap(),
+        directory: watch::channel(directory).1,
+        uses: Arc::default(),
         limits: Arc::new(SessionLimits::new(sessions, sessions)),
         nuisances: Nuisances::default(),
         drain: Drain::default(),

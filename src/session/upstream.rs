@@ -15,10 +15,10 @@ use super::protocol::Speaks;
 use crate::config::{Account, Config, Server, UpstreamTls};
 use crate::net::stream::Stream;
 use crate::net::{dial, tls};
-use crate::oauth::credentials::UpstreamCredential;
+use crate::oauth::credentials::{Generation, UpstreamCredential};
 use crate::proto::sasl::xoauth2;
 use crate::proto::{Credential, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, UpstreamEvent, UpstreamRefusal};
-use crate::secret::redacted;
+use crate::secret::{AccessToken, redacted};
 use crate::telemetry::log::PeerText;
 
 /// An upstream that has let us in.
@@ -33,14 +33,15 @@ pub(crate) struct Upstream<P: Speaks> {
 pub(crate) struct Upstreams(HashMap<String, Arc<ClientConfig>>);
 
 impl Upstreams {
-    /// One configuration for each provider that an account uses.
+    /// One configuration for each provider that an account uses or may come to use.
     ///
     /// # Errors
     /// When there is no root certificate at all to trust.
     pub(crate) fn new(config: &Config) -> Result<Self, rustls::Error> {
         let mut configs = HashMap::new();
-        for account in &config.accounts {
-            let provider = &account.app.provider;
+        let used = config.accounts.iter().map(|account| &account.app);
+        for app in used.chain(config.apps.values()) {
+            let provider = &app.provider;
             if !configs.contains_key(&provider.name) {
                 configs.insert(provider.name.clone(), tls::client_config(&provider.ca)?);
             }
@@ -108,6 +109,20 @@ pub(crate) async fn log_in<P: Speaks>(
         }
         other => other.map_err(|error| failure(account, server, error)),
     }
+}
+
+/// Logs `account` in at `server` with this token and no other.
+pub(crate) async fn log_in_with<P: Speaks>(
+    shared: &Shared,
+    account: &Arc<Account>,
+    server: &Server,
+    token: &AccessToken,
+) -> Result<Upstream<P>, Failure> {
+    let user = account.user(P::PROTOCOL).to_owned();
+    let credential = UpstreamCredential { user, token: token.clone(), generation: Generation(0) };
+    open::<P>(shared, account, server, &credential)
+        .await
+        .map_err(|error| failure(account, server, error))
 }
 
 async fn token(

@@ -95,7 +95,7 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Self::configuration(&provider, &folder, &wanted);
         (wanted.change)(&mut config);
-        let gateway = Gateway::start(config).unwrap();
+        let gateway = Gateway::start(config).await.unwrap();
         Self { provider, gateway, folder }
     }
 
