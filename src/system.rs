@@ -25,6 +25,16 @@ pub fn raise_descriptor_limit() -> Option<usize> {
     None
 }
 
+/// Has a command lead a group of processes, with all that it starts, so that they can be ended together.
+#[cfg(unix)]
+pub fn begin_group(command: &mut tokio::process::Command) {
+    command.process_group(0);
+}
+
+/// Other systems have no such groups.
+#[cfg(not(unix))]
+pub const fn begin_group(_command: &mut tokio::process::Command) {}
+
 /// Kills a group of processes. `leader` is the id of the process that leads it and has not been waited for yet.
 #[cfg(unix)]
 pub fn end_group(leader: u32) {

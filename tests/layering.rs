@@ -163,7 +163,7 @@ const LAYERS: &[Layer] = &[
         crates: &["jiff", "nix", "serde", "serde_json", "thiserror", "tokio", "tracing", "zeroize"],
     },
     Layer { path: "src/telemetry/", modules: &["config"], crates: &["tracing", "tracing_subscriber"] },
-    Layer { path: "src/system.rs", modules: &[], crates: &["rustix"] },
+    Layer { path: "src/system.rs", modules: &[], crates: &["rustix", "tokio"] },
     Layer { path: "src/drain.rs", modules: &[], crates: &["tokio", "tokio_util"] },
     Layer { path: "src/secret.rs", modules: &[], crates: &["secrecy", "subtle", "zeroize"] },
 ];

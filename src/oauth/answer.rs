@@ -35,23 +35,45 @@ const MAX_ID_TOKEN: usize = 64 * 1024;
 /// Why an answer gave nothing. Prints as [`TokenError`] does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// OAuth's word for it, where the answer was an error answer.
-    pub(crate) name: Option<String>,
+    /// Which error it was, where it was an error answer.
+    which: Option<Which>,
+    /// What it means. Boxed: it passes through many hands.
+    pub(crate) error: Box<TokenError>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Which {
+    /// OAuth's word for it.
+    name: String,
     /// Microsoft's AADSTS numbers.
-    pub(crate) codes: Vec<u64>,
-    /// What it means.
-    pub(crate) error: TokenError,
+    codes: Vec<u64>,
 }
 
 impl Refusal {
-    /// Whether the answer is the error of that name.
+    /// What an error answer means.
+    pub(crate) fn explained(answer: OAuthError) -> Self {
+        let error = Box::new(hints::explain(&answer));
+        Self { which: Some(Which { name: answer.error, codes: answer.codes }), error }
+    }
+
+    /// Whether it is an error answer.
+    pub(crate) const fn is_an_answer(&self) -> bool {
+        self.which.is_some()
+    }
+
+    /// Whether it is the error of that name.
     pub(crate) fn is(&self, name: &str) -> bool {
-        self.name.as_deref() == Some(name)
+        self.which.as_ref().is_some_and(|which| which.name == name)
+    }
+
+    /// Whether it bears that AADSTS number.
+    pub(crate) fn has_code(&self, code: u64) -> bool {
+        self.which.as_ref().is_some_and(|which| which.codes.contains(&code))
     }
 
     /// Whether the app's secret or signature is what is refused: another one may do.
     pub(crate) fn is_about_the_proof(&self) -> bool {
-        self.is("invalid_client") || self.codes.iter().any(|code| matches!(code, 7_000_215 | 7_000_222))
+        self.is("invalid_client") || self.has_code(7_000_215) || self.has_code(7_000_222)
     }
 }
 
@@ -65,13 +87,13 @@ impl std::error::Error for Refusal {}
 
 impl From<TokenError> for Refusal {
     fn from(error: TokenError) -> Self {
-        Self { name: None, codes: Vec::new(), error }
+        Self { which: None, error: Box::new(error) }
     }
 }
 
 impl From<Refusal> for TokenError {
     fn from(refusal: Refusal) -> Self {
-        refusal.error
+        *refusal.error
     }
 }
 
@@ -181,8 +203,7 @@ fn refuse_errors(
     if fields.error.is_none() && (200..300).contains(&answer.status) {
         return Ok(());
     }
-    let error = OAuthError { status: answer.status, retry_after, ..oauth_error(fields, secrets) };
-    Err(Refusal { error: hints::explain(&error), name: Some(error.error), codes: error.codes })
+    Err(Refusal::explained(OAuthError { status: answer.status, retry_after, ..oauth_error(fields, secrets) }))
 }
 
 fn fields<F: DeserializeOwned>(
@@ -352,9 +373,8 @@ mod tests {
     #[test]
     fn a_web_page_is_no_token_and_passes() {
         let page = answer(200, "text/html; charset=utf-8", "<html>Please log in to the hotel</html>");
-        let Err(Refusal { error: TokenError::Transient(fault), .. }) = read(&page, SystemTime::UNIX_EPOCH, &[]) else {
-            panic!("a page passes")
-        };
+        let read = read(&page, SystemTime::UNIX_EPOCH, &[]).map_err(TokenError::from);
+        let Err(TokenError::Transient(fault)) = read else { panic!("a page passes") };
         assert!(fault.what.contains("text/html"), "{fault}");
         assert!(matches!(read_json(200, "{\"access_token\":\"t"), Err(TokenError::Transient(_))));
         assert!(matches!(read_json(200, "[]"), Err(TokenError::Transient(_))));
@@ -364,7 +384,7 @@ mod tests {
     fn a_redirect_and_a_wrong_path_need_a_person() {
         for status in [301, 302, 307, 308, 400, 403, 404, 405] {
             let error = read(&answer(status, "text/html", "<html>"), SystemTime::UNIX_EPOCH, &[]).unwrap_err();
-            assert!(matches!(error.error, TokenError::NeedsPerson(_)), "{status}");
+            assert!(matches!(*error.error, TokenError::NeedsPerson(_)), "{status}");
             assert!(error.to_string().contains(&status.to_string()), "{error}");
         }
     }
@@ -385,7 +405,7 @@ mod tests {
             |body: &str| read(&answer(400, "application/json", body), SystemTime::UNIX_EPOCH, &[]).unwrap_err();
         let pending = refusal(r#"{"error":"authorization_pending","error_codes":[70016]}"#);
         assert!(pending.is("authorization_pending") && !pending.is_about_the_proof());
-        assert_eq!(pending.codes, [70_016]);
+        assert!(pending.has_code(70_016) && !pending.has_code(70_018));
         for wrong_secret in [
             r#"{"error":"invalid_client"}"#,
             r#"{"error":"invalid_client","error_codes":[700027]}"#,
@@ -428,7 +448,7 @@ mod tests {
             let retry_after = Some(RetryAfter::At(SystemTime::UNIX_EPOCH + Duration::from_secs(40)));
             let answer = HttpAnswer { retry_after, ..answer(status, "text/html", body) };
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
-            let Err(Refusal { error: TokenError::Transient(fault), .. }) = read(&answer, now, &[]) else {
+            let Err(TokenError::Transient(fault)) = read(&answer, now, &[]).map_err(TokenError::from) else {
                 panic!("{status} passes")
             };
             assert_eq!(fault.retry_after, Some(Duration::from_secs(30)));

@@ -428,7 +428,7 @@ mod tests {
         let brief = HttpTimeouts { total: std::time::Duration::from_millis(50), ..HttpTimeouts::default() };
         let endpoint = Endpoint { http: client(brief), ..endpoint(url) };
         let refusal = endpoint.by_assertion(&secret("a")).await.unwrap_err();
-        assert!(matches!(refusal.error, TokenError::Transient(_)), "{refusal}");
+        assert!(matches!(*refusal.error, TokenError::Transient(_)), "{refusal}");
         assert!(refusal.to_string().contains("in time"), "{refusal}");
         dripping.abort();
     }

@@ -144,9 +144,9 @@ impl<'a> Candidates<'a> {
         let last = faults
             .into_iter()
             .map(|(_, refusal)| refusal)
-            .max_by_key(|refusal| refusal.name.is_some());
+            .max_by_key(|refusal| refusal.is_an_answer());
         let mut refusal = last.unwrap_or_else(|| needs_person("The app has no secret", "Set client_secret").into());
-        if let (true, TokenError::NeedsPerson(fault)) = (several, &mut refusal.error) {
+        if let (true, TokenError::NeedsPerson(fault)) = (several, &mut *refusal.error) {
             fault.what = all.join("; ");
         }
         refusal
@@ -176,7 +176,7 @@ mod tests {
     use crate::net::http::HttpTimeouts;
     use crate::net::http::tests::client as http_client;
     use crate::oauth::assertion::tests::Pair;
-    use crate::oauth::hints::transient;
+    use crate::oauth::hints::{OAuthError, transient};
 
     fn client(proof: Proof) -> Client {
         Client { tenant: None, id: "app".into(), proof, secret_expires: None }
@@ -187,8 +187,8 @@ mod tests {
     }
 
     fn refusal(name: &str, codes: &[u64]) -> Refusal {
-        let error = needs_person(format!("{name} {codes:?}"), "cure");
-        Refusal { name: Some(name.into()), codes: codes.to_vec(), error }
+        let (error, codes) = (name.into(), codes.to_vec());
+        Refusal::explained(OAuthError { status: 400, error, codes, ..OAuthError::default() })
     }
 
     /// Asks an endpoint that refuses all but `right`; what it was shown, and what came of it.

@@ -191,7 +191,7 @@ mod tests {
             let body =
                 format!(r#"{{"device_code":"{device_code}","user_code":"{user_code}","verification_uri":"{url}"}}"#);
             let refusal = read_json(&body).unwrap_err();
-            assert!(matches!(refusal.error, TokenError::NeedsPerson(_)), "{body}");
+            assert!(matches!(*refusal.error, TokenError::NeedsPerson(_)), "{body}");
         }
         let odd = with(r#","verification_uri_complete":"javascript:alert(1)""#).unwrap();
         assert!(odd.verification_uri_complete.is_none());
@@ -208,7 +208,7 @@ mod tests {
         let refusal =
             read(&answer(400, r#"{"error":"unauthorized_client","error_codes":[700016]}"#), SystemTime::now(), &[]);
         assert_eq!(refusal.unwrap_err().error.fault().code.as_deref(), Some("AADSTS700016"));
-        assert!(matches!(read_json("<html>").unwrap_err().error, TokenError::Transient(_)));
+        assert!(matches!(*read_json("<html>").unwrap_err().error, TokenError::Transient(_)));
     }
 
     #[test]

@@ -54,8 +54,7 @@ async fn run(command: &[String], time: Duration) -> Result<Issued, TokenError> {
     let mut command = Command::new(program);
     command.args(arguments).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    #[cfg(unix)]
-    command.process_group(0);
+    system::begin_group(&mut command);
     let child = command.spawn().map_err(|error| not_started(program, &error))?;
     let mut errors = Vec::new();
     let ran = timeout(time, watch(child, &mut errors)).await;
@@ -185,7 +184,8 @@ fn said(errors: &[u8], error: TokenError) -> TokenError {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::fs::File;
     use std::io::Read;

@@ -170,8 +170,9 @@ fn signed_out(address: &str) -> TokenError {
 /// Where a person has to sign in again, the command for it is named.
 fn with_the_command(refusal: Refusal, address: &str) -> TokenError {
     let again = ["invalid_grant", "interaction_required", "login_required"];
-    match refusal.error {
-        TokenError::NeedsPerson(fault) if again.iter().any(|name| refusal.name.as_deref() == Some(*name)) => {
+    let is_again = again.iter().any(|name| refusal.is(name));
+    match *refusal.error {
+        TokenError::NeedsPerson(fault) if is_again => {
             let hint = format!("{}. To sign in: mailferry sign-in {}", fault.hint, shown(address));
             TokenError::NeedsPerson(TokenFault { hint, ..fault })
         }

@@ -91,7 +91,7 @@ where
                 let asked = refusal.error.fault().retry_after.unwrap_or_default();
                 (pause * 2).min(LONGEST_PAUSE).max(asked)
             }
-            Verdict::End => return Err(refusal.error),
+            Verdict::End => return Err(refusal.into()),
         };
     }
 }
@@ -109,9 +109,9 @@ enum Verdict {
 fn verdict(refusal: &Refusal) -> Verdict {
     if refusal.is("slow_down") {
         Verdict::Slower
-    } else if refusal.is("authorization_pending") || refusal.codes.contains(&70_016) {
+    } else if refusal.is("authorization_pending") || refusal.has_code(70_016) {
         Verdict::Wait
-    } else if matches!(refusal.error, TokenError::Transient(_)) {
+    } else if matches!(*refusal.error, TokenError::Transient(_)) {
         Verdict::NoAnswer
     } else {
         Verdict::End
@@ -131,7 +131,7 @@ mod tests {
     use crate::net::http::tests::{response, scripted_each};
     use crate::oauth::answer;
     use crate::oauth::grant::tests::person;
-    use crate::oauth::hints::transient;
+    use crate::oauth::hints::{OAuthError, transient};
     use crate::oauth::sign_in::tests::{given, sign_in_at};
     use crate::secret::{AccessToken, SecretText};
 
@@ -194,10 +194,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dead_network_does_not_end_it() {
         let dead = || Err(transient("no answer").into());
-        let mut busy = dead();
-        if let Err(Refusal { error: TokenError::Transient(fault), .. }) = &mut busy {
-            fault.retry_after = Some(Duration::from_secs(100));
-        }
+        let retry_after = Some(Duration::from_secs(100));
+        let busy = Err(Refusal::explained(OAuthError { status: 429, retry_after, ..OAuthError::default() }));
         let (asked, outcome) = polled(vec![dead(), dead(), pending(), busy, issued()]).await;
         assert_eq!(asked, [5, 15, 35, 40, 140]);
         assert!(outcome.is_ok());
