@@ -34,6 +34,7 @@ use url::Url;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use secrets::SecretSource;
+pub use units::duration;
 
 /// Everything the gateway needs to know before it starts.
 #[derive(Debug)]
