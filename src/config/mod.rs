@@ -35,6 +35,7 @@ pub(crate) use accounts::{MAX_SAME_USERNAME, check_address, check_hash, check_us
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use secrets::SecretSource;
+pub use units::duration;
 pub(crate) use units::{NETWORK, network};
 
 /// Everything the gateway needs to know before it starts.
