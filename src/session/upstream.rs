@@ -265,6 +265,8 @@ pub(crate) fn unguessable_tag() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rustls::RootCertStore;
     use rustls::crypto::aws_lc_rs;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -277,6 +279,9 @@ mod tests {
 
     /// `user=user@example.com`, token `token`, in base64.
     const MESSAGE: &str = "dXNlcj11c2VyQGV4YW1wbGUuY29tAWF1dGg9QmVhcmVyIHRva2VuAQE=";
+
+    /// A test that hangs fails after this long.
+    const STUCK: Duration = Duration::from_secs(20);
 
     fn server(tls: UpstreamTls) -> Server {
         Server { host: "localhost".into(), port: 1, tls }
@@ -321,7 +326,8 @@ mod tests {
             drop(peer);
             String::from_utf8(heard).unwrap()
         };
-        let (ended, heard) = tokio::join!(running, listening);
+        let both = async { tokio::join!(running, listening) };
+        let (ended, heard) = timeout(STUCK, both).await.expect("both sides wait");
         let Err(error) = ended else { panic!("logged in") };
         (error, heard)
     }
