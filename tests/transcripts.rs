@@ -179,7 +179,11 @@ fn play<M: Side>(mut machine: M, script: &Script, phases: Vec<Vec<Vec<u8>>>) -> 
             }
             Ok(Step::Event(event)) => {
                 items.extend(M::tell(&event).into_iter().map(Item::Told));
-                if M::ASKS {
+                if let Some(answer) = M::given_answer(&event, script) {
+                    let mut out = Vec::new();
+                    machine.answer(answer, &mut out);
+                    items.push(Item::Ours(out));
+                } else if M::ASKS {
                     let words = answers.next().unwrap_or_else(|| panic!("no answer to {:?}", M::tell(&event)));
                     items.push(Item::Answer(words.to_owned()));
                     let mut out = Vec::new();

@@ -5,10 +5,11 @@
 use libfuzzer_sys::fuzz_target;
 use mailferry::proto::smtp::upstream::{Plan, Upstream};
 use mailferry_fuzz::dialogue::Dialogue;
-use mailferry_fuzz::login::{credential, plays_alike};
+use mailferry_fuzz::login::logs_in_alike;
 
 fuzz_target!(|data: &[u8]| {
     let Some(dialogue) = Dialogue::read(data) else { return };
-    let plan = Plan { hostname: "gateway.example".into(), starttls: dialogue.option(0), credential: credential() };
-    plays_alike(&dialogue, || Upstream::new(plan.clone()), |_| None);
+    let starttls = dialogue.option(0);
+    let plan = Plan { hostname: "gateway.example".into(), starttls };
+    logs_in_alike(&dialogue, starttls, || Upstream::new(plan.clone()));
 });

@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use mailferry::proto::{Credential, FLUSH_AT, Input, LoginAnswer, Machine, ProtoError, Step};
+use mailferry::proto::{
+    Credential, FLUSH_AT, Input, LoginAnswer, Machine, OCTETS_BEFORE_TLS, ProtoError, Step, UpstreamEvent,
+};
 use mailferry::secret::AccessToken;
 
 use crate::dialogue::Dialogue;
@@ -12,10 +14,6 @@ const MOST_STEPS: usize = 400_000;
 
 /// What one step may write beyond [`FLUSH_AT`]: the longest answer to one line.
 const MOST_BEYOND: usize = 4096;
-
-/// How a dialogue ends in which the peer does not wait for the handshake.
-const TOO_MUCH_BEFORE_TLS: ProtoError =
-    ProtoError::UpstreamMisbehaved("octets between the answer to STARTTLS and the handshake");
 
 /// What a machine did.
 #[derive(Debug, PartialEq)]
@@ -57,10 +55,45 @@ pub fn verdict<A, R>(dialogue: &Dialogue, before: usize, accepted: A, reply: R) 
     }
 }
 
-/// Whom an upstream machine logs in.
-pub fn credential() -> Credential {
+/// As [`plays_alike`], for a machine that logs in at an upstream, and that asks for no credential in the clear where TLS
+/// is demanded.
+///
+/// # Panics
+/// As that does, and when it asks too early.
+pub fn logs_in_alike<C, M>(dialogue: &Dialogue, starttls: bool, machine: impl Fn() -> M)
+where
+    C: PartialEq + Debug,
+    M: Machine<Event = UpstreamEvent<C>, Answer = Credential>,
+{
     let token = AccessToken::parse("token".into()).expect("a clean token");
-    Credential { user: "scanner@contoso.example".into(), token }
+    let credential = Credential { user: "scanner@contoso.example".into(), token };
+    // What is no question ignores the answer.
+    plays_alike(dialogue, || Watched { machine: machine(), fit: !starttls }, |_| Some(credential.clone()));
+}
+
+/// An upstream machine that is watched for what it asks in the clear.
+struct Watched<M> {
+    machine: M,
+    fit: bool,
+}
+
+impl<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential>> Machine for Watched<M> {
+    type Event = UpstreamEvent<C>;
+    type Answer = Credential;
+
+    fn advance(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Result<Step<Self::Event>, ProtoError> {
+        let step = self.machine.advance(input, out)?;
+        match step {
+            Step::StartTls => self.fit = true,
+            Step::Event(UpstreamEvent::CredentialWanted) => assert!(self.fit, "a credential for a clear channel"),
+            _ => {}
+        }
+        Ok(step)
+    }
+
+    fn answer(&mut self, credential: Credential, out: &mut Vec<u8>) {
+        self.machine.answer(credential, out);
+    }
 }
 
 fn play<M: Machine>(
@@ -89,7 +122,7 @@ fn play<M: Machine>(
             Ok(Step::Flush) => continue,
             Ok(Step::StartTls) if pieces.len() > 0 => {
                 // In one read with the rest, a machine would have seen that there is more.
-                played.ending = TOO_MUCH_BEFORE_TLS.to_string();
+                played.ending = OCTETS_BEFORE_TLS.to_string();
                 return played;
             }
             Ok(Step::StartTls) => {

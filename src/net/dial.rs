@@ -1,4 +1,5 @@
-//! Dialing an upstream: resolve, connect, and TLS where it comes first. STARTTLS is the machine's to ask for.
+//! Dialing an upstream: resolve, connect, and TLS where it comes first. STARTTLS is the machine's to ask for, and until it
+//! has, the session gives out no credential.
 
 use std::io;
 use std::net::SocketAddr;

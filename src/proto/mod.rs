@@ -62,6 +62,11 @@ pub enum ProtoError {
     UpstreamMisbehaved(&'static str),
 }
 
+/// What a machine says to octets behind the answer to STARTTLS or STLS: they came in the clear, and would be read as if
+/// they had come over TLS (CVE-2021-38371).
+pub const OCTETS_BEFORE_TLS: ProtoError =
+    ProtoError::UpstreamMisbehaved("octets between the answer to STARTTLS and the handshake");
+
 /// One side of a login dialogue.
 pub trait Machine {
     /// What the session is told of.
@@ -126,7 +131,7 @@ pub enum LoginAnswer<A, R> {
     },
 }
 
-/// Whom an upstream machine logs in as.
+/// Whom an upstream machine logs in as. It has none until it asks ([`UpstreamEvent::CredentialWanted`]).
 #[derive(Debug, Clone)]
 pub struct Credential {
     /// The mailbox: `user=` of XOAUTH2.
@@ -135,9 +140,12 @@ pub struct Credential {
     pub token: AccessToken,
 }
 
-/// How a dialogue with an upstream ended. `C` is what the protocol learnt on success.
+/// What a dialogue with an upstream comes to. `C` is what the protocol learnt on success.
 #[derive(Debug, PartialEq, Eq)]
 pub enum UpstreamEvent<C> {
+    /// The upstream is ready for our login. The answer is the [`Credential`], from whoever knows the channel: a machine
+    /// that has not asked for TLS where TLS is demanded cannot send what it was never given.
+    CredentialWanted,
     /// We are logged in; the next step is [`Step::Relay`].
     LoggedIn(C),
     /// We are not; the next step is [`Step::Close`].

@@ -1,6 +1,6 @@
 //! Plays a dialogue against a machine in tests: the same octets whole, one by one, or cut anywhere.
 
-use super::{CloseReason, Input, Machine, ProtoError, Step};
+use super::{CloseReason, Credential, Input, Machine, ProtoError, Step, UpstreamEvent};
 
 /// What a machine did with a whole dialogue.
 #[derive(Debug, PartialEq)]
@@ -65,6 +65,40 @@ pub(crate) fn play<'a, M: Machine>(
     }
     input.take_into(usize::MAX, &mut played.left);
     played
+}
+
+/// As [`play`], for a login at an upstream: whenever the machine wants a credential, it gets this one. That it did is no
+/// part of the events.
+pub(crate) fn play_login<'a, C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential>>(
+    machine: M,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+    credential: &Credential,
+) -> Played<UpstreamEvent<C>> {
+    let is_question = |event: &UpstreamEvent<C>| matches!(event, UpstreamEvent::CredentialWanted);
+    let mut played = play(machine, chunks, |event| is_question(event).then(|| credential.clone()));
+    played.events.retain(|event| !is_question(event));
+    played
+}
+
+/// What a machine that demands TLS writes and tells until the handshake. No event of it is answered.
+pub(crate) fn play_in_clear<'a, M: Machine>(
+    mut machine: M,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<u8>, Vec<M::Event>) {
+    let (mut input, mut out, mut events) = (Input::new(), Vec::new(), Vec::new());
+    let mut chunks = chunks.into_iter();
+    loop {
+        match machine.advance(&mut input, &mut out) {
+            Ok(Step::NeedInput) => match chunks.next() {
+                Some(chunk) => input.extend(chunk),
+                None => break,
+            },
+            Ok(Step::Flush) => {}
+            Ok(Step::Event(event)) => events.push(event),
+            Ok(Step::StartTls | Step::Relay | Step::Close(_)) | Err(_) => break,
+        }
+    }
+    (out, events)
 }
 
 /// Cuts `octets` into pieces of the given sizes, the last one holding the rest.

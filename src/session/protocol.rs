@@ -1,14 +1,12 @@
 //! What a session does differently in each of the three protocols.
 
-use std::convert::Infallible;
-
 use super::drive::Side;
 use super::failure::Failure;
 use super::record::{Ending, Record};
 use super::relay::{RelayTimes, relay};
 use super::upstream::Upstream;
 use super::{Shared, mail};
-use crate::config::{Protocol, Server, UpstreamTls};
+use crate::config::Protocol;
 use crate::proto::imap::capability::Capabilities;
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::Reply;
@@ -24,12 +22,12 @@ pub(crate) trait Speaks: Sized {
     /// What the upstream told us at its login.
     type Learnt: Send;
     type Downstream: Machine<Event = LoginRequest, Answer = LoginAnswer<Self::Welcome, Self::Refusal>> + Send;
-    type Upstream: Machine<Event = UpstreamEvent<Self::Learnt>, Answer = Infallible> + Send;
+    type Upstream: Machine<Event = UpstreamEvent<Self::Learnt>, Answer = Credential> + Send;
 
     /// The machine that greets the client. `auth`: a password may be taken on this channel.
     fn downstream(shared: &Shared, auth: bool) -> Self::Downstream;
-    /// The machine that logs in at the upstream.
-    fn upstream(shared: &Shared, server: &Server, credential: Credential) -> Self::Upstream;
+    /// The machine that logs in at the upstream. `starttls`: the server wants it, and the machine must ask for it.
+    fn upstream(shared: &Shared, starttls: bool) -> Self::Upstream;
     fn welcome(learnt: &Self::Learnt) -> Self::Welcome;
     fn refusal(failure: &Failure) -> Self::Refusal;
     /// Everything after the login.
@@ -59,12 +57,8 @@ impl Speaks for Smtp {
         })
     }
 
-    fn upstream(shared: &Shared, server: &Server, credential: Credential) -> Self::Upstream {
-        smtp::upstream::Upstream::new(smtp::upstream::Plan {
-            hostname: shared.config.hostname.clone(),
-            starttls: server.tls == UpstreamTls::StartTls,
-            credential,
-        })
+    fn upstream(shared: &Shared, starttls: bool) -> Self::Upstream {
+        smtp::upstream::Upstream::new(smtp::upstream::Plan { hostname: shared.config.hostname.clone(), starttls })
     }
 
     fn welcome(_: &Extensions) {}
@@ -96,8 +90,8 @@ impl Speaks for Imap {
         })
     }
 
-    fn upstream(_: &Shared, _: &Server, credential: Credential) -> Self::Upstream {
-        imap::upstream::Upstream::new(imap::upstream::Plan { credential, tag: super::upstream::unguessable_tag() })
+    fn upstream(_: &Shared, starttls: bool) -> Self::Upstream {
+        imap::upstream::Upstream::new(imap::upstream::Plan { starttls, tag: super::upstream::unguessable_tag() })
     }
 
     fn welcome(learnt: &Capabilities) -> Capabilities {
@@ -132,8 +126,8 @@ impl Speaks for Pop3 {
         })
     }
 
-    fn upstream(_: &Shared, _: &Server, credential: Credential) -> Self::Upstream {
-        pop3::upstream::Upstream::new(pop3::upstream::Plan { credential })
+    fn upstream(_: &Shared, starttls: bool) -> Self::Upstream {
+        pop3::upstream::Upstream::new(pop3::upstream::Plan { starttls })
     }
 
     fn welcome((): &()) {}

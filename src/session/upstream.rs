@@ -12,12 +12,12 @@ use super::Shared;
 use super::drive::{Lost, Outcome, Patience, Side};
 use super::failure::{Failure, FailureKind};
 use super::protocol::Speaks;
-use crate::config::{Account, Config, Server};
+use crate::config::{Account, Config, Server, UpstreamTls};
 use crate::net::stream::Stream;
 use crate::net::{dial, tls};
 use crate::oauth::credentials::UpstreamCredential;
 use crate::proto::sasl::xoauth2;
-use crate::proto::{Credential, ProtoError, RefusalKind, UpstreamEvent, UpstreamRefusal};
+use crate::proto::{Credential, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, UpstreamEvent, UpstreamRefusal};
 use crate::secret::redacted;
 use crate::telemetry::log::PeerText;
 
@@ -67,6 +67,9 @@ enum OpenError {
     Lost(Lost),
     #[error("it did not answer in time")]
     TooSlow,
+    /// A machine wants to log in without the TLS that is demanded: our own fault, and no token for it.
+    #[error("the login was about to go out in clear; no token was sent")]
+    InClear,
     #[error("{}", refused(.0))]
     Refused(UpstreamRefusal),
 }
@@ -139,27 +142,53 @@ async fn dial_and_log_in<P: Speaks>(
     let Some(tls) = shared.upstreams.of(account) else {
         return Err(OpenError::Unreachable(std::io::Error::other("no TLS configuration for this provider")));
     };
-    let whom = Credential { user: credential.user.clone(), token: credential.token.clone() };
-    let mut machine = P::upstream(shared, server, whom);
-    let mut side = Side::new(dial::dial(server, tls).await.map_err(OpenError::Unreachable)?);
+    let mut machine = P::upstream(shared, server.tls == UpstreamTls::StartTls);
+    let side = Side::new(dial::dial(server, tls).await.map_err(OpenError::Unreachable)?);
+    let (side, learnt) = log_in_over(side, &mut machine, server, tls, credential).await?;
+    Ok(Upstream { side, learnt, account: Arc::clone(account) })
+}
+
+/// Runs the machine to the end of its login; what it learnt.
+async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential>>(
+    mut side: Side,
+    machine: &mut M,
+    server: &Server,
+    tls: &Arc<ClientConfig>,
+    credential: &UpstreamCredential,
+) -> Result<(Side, C), OpenError> {
     // The whole of it is under the dial's budget.
     let mut patience = Patience::endless();
     let mut learnt = None;
     loop {
-        match side.drive(&mut machine, &mut patience).await.map_err(OpenError::Lost)? {
+        match side.drive(machine, &mut patience).await.map_err(OpenError::Lost)? {
+            Outcome::Event(UpstreamEvent::CredentialWanted) => {
+                let credential = credential_for(&side.stream, server, credential)?;
+                machine.answer(credential, &mut side.out);
+            }
             Outcome::Event(UpstreamEvent::LoggedIn(told)) => learnt = Some(told),
             Outcome::Event(UpstreamEvent::Refused(refusal)) => {
                 // A polite goodbye, if it can be said; what matters has been learnt.
-                let _ = side.drive(&mut machine, &mut patience).await;
+                let _ = side.drive(machine, &mut patience).await;
                 return Err(OpenError::Refused(without_token(refusal, credential)));
             }
             Outcome::StartTls => side = start_tls(side, server, tls).await?,
             Outcome::Relay => {
                 let learnt = learnt.ok_or(OpenError::Lost(Lost::Gone))?;
-                return Ok(Upstream { side, learnt, account: Arc::clone(account) });
+                return Ok((side, learnt));
             }
             Outcome::Close(_) => return Err(OpenError::Lost(Lost::Gone)),
         }
+    }
+}
+
+/// The one place where a machine gets a credential: never on a channel that is plain against the configuration, whatever
+/// the machine has done or forgotten before it asked.
+fn credential_for(stream: &Stream, server: &Server, credential: &UpstreamCredential) -> Result<Credential, OpenError> {
+    match (stream, server.tls) {
+        (Stream::Tls(_), _) | (Stream::Plain(_), UpstreamTls::None) => {
+            Ok(Credential { user: credential.user.clone(), token: credential.token.clone() })
+        }
+        (Stream::Plain(_), UpstreamTls::Implicit | UpstreamTls::StartTls) => Err(OpenError::InClear),
     }
 }
 
@@ -167,8 +196,7 @@ async fn dial_and_log_in<P: Speaks>(
 /// connection (CVE-2021-38371).
 async fn start_tls(side: Side, server: &Server, tls: &Arc<ClientConfig>) -> Result<Side, OpenError> {
     if !side.input.is_empty() {
-        let injected = ProtoError::UpstreamMisbehaved("it sent something between STARTTLS and the handshake");
-        return Err(OpenError::Lost(injected.into()));
+        return Err(OpenError::Lost(OCTETS_BEFORE_TLS.into()));
     }
     match side.stream {
         Stream::Plain(stream) => dial::start_tls(stream, server, tls)
@@ -210,7 +238,7 @@ fn failure(account: &Account, server: &Server, error: OpenError) -> Failure {
         OpenError::Refused(refusal) => refusal,
         // Says itself where it has failed.
         OpenError::Unreachable(_) => return Failure::unavailable(format!("{error}. {CHECK_SERVER}")),
-        OpenError::Lost(_) | OpenError::TooSlow => {
+        OpenError::Lost(_) | OpenError::TooSlow | OpenError::InClear => {
             return Failure::unavailable(format!("{host}:{}: {error}. {CHECK_SERVER}", server.port));
         }
     };
@@ -246,4 +274,119 @@ pub(crate) fn unguessable_tag() -> String {
         let _ = write!(tag, "{octet:02x}");
         tag
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::RootCertStore;
+    use rustls::crypto::aws_lc_rs;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::oauth::credentials::Generation;
+    use crate::proto::{imap, pop3, smtp};
+    use crate::secret::AccessToken;
+
+    /// `user=user@example.com`, token `token`, in base64.
+    const MESSAGE: &str = "dXNlcj11c2VyQGV4YW1wbGUuY29tAWF1dGg9QmVhcmVyIHRva2VuAQE=";
+
+    /// A test that hangs fails after this long.
+    const STUCK: Duration = Duration::from_secs(20);
+
+    fn server(tls: UpstreamTls) -> Server {
+        Server { host: "localhost".into(), port: 1, tls }
+    }
+
+    /// Trusts nobody: no handshake here gets that far.
+    fn no_trust() -> Arc<ClientConfig> {
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        Arc::new(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+    }
+
+    /// A connection in the clear, and its other end.
+    async fn connected() -> (Side, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Side::new(Stream::Plain(listener.accept().await.unwrap().0)), peer)
+    }
+
+    /// Runs a machine that knows of no TLS, in the clear, with an upstream that says this; how it ended, and what the
+    /// upstream heard.
+    async fn run_in_clear<C>(
+        mut machine: impl Machine<Event = UpstreamEvent<C>, Answer = Credential>,
+        tls: UpstreamTls,
+        said: &str,
+    ) -> (OpenError, String) {
+        let credential = UpstreamCredential {
+            user: "user@example.com".into(),
+            token: AccessToken::parse("token".into()).unwrap(),
+            generation: Generation(1),
+        };
+        let (side, mut peer) = connected().await;
+        let (server, trust) = (server(tls), no_trust());
+        let running = log_in_over(side, &mut machine, &server, &trust, &credential);
+        let listening = async {
+            peer.write_all(said.as_bytes()).await.unwrap();
+            let mut heard = Vec::new();
+            while !heard.ends_with(format!("{MESSAGE}\r\n").as_bytes()) && peer.read_buf(&mut heard).await.unwrap() > 0
+            {
+            }
+            drop(peer);
+            String::from_utf8(heard).unwrap()
+        };
+        let both = async { tokio::join!(running, listening) };
+        let (ended, heard) = timeout(STUCK, both).await.expect("both sides wait");
+        let Err(error) = ended else { panic!("logged in") };
+        (error, heard)
+    }
+
+    /// The machines here forget STARTTLS, and the upstream makes it as easy as can be.
+    #[tokio::test]
+    async fn a_machine_that_forgets_tls_gets_no_credential() {
+        let smtp = || {
+            smtp::upstream::Upstream::new(smtp::upstream::Plan { hostname: "gateway.example".into(), starttls: false })
+        };
+        let imap = || imap::upstream::Upstream::new(imap::upstream::Plan { starttls: false, tag: "a".into() });
+        let pop3 = || pop3::upstream::Upstream::new(pop3::upstream::Plan { starttls: false });
+        let (to_smtp, to_imap, to_pop3) = (
+            "220 h\r\n250-h\r\n250 AUTH XOAUTH2\r\n",
+            "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hi\r\n",
+            "+OK hi\r\n+ \r\n",
+        );
+        for tls in [UpstreamTls::StartTls, UpstreamTls::Implicit] {
+            for ((error, heard), harmless) in [
+                (run_in_clear(smtp(), tls, to_smtp).await, "EHLO gateway.example\r\n"),
+                (run_in_clear(imap(), tls, to_imap).await, ""),
+                (run_in_clear(pop3(), tls, to_pop3).await, "AUTH XOAUTH2\r\n"),
+            ] {
+                assert!(matches!(error, OpenError::InClear), "{error}");
+                assert_eq!(heard, harmless);
+            }
+        }
+        for (_, heard) in [
+            run_in_clear(smtp(), UpstreamTls::None, &format!("{to_smtp}334 \r\n")).await,
+            run_in_clear(imap(), UpstreamTls::None, to_imap).await,
+            run_in_clear(pop3(), UpstreamTls::None, to_pop3).await,
+        ] {
+            assert!(heard.contains(MESSAGE), "where no TLS is wanted, none is needed: {heard}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_in_the_clear_is_not_carried_into_tls() {
+        let (mut side, mut peer) = connected().await;
+        side.input.extend(b"+OK\r\n");
+        let (server, trust) = (server(UpstreamTls::StartTls), no_trust());
+        let started = timeout(STUCK, start_tls(side, &server, &trust)).await;
+        let error = started.expect("a handshake was begun").unwrap_err();
+        assert!(matches!(error, OpenError::Lost(Lost::Misbehaved(OCTETS_BEFORE_TLS))), "{error}");
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"");
+    }
 }

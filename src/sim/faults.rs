@@ -22,7 +22,7 @@ pub enum Moment {
     CapabilitiesDue,
     /// That answer has been written.
     CapabilitiesSaid,
-    /// STARTTLS was read; the answer is next.
+    /// STARTTLS or STLS was read; the answer is next.
     StartTlsDue,
     /// The answer has been written, the handshake is next. What is said here goes out in the clear with the answer.
     StartTlsAnswered,
@@ -114,7 +114,7 @@ pub enum Fault {
     At(Moment, Act),
     /// Logins are refused.
     RefuseLogin(Refusal),
-    /// This keyword (`STARTTLS`, `PIPELINING`, `SASL-IR`, …) is neither offered nor taken. A count is not kept: it
+    /// This keyword (`STARTTLS`, `STLS`, `PIPELINING`, `SASL-IR`, …) is neither offered nor taken. A count is not kept: it
     /// lasts until the faults are cleared.
     Withhold(&'static str),
     /// The handshake shows this certificate.

@@ -53,9 +53,9 @@ pub enum Personality {
 pub enum Protocol {
     /// Submission, with STARTTLS.
     Smtp,
-    /// IMAP, TLS from the first octet.
+    /// IMAP, with TLS as [`Options::starttls`] says.
     Imap,
-    /// POP3, TLS from the first octet.
+    /// POP3, with TLS as [`Options::starttls`] says.
     Pop3,
     /// The token endpoint, plain HTTP.
     Http,
@@ -83,6 +83,9 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// How long a token is, in octets, 32 to 16,384.
     pub token_length: usize,
+    /// Whether IMAP and POP3 begin in the clear and offer STARTTLS and STLS, as SMTP always does; otherwise they have TLS
+    /// from the first octet. Nobody logs in without TLS.
+    pub starttls: bool,
     /// What EHLO announces and MAIL and the data are held to, in octets.
     pub max_message: usize,
 }
@@ -97,6 +100,7 @@ impl Default for Options {
             client_secret: "simulated-client-secret".into(),
             token_lifetime: Duration::from_secs(3599),
             token_length: 1_800,
+            starttls: false,
             max_message: 157_286_400,
         }
     }
@@ -139,13 +143,13 @@ impl Simulator {
         self.address(Protocol::Smtp)
     }
 
-    /// Where IMAP listens, with implicit TLS.
+    /// Where IMAP listens.
     #[must_use]
     pub const fn imap(&self) -> SocketAddr {
         self.address(Protocol::Imap)
     }
 
-    /// Where POP3 listens, with implicit TLS.
+    /// Where POP3 listens.
     #[must_use]
     pub const fn pop3(&self) -> SocketAddr {
         self.address(Protocol::Pop3)

@@ -1,4 +1,4 @@
-//! The POP3 server (RFC 1939, 2449, 5034) behind implicit TLS.
+//! The POP3 server (RFC 1939, 2449, 2595, 5034), with TLS from the first octet or by STLS.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,10 @@ const COMMAND_LIMIT: usize = 255;
 /// Serves one connection.
 pub(super) async fn serve(wire: &mut Wire) -> Flow<()> {
     wire.pass(Moment::Accepted).await?;
-    wire.start_tls().await?;
+    let tls = !wire.shared.options.starttls;
+    if tls {
+        wire.start_tls().await?;
+    }
     let personality = wire.shared.options.personality;
     if !wire.answered_otherwise(Moment::GreetingDue, "").await? {
         wire.say(match personality {
@@ -24,7 +27,7 @@ pub(super) async fn serve(wire: &mut Wire) -> Flow<()> {
         });
     }
     wire.pass(Moment::Greeted).await?;
-    let mut session = Session { wire, personality, open: None };
+    let mut session = Session { wire, personality, tls, open: None };
     while session.command().await? == Next::Command {}
     Ok(())
 }
@@ -39,6 +42,7 @@ enum Next {
 struct Session<'a> {
     wire: &'a mut Wire,
     personality: Personality,
+    tls: bool,
     /// `None` before the login.
     open: Option<Maildrop>,
 }
@@ -57,6 +61,11 @@ impl Session<'_> {
         let (verb, argument) = line.split_once(' ').unwrap_or((&line, ""));
         match (verb.to_ascii_uppercase().as_str(), argument, &self.open) {
             ("CAPA", "", _) => self.capabilities().await,
+            ("STLS", "", None) => self.start_tls().await,
+            ("AUTH", _, None) if !self.tls => {
+                self.wire.violation("a login was tried in the clear");
+                Ok(self.say("-ERR [SYS/PERM] STLS comes first."))
+            }
             ("AUTH", _, None) => self.auth(argument).await,
             ("USER" | "PASS", _, None) => Ok(self.breach("-ERR Logon failure: unknown user name or bad password.")),
             ("QUIT", "", _) => Ok(self.quit()),
@@ -74,22 +83,46 @@ impl Session<'_> {
         if self.wire.answered_otherwise(Moment::CapabilitiesDue, "").await? {
             return Ok(Next::Command);
         }
-        let lines: &[&str] = match self.personality {
-            Personality::Microsoft => &["TOP", "UIDL", "SASL PLAIN XOAUTH2", "USER"],
-            Personality::Dovecot => {
+        let lines: &[&str] = match (self.personality, self.tls) {
+            (Personality::Microsoft, false) => &["TOP", "UIDL", "STLS"],
+            (Personality::Microsoft, true) => &["TOP", "UIDL", "SASL PLAIN XOAUTH2", "USER"],
+            (Personality::Dovecot, false) => {
+                &["CAPA", "TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE", "STLS"]
+            }
+            (Personality::Dovecot, true) => {
                 &["CAPA", "TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE", "SASL XOAUTH2"]
             }
         };
         self.say("+OK");
         for line in lines {
             let keyword = line.split(' ').next().unwrap_or_default();
-            if !self.wire.shared.plan.withholds(self.wire.protocol, keyword) {
+            if !self.withheld(keyword) {
                 self.say(line);
             }
         }
         self.say(".");
         self.wire.pass(Moment::CapabilitiesSaid).await?;
         Ok(Next::Command)
+    }
+
+    /// RFC 2595 section 4.
+    async fn start_tls(&mut self) -> Flow<Next> {
+        if self.tls || self.withheld("STLS") {
+            return Ok(self.breach("-ERR Command is not valid in this state."));
+        }
+        if self.wire.answered_otherwise(Moment::StartTlsDue, "").await? {
+            return Ok(Next::Command);
+        }
+        self.say("+OK Begin TLS negotiation now.");
+        self.wire.pass(Moment::StartTlsAnswered).await?;
+        self.wire.start_tls().await?;
+        self.tls = true;
+        self.wire.pass(Moment::TlsReady).await?;
+        Ok(Next::Command)
+    }
+
+    fn withheld(&self, keyword: &str) -> bool {
+        self.wire.shared.plan.withholds(self.wire.protocol, keyword)
     }
 
     async fn auth(&mut self, argument: &str) -> Flow<Next> {
@@ -306,8 +339,8 @@ fn top(octets: &[u8], lines: usize) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Protocol;
-    use super::super::testing::{ANN, Client, logged_in, simulator, token, xoauth2};
+    use super::super::testing::{ANN, Client, in_clear, logged_in, simulator, token, xoauth2};
+    use super::super::{Fault, Protocol};
     use super::*;
 
     #[tokio::test]
@@ -321,6 +354,36 @@ mod tests {
             assert_eq!(pop3.rest().await, "-ERR Protocol error. Connection is closed. 10\r\n");
         }
         assert_eq!(exchange.control().logins_ok(Protocol::Pop3), 0);
+    }
+
+    #[tokio::test]
+    async fn stls_comes_before_any_login() {
+        let dovecot = in_clear(Personality::Dovecot).await;
+        let mut pop3 = Client::connect(dovecot.pop3()).await;
+        pop3.until("+OK Dovecot ready.").await;
+        let capabilities = pop3.ask("CAPA\r\n", ".").await;
+        assert!(capabilities.contains("\r\nSTLS\r\n") && !capabilities.contains("SASL"), "{capabilities}");
+        pop3.ask("STLS\r\n", "+OK").await;
+        let mut pop3 = pop3.tls(&dovecot).await.unwrap();
+        let capabilities = pop3.ask("CAPA\r\n", ".").await;
+        assert!(!capabilities.contains("STLS") && capabilities.contains("SASL XOAUTH2"), "{capabilities}");
+        pop3.ask("AUTH XOAUTH2\r\n", "+ ").await;
+        pop3.ask(format!("{}\r\n", xoauth2(ANN, &token(&dovecot).await)), "+OK").await;
+        assert_eq!(dovecot.control().violations(), Vec::<String>::new());
+        pop3.ask("STLS\r\n", "-ERR").await;
+
+        let mut pop3 = Client::connect(dovecot.pop3()).await;
+        pop3.until("+OK").await;
+        pop3.ask("AUTH XOAUTH2\r\n", "-ERR [SYS/PERM]").await;
+        assert!(
+            dovecot
+                .control()
+                .violations()
+                .contains(&"Pop3: a login was tried in the clear".into())
+        );
+        dovecot.control().fail(Protocol::Pop3, Fault::Withhold("STLS"));
+        assert!(!pop3.ask("CAPA\r\n", ".").await.contains("STLS"));
+        pop3.ask("STLS\r\n", "-ERR").await;
     }
 
     #[tokio::test]

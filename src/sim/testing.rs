@@ -30,6 +30,12 @@ pub(super) async fn simulator(personality: Personality) -> Simulator {
         .unwrap()
 }
 
+/// One whose IMAP and POP3 begin in the clear.
+pub(super) async fn in_clear(personality: Personality) -> Simulator {
+    let options = Options { personality, starttls: true, mailboxes: vec![ANN.into()], ..Options::default() };
+    Simulator::start(options).await.unwrap()
+}
+
 trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
 

@@ -1,6 +1,6 @@
 //! The whole way through the simulator, and the faults that all servers share.
 
-use super::testing::{ANN, BOB, Client, logged_in, simulator, token, xoauth2};
+use super::testing::{ANN, BOB, Client, in_clear, logged_in, simulator, token, xoauth2};
 use super::{Act, Certificate, Control, Fault, Flood, Gate, Moment, Personality, Protocol, Refusal};
 
 const MAIL: [Protocol; 3] = [Protocol::Smtp, Protocol::Imap, Protocol::Pop3];
@@ -267,6 +267,25 @@ async fn floods_go_on_past_any_bound() {
         .control()
         .until(|control| MAIL.iter().all(|&protocol| control.open_connections(protocol) == 0))
         .await;
+}
+
+#[tokio::test]
+async fn what_follows_the_request_for_tls_is_a_breach_and_what_the_server_injects_goes_out_with_its_answer() {
+    let simulator = in_clear(Personality::Microsoft).await;
+    for (protocol, address, request, greeting, answer) in [
+        (Protocol::Imap, simulator.imap(), "a STARTTLS\r\n", "* OK", "a OK"),
+        (Protocol::Pop3, simulator.pop3(), "STLS\r\n", "+OK", "+OK"),
+    ] {
+        let injected = Fault::At(Moment::StartTlsAnswered, Act::Say("injected".into()));
+        simulator.control().fail_next(protocol, 1, injected);
+        let mut client = Client::connect(address).await;
+        client.until(greeting).await;
+        client.send(format!("{request}NOOP\r\n")).await;
+        client.until(answer).await;
+        assert_eq!(client.until("").await, "injected\r\n");
+        let breach = format!("{protocol:?}: octets came in the clear behind the request for TLS");
+        assert!(simulator.control().violations().contains(&breach));
+    }
 }
 
 #[tokio::test]

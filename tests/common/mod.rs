@@ -169,11 +169,12 @@ pub fn configuration_text(provider: &Simulator, folder: &TempDir, wanted: &Wante
     for protocol in Protocol::ALL {
         text += &format!("[[listener]]\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\nname = \"{protocol}\"\n");
     }
+    let tls = if wanted.provider.starttls { "starttls" } else { "implicit" };
     text += &format!(
         "[provider.simulated]\ntoken_url = \"{}\"\nscopes = [\"https://outlook.office365.com/.default\"]\nca = \"ca.pem\"\n\
          smtp = {{ host = \"localhost\", port = {}, tls = \"starttls\" }}\n\
-         imap = {{ host = \"localhost\", port = {}, tls = \"implicit\" }}\n\
-         pop3 = {{ host = \"localhost\", port = {}, tls = \"implicit\" }}\n{}\n\
+         imap = {{ host = \"localhost\", port = {}, tls = \"{tls}\" }}\n\
+         pop3 = {{ host = \"localhost\", port = {}, tls = \"{tls}\" }}\n{}\n\
          [app.contoso]\nprovider = \"simulated\"\ngrant = \"client-credentials\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
         provider.token_url(),
         provider.smtp().port(),

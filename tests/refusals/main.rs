@@ -4,6 +4,7 @@
 mod common;
 mod hostile;
 mod local;
+mod starttls;
 mod upstream;
 
 use common::{Answer, Client, PASSWORD, Setup};

@@ -1,7 +1,5 @@
 //! The machines a transcript can name: how to make one, what its events and answers look like in words.
 
-use std::convert::Infallible;
-
 use mailferry::proto::imap::capability::Capabilities;
 use mailferry::proto::smtp::extensions::Extensions;
 use mailferry::proto::smtp::reply::Reply;
@@ -16,7 +14,7 @@ pub(crate) const MACHINES: [&str; 6] =
 
 /// A machine that can be played from a transcript.
 pub(crate) trait Side: Machine {
-    /// Whether its events ask for an answer.
+    /// Whether the transcript answers its events.
     const ASKS: bool;
 
     /// An event, line by line.
@@ -24,6 +22,11 @@ pub(crate) trait Side: Machine {
 
     /// An answer from its line.
     fn read_answer(words: &str) -> Self::Answer;
+
+    /// The answer to an event that has only one, which the header gives.
+    fn given_answer(_: &Self::Event, _: &Script) -> Option<Self::Answer> {
+        None
+    }
 }
 
 /// Something to be done with a machine, whichever it is.
@@ -38,11 +41,7 @@ pub(crate) trait Visitor {
 pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output {
     let hostname = || script.value("hostname", "mailferry.local").to_owned();
     let auth = || script.flag("auth", "yes");
-    let credential = || {
-        let token = script.value("token", "token");
-        let Some(token) = AccessToken::parse(token.to_owned()) else { panic!("no token: {token:?}") };
-        Credential { user: script.value("user", "user@example.com").to_owned(), token }
-    };
+    let starttls = || script.flag("starttls", "no");
     match script.machine.as_str() {
         "smtp-downstream" => {
             use smtp::downstream::{Downstream, Offer};
@@ -53,8 +52,7 @@ pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output
         "smtp-upstream" => {
             use smtp::upstream::{Plan, Upstream};
             script.knows_only(&["hostname", "starttls", "user", "token"]);
-            let starttls = script.flag("starttls", "no");
-            visitor.visit(|| Upstream::new(Plan { hostname: hostname(), starttls, credential: credential() }))
+            visitor.visit(|| Upstream::new(Plan { hostname: hostname(), starttls: starttls() }))
         }
         "imap-downstream" => {
             use imap::downstream::{Downstream, Offer};
@@ -65,9 +63,9 @@ pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output
         }
         "imap-upstream" => {
             use imap::upstream::{Plan, Upstream};
-            script.knows_only(&["tag", "user", "token"]);
+            script.knows_only(&["starttls", "tag", "user", "token"]);
             let tag = || script.value("tag", "A").to_owned();
-            visitor.visit(|| Upstream::new(Plan { credential: credential(), tag: tag() }))
+            visitor.visit(|| Upstream::new(Plan { starttls: starttls(), tag: tag() }))
         }
         "pop3-downstream" => {
             use pop3::downstream::{Downstream, Offer};
@@ -78,8 +76,8 @@ pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output
         }
         "pop3-upstream" => {
             use pop3::upstream::{Plan, Upstream};
-            script.knows_only(&["user", "token"]);
-            visitor.visit(|| Upstream::new(Plan { credential: credential() }))
+            script.knows_only(&["starttls", "user", "token"]);
+            visitor.visit(|| Upstream::new(Plan { starttls: starttls() }))
         }
         other => panic!("no machine: {other:?}"),
     }
@@ -165,8 +163,12 @@ impl Side for smtp::upstream::Upstream {
         })
     }
 
-    fn read_answer(_: &str) -> Infallible {
-        panic!("an upstream asks nothing")
+    fn read_answer(_: &str) -> Credential {
+        panic!("the header gives the credential")
+    }
+
+    fn given_answer(event: &UpstreamEvent<Extensions>, script: &Script) -> Option<Credential> {
+        credential(event, script)
     }
 }
 
@@ -177,8 +179,12 @@ impl Side for imap::upstream::Upstream {
         tell_outcome(event, |capabilities| vec![format!("capabilities: {capabilities}")])
     }
 
-    fn read_answer(_: &str) -> Infallible {
-        panic!("an upstream asks nothing")
+    fn read_answer(_: &str) -> Credential {
+        panic!("the header gives the credential")
+    }
+
+    fn given_answer(event: &UpstreamEvent<Capabilities>, script: &Script) -> Option<Credential> {
+        credential(event, script)
     }
 }
 
@@ -189,9 +195,21 @@ impl Side for pop3::upstream::Upstream {
         tell_outcome(event, |()| vec![])
     }
 
-    fn read_answer(_: &str) -> Infallible {
-        panic!("an upstream asks nothing")
+    fn read_answer(_: &str) -> Credential {
+        panic!("the header gives the credential")
     }
+
+    fn given_answer(event: &UpstreamEvent<()>, script: &Script) -> Option<Credential> {
+        credential(event, script)
+    }
+}
+
+/// The credential of the header, whenever one is wanted.
+fn credential<C>(event: &UpstreamEvent<C>, script: &Script) -> Option<Credential> {
+    let UpstreamEvent::CredentialWanted = event else { return None };
+    let token = script.value("token", "token");
+    let Some(token) = AccessToken::parse(token.to_owned()) else { panic!("no token: {token:?}") };
+    Some(Credential { user: script.value("user", "user@example.com").to_owned(), token })
 }
 
 fn tell_request(request: &LoginRequest) -> Vec<String> {
@@ -211,6 +229,7 @@ fn tell_request(request: &LoginRequest) -> Vec<String> {
 
 fn tell_outcome<C>(event: &UpstreamEvent<C>, learnt: impl Fn(&C) -> Vec<String>) -> Vec<String> {
     match event {
+        UpstreamEvent::CredentialWanted => vec!["credential wanted".into()],
         UpstreamEvent::LoggedIn(what) => [vec!["logged in".to_owned()], learnt(what)].concat(),
         UpstreamEvent::Refused(refusal) => {
             let mut lines = vec![format!("refused: {:?}, {}", refusal.kind, refusal.stage)];

@@ -1,13 +1,13 @@
-//! The side that faces the provider: greeting to login with XOAUTH2, as the client.
+//! The side that faces the provider: greeting, STARTTLS where it is demanded, login with XOAUTH2, as the client.
 
-use std::convert::Infallible;
 use std::mem;
 
 use zeroize::Zeroizing;
 
 use crate::proto::sasl::xoauth2;
 use crate::proto::{
-    CloseReason, Credential, Input, Machine, ProtoError, RefusalKind, Step, UpstreamEvent, UpstreamRefusal, said,
+    CloseReason, Credential, Input, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, Step, UpstreamEvent,
+    UpstreamRefusal, said,
 };
 
 use super::capability::Capabilities;
@@ -18,21 +18,24 @@ use super::response::{Condition, Response, ResponseReader, Status};
 /// where nobody has changed it, and no other server is known to take fewer.
 const MAX_INITIAL_RESPONSE_LINE: usize = 8 * 1024;
 
-/// The command, and in the log the stage of the dialogue.
+/// Commands, and in the log the stages of the dialogue.
+const CAPABILITY: &str = "CAPABILITY";
+const STARTTLS: &str = "STARTTLS";
 const AUTHENTICATE: &str = "AUTHENTICATE XOAUTH2";
 
 /// What to do upstream.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Whom to log in as.
-    pub credential: Credential,
+    /// Whether STARTTLS is demanded. If not, the channel is fit for a token as it is.
+    pub starttls: bool,
     /// What our tags begin with: 1 to 100 ASCII letters and digits that the other side cannot guess.
     pub tag: String,
 }
 
 /// One login to an upstream.
 pub struct Upstream {
-    credential: Credential,
+    /// Whether the channel may carry a token.
+    fit: bool,
     tags: Tags,
     responses: ResponseReader,
     state: State,
@@ -51,6 +54,14 @@ enum State {
     AwaitingOffer {
         offer: Capabilities,
     },
+    /// STARTTLS was sent.
+    AwaitingTls,
+    /// The driver does the handshake. All we learnt before it is forgotten (RFC 3501 section 6.2.1).
+    Handshaking,
+    /// The session has been asked for the credential.
+    AwaitingCredential {
+        offer: Capabilities,
+    },
     /// AUTHENTICATE was sent without the credential; it is ready for when it is asked for.
     AwaitingInvitation {
         message: Zeroizing<String>,
@@ -65,6 +76,11 @@ enum State {
         listed: Capabilities,
     },
     LoggedIn,
+    /// The session is still to be told.
+    Refusing {
+        refusal: UpstreamRefusal,
+        farewell: bool,
+    },
     /// The session knows; whether the upstream still listens says `farewell`.
     Refused {
         farewell: bool,
@@ -80,9 +96,9 @@ impl Upstream {
     /// A login to come; nothing is sent before the greeting.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        let Plan { credential, tag } = plan;
+        let Plan { starttls, tag } = plan;
         Self {
-            credential,
+            fit: !starttls,
             tags: Tags { prefix: tag, given: 0 },
             responses: ResponseReader::default(),
             state: State::AwaitingGreeting,
@@ -96,7 +112,7 @@ impl Upstream {
     fn react(&mut self, state: State, response: Response, out: &mut Vec<u8>) -> Result<Turn, ProtoError> {
         match response {
             Response::Untagged(condition) => match condition.status {
-                Status::Bye => Ok(refuse(state, &condition)),
+                Status::Bye => Ok((refuse(state, &condition), None)),
                 // RFC 3501 section 7.1.4. It would be somebody else's session.
                 Status::PreAuth => Err(ProtoError::UpstreamMisbehaved("logged in before anyone asked")),
                 Status::Ok | Status::No | Status::Bad => self.react_to_condition(state, &condition, out),
@@ -119,11 +135,8 @@ impl Upstream {
         let list = condition.capabilities();
         match (state, condition.status) {
             (State::AwaitingGreeting, Status::Ok) => match list {
-                Some(offer) => Ok(self.authenticate(&offer, out)),
-                None => {
-                    self.command(out, "CAPABILITY");
-                    Ok((State::AwaitingOffer { offer: Capabilities::default() }, None))
-                }
+                Some(offer) => Ok(self.react_to_offer(offer, out)),
+                None => Ok((self.ask_for_offer(out), None)),
             },
             (State::AwaitingGreeting, _) => Err(ProtoError::UpstreamMisbehaved("no greeting")),
             (state, _) => match list {
@@ -133,11 +146,25 @@ impl Upstream {
         }
     }
 
-    fn authenticate(&mut self, offer: &Capabilities, out: &mut Vec<u8>) -> Turn {
-        if !offer.has("AUTH=XOAUTH2") {
-            return give_up(RefusalKind::Unsupported, "CAPABILITY", offer.to_string().as_bytes());
+    fn ask_for_offer(&mut self, out: &mut Vec<u8>) -> State {
+        self.command(out, CAPABILITY);
+        State::AwaitingOffer { offer: Capabilities::default() }
+    }
+
+    fn react_to_offer(&mut self, offer: Capabilities, out: &mut Vec<u8>) -> Turn {
+        let (needed, stage) = if self.fit { ("AUTH=XOAUTH2", CAPABILITY) } else { (STARTTLS, STARTTLS) };
+        if !offer.has(needed) {
+            return (give_up(RefusalKind::Unsupported, stage, offer.to_string().as_bytes()), None);
         }
-        let Credential { user, token } = &self.credential;
+        if self.fit {
+            return (State::AwaitingCredential { offer }, Some(Step::Event(UpstreamEvent::CredentialWanted)));
+        }
+        self.command(out, STARTTLS);
+        (State::AwaitingTls, None)
+    }
+
+    fn authenticate(&mut self, offer: &Capabilities, credential: &Credential, out: &mut Vec<u8>) -> State {
+        let Credential { user, token } = credential;
         let Some(message) = xoauth2::encode(user, token) else {
             // As over SMTP and POP3: the configuration is at fault, not the server.
             return give_up(RefusalKind::Policy, AUTHENTICATE, b"the mailbox's name cannot be sent");
@@ -150,10 +177,10 @@ impl Upstream {
         // RFC 4959 section 3.
         if offer.has("SASL-IR") && line <= MAX_INITIAL_RESPONSE_LINE {
             out.push(b' ');
-            return (send(&message, out), None);
+            return send(&message, out);
         }
         out.extend_from_slice(b"\r\n");
-        (State::AwaitingInvitation { message }, None)
+        State::AwaitingInvitation { message }
     }
 
     fn react_to_continuation(&self, state: State, text: &[u8], out: &mut Vec<u8>) -> Result<Turn, ProtoError> {
@@ -181,12 +208,13 @@ impl Upstream {
     ) -> Result<Turn, ProtoError> {
         match (state, condition.status) {
             (State::AwaitingOffer { offer }, Status::Ok) => {
-                Ok(self.authenticate(&condition.capabilities().unwrap_or(offer), out))
+                Ok(self.react_to_offer(condition.capabilities().unwrap_or(offer), out))
             }
+            (State::AwaitingTls, Status::Ok) => Ok((State::Handshaking, Some(Step::StartTls))),
             (State::AwaitingVerdict { listed, .. }, Status::Ok) => {
                 let listed = condition.capabilities().unwrap_or(listed);
                 if listed.is_empty() {
-                    self.command(out, "CAPABILITY");
+                    self.command(out, CAPABILITY);
                     return Ok((State::AwaitingCapabilities { listed }, None));
                 }
                 Ok(log_in(listed))
@@ -197,19 +225,27 @@ impl Upstream {
             (State::AwaitingInvitation { .. }, Status::Ok) => {
                 Err(ProtoError::UpstreamMisbehaved("logged in without a credential"))
             }
-            (state, _) => Ok(refuse(state, condition)),
+            (state, _) => Ok((refuse(state, condition), None)),
         }
     }
 }
 
 impl Machine for Upstream {
     type Event = UpstreamEvent<Capabilities>;
-    type Answer = Infallible;
+    type Answer = Credential;
 
     fn advance(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Result<Step<Self::Event>, ProtoError> {
         loop {
             let (state, step) = match mem::take(&mut self.state) {
+                State::Handshaking => {
+                    self.fit = true;
+                    (self.ask_for_offer(out), None)
+                }
+                state @ State::AwaitingCredential { .. } => (state, Some(Step::NeedInput)),
                 State::LoggedIn => (State::LoggedIn, Some(Step::Relay)),
+                State::Refusing { refusal, farewell } => {
+                    (State::Refused { farewell }, Some(Step::Event(UpstreamEvent::Refused(refusal))))
+                }
                 State::Refused { farewell } => {
                     if farewell {
                         self.command(out, "LOGOUT");
@@ -222,6 +258,9 @@ impl Machine for Upstream {
                     None => (waiting, Some(Step::NeedInput)),
                 },
             };
+            if step == Some(Step::StartTls) && !input.is_empty() {
+                return Err(OCTETS_BEFORE_TLS);
+            }
             self.state = state;
             if let Some(step) = step {
                 return Ok(step);
@@ -229,8 +268,11 @@ impl Machine for Upstream {
         }
     }
 
-    fn answer(&mut self, answer: Infallible, _out: &mut Vec<u8>) {
-        match answer {}
+    fn answer(&mut self, credential: Credential, out: &mut Vec<u8>) {
+        self.state = match mem::take(&mut self.state) {
+            State::AwaitingCredential { offer } => self.authenticate(&offer, &credential, out),
+            unasked => unasked,
+        };
     }
 }
 
@@ -250,7 +292,8 @@ impl State {
     const fn stage(&self) -> &'static str {
         match self {
             Self::AwaitingGreeting => "greeting",
-            Self::AwaitingOffer { .. } => "CAPABILITY",
+            Self::AwaitingOffer { .. } => CAPABILITY,
+            Self::AwaitingTls => STARTTLS,
             Self::AwaitingInvitation { .. } | Self::AwaitingVerdict { .. } => AUTHENTICATE,
             _ => "after login",
         }
@@ -262,8 +305,15 @@ impl State {
         match (code.as_deref(), self) {
             // Whoever ends the connection judges nobody.
             _ if condition.status == Status::Bye => RefusalKind::Transient,
-            (Some("AUTHENTICATIONFAILED" | "EXPIRED"), _) => RefusalKind::Token,
-            (Some("AUTHORIZATIONFAILED" | "NOPERM"), _) => RefusalKind::Rights,
+            // Only what answers AUTHENTICATE is about the token: before it, whoever sits between us may be talking.
+            (
+                Some("AUTHENTICATIONFAILED" | "EXPIRED"),
+                Self::AwaitingInvitation { .. } | Self::AwaitingVerdict { .. },
+            ) => RefusalKind::Token,
+            (
+                Some("AUTHORIZATIONFAILED" | "NOPERM"),
+                Self::AwaitingInvitation { .. } | Self::AwaitingVerdict { .. },
+            ) => RefusalKind::Rights,
             // A referral (RFC 2221) is never followed: the token is for this host. WEBALERT is Gmail's, and names a
             // page for a person to visit.
             (Some("CONTACTADMIN" | "PRIVACYREQUIRED" | "REFERRAL" | "WEBALERT"), _) => RefusalKind::Policy,
@@ -274,8 +324,10 @@ impl State {
             }
             // Microsoft's "NO AUTHENTICATE failed." has no code.
             (None, Self::AwaitingVerdict { .. }) if condition.status == Status::No => RefusalKind::Token,
-            // RFC 3501 section 6.2.2: NO before the credential refuses the mechanism.
-            (None, Self::AwaitingInvitation { .. }) if condition.status == Status::No => RefusalKind::Unsupported,
+            // RFC 3501 section 6.2.2: NO before the credential refuses the mechanism; and to STARTTLS, TLS.
+            (None, Self::AwaitingInvitation { .. } | Self::AwaitingTls) if condition.status == Status::No => {
+                RefusalKind::Unsupported
+            }
             // BAD is never about the token: Exchange says it when it throttles, is out of service or is out of step.
             // Nor is a code that is none of the above, such as Gmail's "[ALERT] Too many simultaneous connections".
             _ => RefusalKind::Transient,
@@ -308,7 +360,7 @@ fn log_in(listed: Capabilities) -> Turn {
 }
 
 /// What a NO, BAD or BYE ends.
-fn refuse(state: State, condition: &Condition) -> Turn {
+fn refuse(state: State, condition: &Condition) -> State {
     let (stage, kind) = (state.stage(), state.classify(condition));
     let challenge = match state {
         State::AwaitingVerdict { challenge, .. } => challenge,
@@ -316,14 +368,13 @@ fn refuse(state: State, condition: &Condition) -> Turn {
     };
     let refusal = UpstreamRefusal { kind, stage, said: said(&condition.said), challenge };
     // Who has said BYE reads no LOGOUT.
-    let farewell = condition.status != Status::Bye;
-    (State::Refused { farewell }, Some(Step::Event(UpstreamEvent::Refused(refusal))))
+    State::Refusing { refusal, farewell: condition.status != Status::Bye }
 }
 
-/// The login cannot be tried: the upstream does not offer it, or the user name has no place in XOAUTH2's message.
-fn give_up(kind: RefusalKind, stage: &'static str, words: &[u8]) -> Turn {
+/// The login cannot be tried: the upstream does not offer what it takes, or the user name has no place in XOAUTH2's message.
+fn give_up(kind: RefusalKind, stage: &'static str, words: &[u8]) -> State {
     let refusal = UpstreamRefusal { kind, stage, said: said(words), challenge: None };
-    (State::Refused { farewell: true }, Some(Step::Event(UpstreamEvent::Refused(refusal))))
+    State::Refusing { refusal, farewell: true }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! SMTP up to the login where we are the client (RFC 5321, 3207, 4954): greeting, EHLO, STARTTLS, AUTH XOAUTH2.
 //! It refreshes no token and sends no mail.
 
-use std::convert::Infallible;
+use std::mem;
 
 use zeroize::Zeroizing;
 
@@ -10,7 +10,8 @@ use super::reply::{ReplyLine, ReplyReader};
 use crate::proto::ProtoError::UpstreamMisbehaved;
 use crate::proto::sasl::xoauth2;
 use crate::proto::{
-    CloseReason, Credential, Input, Machine, ProtoError, RefusalKind, Step, UpstreamEvent, UpstreamRefusal, said,
+    CloseReason, Credential, Input, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, Step, UpstreamEvent,
+    UpstreamRefusal, said,
 };
 
 /// What an upstream login needs to know.
@@ -20,8 +21,6 @@ pub struct Plan {
     pub hostname: String,
     /// Whether STARTTLS is demanded. If not, the channel is fit for a token as it is.
     pub starttls: bool,
-    /// Whom to log in as.
-    pub credential: Credential,
 }
 
 /// The client's side of the dialogue up to the login.
@@ -35,7 +34,13 @@ enum State {
     Awaiting(Expected),
     /// The driver does the handshake. All we learnt before it is forgotten (RFC 3207 section 4.2).
     Handshaking,
+    /// The session has been asked for the credential.
+    AwaitingCredential {
+        extensions: Extensions,
+    },
     LoggedIn,
+    /// The session is still to be told.
+    Refusing(UpstreamRefusal),
     /// The session knows; the upstream is still to be told goodbye.
     Refused,
     Over,
@@ -66,6 +71,7 @@ enum Expected {
 enum Next {
     Await(Expected),
     Handshake,
+    LogIn(Extensions),
     LoggedIn(Extensions),
     Refused(UpstreamRefusal),
 }
@@ -80,16 +86,24 @@ impl Upstream {
 
 impl Machine for Upstream {
     type Event = UpstreamEvent<Extensions>;
-    type Answer = Infallible;
+    type Answer = Credential;
 
     fn advance(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Result<Step<Self::Event>, ProtoError> {
         loop {
-            let expected = match std::mem::replace(&mut self.state, State::Over) {
+            let expected = match mem::replace(&mut self.state, State::Over) {
                 State::Awaiting(expected) => expected,
                 State::Handshaking => self.plan.say_ehlo(true, out),
+                State::AwaitingCredential { extensions } => {
+                    self.state = State::AwaitingCredential { extensions };
+                    return Ok(Step::NeedInput);
+                }
                 State::LoggedIn => {
                     self.state = State::LoggedIn;
                     return Ok(Step::Relay);
+                }
+                State::Refusing(refusal) => {
+                    self.state = State::Refused;
+                    return Ok(Step::Event(UpstreamEvent::Refused(refusal)));
                 }
                 State::Refused => {
                     out.extend_from_slice(b"QUIT\r\n");
@@ -103,29 +117,29 @@ impl Machine for Upstream {
             };
             match self.plan.on_reply(expected, &reply, out)? {
                 Next::Await(expected) => self.state = State::Awaiting(expected),
-                // What came in the clear behind the 220 would be read as if it had come over TLS (CVE-2021-38371).
-                Next::Handshake if !input.is_empty() => {
-                    return Err(UpstreamMisbehaved("octets between the answer to STARTTLS and the handshake"));
-                }
+                Next::Handshake if !input.is_empty() => return Err(OCTETS_BEFORE_TLS),
                 Next::Handshake => {
                     self.state = State::Handshaking;
                     return Ok(Step::StartTls);
+                }
+                Next::LogIn(extensions) => {
+                    self.state = State::AwaitingCredential { extensions };
+                    return Ok(Step::Event(UpstreamEvent::CredentialWanted));
                 }
                 Next::LoggedIn(extensions) => {
                     self.state = State::LoggedIn;
                     return Ok(Step::Event(UpstreamEvent::LoggedIn(extensions)));
                 }
-                Next::Refused(refusal) => {
-                    self.state = State::Refused;
-                    return Ok(Step::Event(UpstreamEvent::Refused(refusal)));
-                }
+                Next::Refused(refusal) => self.state = State::Refusing(refusal),
             }
         }
     }
 
-    /// There is nothing to answer: the session only listens.
-    fn answer(&mut self, answer: Infallible, _out: &mut Vec<u8>) {
-        match answer {}
+    fn answer(&mut self, credential: Credential, out: &mut Vec<u8>) {
+        self.state = match mem::replace(&mut self.state, State::Over) {
+            State::AwaitingCredential { extensions } => log_in(extensions, &credential, out),
+            unasked => unasked,
+        };
     }
 }
 
@@ -163,7 +177,7 @@ impl Plan {
 
     fn on_extensions(&self, fit: bool, reply: &[ReplyLine], out: &mut Vec<u8>) -> Result<Next, ProtoError> {
         match code(reply) {
-            250 if fit => Ok(self.log_in(reply, out)),
+            250 if fit => Ok(on_offer(reply)),
             250 if Extensions::parse(reply).has("STARTTLS") => {
                 out.extend_from_slice(b"STARTTLS\r\n");
                 Ok(Next::Await(Expected::StartTls))
@@ -177,25 +191,30 @@ impl Plan {
             _ => Err(UpstreamMisbehaved("an answer to EHLO that is none")),
         }
     }
+}
 
-    fn log_in(&self, reply: &[ReplyLine], out: &mut Vec<u8>) -> Next {
-        let extensions = Extensions::parse(reply);
-        if !extensions.has_mechanism("XOAUTH2") {
-            return refused(RefusalKind::Unsupported, AUTH, reply);
-        }
-        let Credential { user, token } = &self.credential;
-        let Some(response) = xoauth2::encode(user, token) else {
-            // XOAUTH2 parts its fields by a control character: such a name could log in as somebody else.
-            return Next::Refused(UpstreamRefusal {
-                kind: RefusalKind::Policy,
-                stage: AUTH,
-                said: b"Not asked: the mailbox's name cannot be sent".to_vec(),
-                challenge: None,
-            });
-        };
-        out.extend_from_slice(b"AUTH XOAUTH2\r\n");
-        Next::Await(Expected::Prompt { response, extensions })
+/// To EHLO on a channel that may carry a token.
+fn on_offer(reply: &[ReplyLine]) -> Next {
+    let extensions = Extensions::parse(reply);
+    if extensions.has_mechanism("XOAUTH2") {
+        Next::LogIn(extensions)
+    } else {
+        refused(RefusalKind::Unsupported, AUTH, reply)
     }
+}
+
+fn log_in(extensions: Extensions, Credential { user, token }: &Credential, out: &mut Vec<u8>) -> State {
+    let Some(response) = xoauth2::encode(user, token) else {
+        // XOAUTH2 parts its fields by a control character: such a name could log in as somebody else.
+        return State::Refusing(UpstreamRefusal {
+            kind: RefusalKind::Policy,
+            stage: AUTH,
+            said: b"Not asked: the mailbox's name cannot be sent".to_vec(),
+            challenge: None,
+        });
+    };
+    out.extend_from_slice(b"AUTH XOAUTH2\r\n");
+    State::Awaiting(Expected::Prompt { response, extensions })
 }
 
 fn on_starttls(reply: &[ReplyLine]) -> Result<Next, ProtoError> {

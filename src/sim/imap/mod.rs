@@ -1,4 +1,5 @@
-//! The IMAP server (RFC 3501) behind implicit TLS: reading commands, and what may be said before the login.
+//! The IMAP server (RFC 3501): reading commands, TLS from the first octet or by STARTTLS, and what else may be said before
+//! the login.
 
 mod fetch;
 mod folders;
@@ -32,9 +33,12 @@ type Completion = String;
 /// Serves one connection.
 pub(super) async fn serve(wire: &mut Wire) -> Flow<()> {
     wire.pass(Moment::Accepted).await?;
-    wire.start_tls().await?;
+    let tls = !wire.shared.options.starttls;
+    if tls {
+        wire.start_tls().await?;
+    }
     let voice = Voice::new(wire.shared.options.personality);
-    let mut session = Session { wire, voice, state: State::NotAuthenticated };
+    let mut session = Session { wire, voice, tls, state: State::NotAuthenticated };
     if !session.wire.answered_otherwise(Moment::GreetingDue, "").await? {
         let greeting = session.voice.greeting(&session.capabilities());
         session.wire.say(&greeting);
@@ -57,6 +61,7 @@ enum State {
 struct Session<'a> {
     wire: &'a mut Wire,
     voice: Voice,
+    tls: bool,
     state: State,
 }
 
@@ -144,6 +149,11 @@ impl Session<'_> {
     /// A command before the login; `None` when it has been answered already.
     async fn strangers_command(&mut self, tag: &str, verb: &str, arguments: Arguments<'_>) -> Flow<Option<Completion>> {
         match verb {
+            "STARTTLS" => self.start_tls(tag, arguments).await,
+            "AUTHENTICATE" if !self.tls => {
+                self.wire.violation("a login was tried in the clear");
+                Ok(Some("NO [PRIVACYREQUIRED] STARTTLS comes first.".into()))
+            }
             "AUTHENTICATE" => self.authenticate(tag, arguments).await,
             "LOGIN" => {
                 self.wire.violation("a password was sent where only a token opens");
@@ -151,6 +161,25 @@ impl Session<'_> {
             }
             _ => Ok(Some("BAD Command received in Invalid state.".into())),
         }
+    }
+
+    /// RFC 3501 section 6.2.1.
+    async fn start_tls(&mut self, tag: &str, arguments: Arguments<'_>) -> Flow<Option<Completion>> {
+        if self.tls || self.withheld("STARTTLS") {
+            return Ok(Some("BAD Command received in Invalid state.".into()));
+        }
+        if !arguments.is_at_end() {
+            return Ok(Some("BAD Command Argument Error. 11".into()));
+        }
+        if self.wire.answered_otherwise(Moment::StartTlsDue, tag).await? {
+            return Ok(None);
+        }
+        self.complete(tag, "OK Begin TLS negotiation now.");
+        self.wire.pass(Moment::StartTlsAnswered).await?;
+        self.wire.start_tls().await?;
+        self.tls = true;
+        self.wire.pass(Moment::TlsReady).await?;
+        Ok(None)
     }
 
     /// A command of any state (RFC 3501 section 6.1, RFC 2971).
@@ -192,7 +221,7 @@ impl Session<'_> {
     }
 
     fn capabilities(&self) -> String {
-        let all = self.voice.capabilities(matches!(self.state, State::NotAuthenticated));
+        let all = self.voice.capabilities(matches!(self.state, State::NotAuthenticated), self.tls);
         let offered = all.split(' ').filter(|word| !self.withheld(word));
         offered.collect::<Vec<_>>().join(" ")
     }

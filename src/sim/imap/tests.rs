@@ -1,6 +1,6 @@
 //! IMAP dialogues, octet by octet.
 
-use crate::sim::testing::{ANN, Client, logged_in, simulator, token, xoauth2};
+use crate::sim::testing::{ANN, Client, in_clear, logged_in, simulator, token, xoauth2};
 use crate::sim::{Act, Fault, Moment, Options, Personality, Protocol, Simulator};
 
 const FIRST: &str = "From: a@b.example\r\nSubject: first\r\n\r\none\r\n";
@@ -34,6 +34,39 @@ async fn exchange_tells_no_capability_unasked_and_dovecot_does() {
     assert_eq!(imap.ask("b AUTHENTICATE XOAUTH2\r\n", "+").await, "+ \r\n");
     let done = imap.ask(format!("{response}\r\n"), "b ").await;
     assert!(done.starts_with("b OK [CAPABILITY IMAP4rev1 ") && done.ends_with("] Logged in\r\n"), "{done}");
+}
+
+#[tokio::test]
+async fn starttls_comes_before_any_login() {
+    let dovecot = in_clear(Personality::Dovecot).await;
+    let mut imap = Client::connect(dovecot.imap()).await;
+    let greeting = imap.until("*").await;
+    assert!(greeting.contains(" STARTTLS LOGINDISABLED]") && !greeting.contains("AUTH="), "{greeting}");
+    imap.ask("a STARTTLS\r\n", "a OK").await;
+    let mut imap = imap.tls(&dovecot).await.unwrap();
+    let capabilities = imap.ask("b CAPABILITY\r\n", "b OK").await;
+    assert!(!capabilities.contains("STARTTLS") && capabilities.contains("AUTH=XOAUTH2"), "{capabilities}");
+    let response = xoauth2(ANN, &token(&dovecot).await);
+    assert_eq!(dovecot.control().violations(), Vec::<String>::new());
+    imap.ask("c STARTTLS\r\n", "c BAD").await;
+    imap.ask(format!("d AUTHENTICATE XOAUTH2 {response}\r\n"), "d OK").await;
+
+    let exchange = in_clear(Personality::Microsoft).await;
+    let mut imap = Client::connect(exchange.imap()).await;
+    imap.until("* OK The Microsoft").await;
+    let capabilities = imap.ask("a CAPABILITY\r\n", "a OK").await;
+    assert!(capabilities.contains(" LOGINDISABLED STARTTLS ") && !capabilities.contains("AUTH="), "{capabilities}");
+    imap.ask("b STARTTLS now\r\n", "b BAD").await;
+    imap.ask("c AUTHENTICATE XOAUTH2\r\n", "c NO [PRIVACYREQUIRED]").await;
+    assert!(
+        exchange
+            .control()
+            .violations()
+            .contains(&"Imap: a login was tried in the clear".into())
+    );
+    exchange.control().fail(Protocol::Imap, Fault::Withhold("STARTTLS"));
+    assert!(!imap.ask("d CAPABILITY\r\n", "d OK").await.contains("STARTTLS"));
+    imap.ask("e STARTTLS\r\n", "e BAD").await;
 }
 
 #[tokio::test]

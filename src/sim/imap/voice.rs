@@ -24,8 +24,15 @@ impl Voice {
         }
     }
 
-    pub(super) const fn capabilities(self, stranger: bool) -> &'static str {
+    /// In the clear nobody can log in.
+    pub(super) const fn capabilities(self, stranger: bool, tls: bool) -> &'static str {
         match (self.0, stranger) {
+            (Personality::Microsoft, true) if !tls => {
+                "IMAP4 IMAP4rev1 LOGINDISABLED STARTTLS SASL-IR UIDPLUS ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
+            }
+            (Personality::Dovecot, true) if !tls => {
+                "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID IDLE LITERAL+ STARTTLS LOGINDISABLED"
+            }
             (Personality::Microsoft, true) => {
                 "IMAP4 IMAP4rev1 AUTH=XOAUTH2 LOGINDISABLED SASL-IR UIDPLUS ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
             }

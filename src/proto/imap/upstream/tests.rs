@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::proto::MAX_SAID;
-use crate::proto::play::{Ending, Played, cut, play};
+use crate::proto::play::{Ending, Played, cut, play, play_in_clear, play_login};
 use crate::secret::AccessToken;
 
 type Event = UpstreamEvent<Capabilities>;
@@ -15,13 +15,30 @@ const MESSAGE: &str = "dXNlcj11c2VyQGV4YW1wbGUuY29tAWF1dGg9QmVhcmVyIHRva2VuAQE="
 
 const OFFER: &str = "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] ready\r\n";
 
-fn machine_with(token: &str) -> Upstream {
-    let token = AccessToken::parse(token.into()).unwrap();
-    Upstream::new(Plan { credential: Credential { user: "user@example.com".into(), token }, tag: "x9".into() })
+/// The same in the clear, from a server that has TLS to offer.
+const CLEAR_OFFER: &str = "* OK [CAPABILITY IMAP4rev1 SASL-IR STARTTLS LOGINDISABLED] ready\r\n";
+
+const BEGIN_TLS: &str = "x91 OK Begin TLS negotiation now.\r\n";
+
+fn machine(starttls: bool) -> Upstream {
+    Upstream::new(Plan { starttls, tag: "x9".into() })
+}
+
+fn credential(user: &str, token: &str) -> Credential {
+    Credential { user: user.into(), token: AccessToken::parse(token.into()).unwrap() }
+}
+
+fn listen_in<'a>(starttls: bool, pieces: impl IntoIterator<Item = &'a [u8]>) -> Played<Event> {
+    play_login(machine(starttls), pieces, &credential("user@example.com", "token"))
 }
 
 fn listen(sent: impl AsRef<[u8]>) -> Played<Event> {
-    play(machine_with("token"), [sent.as_ref()], |_| None)
+    listen_in(false, [sent.as_ref()])
+}
+
+/// Where STARTTLS is demanded. Each element arrives when the machine has asked for it.
+fn listen_from_clear(pieces: &[&str]) -> Played<Event> {
+    listen_in(true, pieces.iter().map(|piece| piece.as_bytes()))
 }
 
 fn logged_in(list: &str) -> Event {
@@ -33,7 +50,7 @@ fn refusal(mut played: Played<Event>) -> UpstreamRefusal {
     assert_eq!(played.ending, Some(Ending::Close(CloseReason::Refused)));
     match played.events.remove(0) {
         UpstreamEvent::Refused(refusal) => refusal,
-        UpstreamEvent::LoggedIn(list) => panic!("logged in: {list}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -94,7 +111,9 @@ fn without_initial_response_the_credential_waits_to_be_asked_for() {
 fn a_long_token_goes_in_a_line_of_its_own() {
     // What stands around the token: the command, "user=user@example.com", and the separators; in base64 it grows by a third.
     let fits = (MAX_INITIAL_RESPONSE_LINE - "x91 AUTHENTICATE XOAUTH2 \r\n".len()) / 4 * 3 - MESSAGE.len() / 4 * 3;
-    let greeted = |length: usize| play(machine_with(&"t".repeat(length)), [OFFER.as_bytes()], |_| None).out;
+    let greeted = |length: usize| {
+        play_login(machine(false), [OFFER.as_bytes()], &credential("user@example.com", &"t".repeat(length))).out
+    };
     let one_line = greeted(fits);
     assert!(one_line.len() <= MAX_INITIAL_RESPONSE_LINE && one_line.len() > MAX_INITIAL_RESPONSE_LINE - 16);
     assert_eq!(greeted(fits + 16), b"x91 AUTHENTICATE XOAUTH2\r\n");
@@ -186,9 +205,7 @@ fn without_xoauth2_no_credential_is_sent() {
 
 #[test]
 fn a_user_that_could_break_the_message_is_not_sent() {
-    let token = AccessToken::parse("token".into()).unwrap();
-    let credential = Credential { user: "a\x01user=b".into(), token };
-    let played = play(Upstream::new(Plan { credential, tag: "x9".into() }), [OFFER.as_bytes()], |_| None);
+    let played = play_login(machine(false), [OFFER.as_bytes()], &credential("a\x01user=b", "token"));
     assert_eq!(played.text(), "x91 LOGOUT\r\n");
     assert_eq!(refusal(played).kind, RefusalKind::Policy);
 }
@@ -271,11 +288,94 @@ fn what_was_said_is_cut() {
 
 #[test]
 fn no_token_is_shown() {
-    let plan = Plan {
-        credential: Credential { user: "user".into(), token: AccessToken::parse("hunter2".into()).unwrap() },
-        tag: "x9".into(),
-    };
-    assert!(!format!("{plan:?}").contains("hunter2"));
+    let shown = format!("{:?}", credential("user", "hunter2"));
+    assert!(shown.contains("[redacted]") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn nothing_is_said_before_the_credential_is_there() {
+    let played = play(machine(false), [OFFER.as_bytes(), b"x91 OK too soon\r\n"], |_| None);
+    assert_eq!((played.text().as_str(), played.ending), ("", None));
+    assert_eq!(played.events, [UpstreamEvent::CredentialWanted]);
+}
+
+#[test]
+fn starttls_comes_first_where_it_is_demanded_and_what_was_heard_in_the_clear_is_forgotten() {
+    let offer = "* CAPABILITY IMAP4rev1 AUTH=XOAUTH2\r\nx92 OK done\r\n";
+    for begin in [BEGIN_TLS, "x91 OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] begin\r\n"] {
+        let played = listen_from_clear(&[CLEAR_OFFER, begin, offer, "+ \r\n", "x93 OK [CAPABILITY IMAP4rev1] hi\r\n"]);
+        // SASL-IR is not offered any more.
+        assert_eq!(
+            played.text(),
+            format!("x91 STARTTLS\r\nx92 CAPABILITY\r\nx93 AUTHENTICATE XOAUTH2\r\n{MESSAGE}\r\n")
+        );
+        assert_eq!((played.events, played.ending), (vec![logged_in("IMAP4rev1")], Some(Ending::Relay)));
+    }
+    let played = listen_from_clear(&[CLEAR_OFFER, BEGIN_TLS, "* CAPABILITY IMAP4rev1\r\nx92 OK done\r\n"]);
+    assert_eq!(played.text(), "x91 STARTTLS\r\nx92 CAPABILITY\r\nx93 LOGOUT\r\n");
+    assert_eq!(refusal(played).kind, RefusalKind::Unsupported);
+}
+
+#[test]
+fn whether_there_is_starttls_is_asked_where_it_is_not_told() {
+    let offer = "* CAPABILITY IMAP4 IMAP4rev1 LOGINDISABLED starttls UIDPLUS\r\nx91 OK CAPABILITY completed.\r\n";
+    let tls_offer = "* CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2\r\nx93 OK done\r\n";
+    let played = listen_from_clear(&["* OK hi\r\n", offer, "x92 OK begin\r\n", tls_offer]);
+    assert_eq!(
+        played.text(),
+        format!("x91 CAPABILITY\r\nx92 STARTTLS\r\nx93 CAPABILITY\r\nx94 AUTHENTICATE XOAUTH2 {MESSAGE}\r\n")
+    );
+}
+
+/// Hostile case 3.
+#[test]
+fn without_starttls_no_token_is_sent() {
+    use RefusalKind::{Policy, Transient, Unsupported};
+    let answered = |answer: &'static str| vec![CLEAR_OFFER, answer];
+    for (pieces, kind, stage) in [
+        (vec![OFFER], Unsupported, "STARTTLS"),
+        (vec!["* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hi\r\n"], Unsupported, "STARTTLS"),
+        (vec!["* OK hi\r\n", "* CAPABILITY SASL-IR AUTH=XOAUTH2\r\nx91 OK done\r\n"], Unsupported, "STARTTLS"),
+        (vec!["* OK hi\r\n", "x91 OK no list\r\n"], Unsupported, "STARTTLS"),
+        (vec!["* OK hi\r\n", "x91 NO [AUTHENTICATIONFAILED] no\r\n"], Transient, "CAPABILITY"),
+        (answered("x91 NO TLS is not configured\r\n"), Unsupported, "STARTTLS"),
+        (answered("x91 NO [UNAVAILABLE] TLS is not available now\r\n"), Transient, "STARTTLS"),
+        (answered("x91 NO [CONTACTADMIN] no\r\n"), Policy, "STARTTLS"),
+        (answered("x91 BAD Command Error. 12\r\n"), Transient, "STARTTLS"),
+        // Whoever answers in the clear says nothing about the token or its mailbox.
+        (answered("x91 NO [AUTHENTICATIONFAILED] no\r\n"), Transient, "STARTTLS"),
+        (answered("x91 NO [AUTHORIZATIONFAILED] no\r\n"), Transient, "STARTTLS"),
+        (answered("* BYE Connection is closed. 13\r\n"), Transient, "STARTTLS"),
+    ] {
+        let played = listen_from_clear(&pieces);
+        assert!(!played.text().contains("AUTHENTICATE") && !played.text().contains(MESSAGE), "{}", played.text());
+        let refusal = refusal(played);
+        assert_eq!((refusal.kind, refusal.stage), (kind, stage), "{pieces:?}");
+    }
+    for pieces in [
+        vec!["* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] welcome back\r\n"],
+        answered("* PREAUTH welcome back\r\n"),
+        answered("+ go on\r\n"),
+        answered("x90 OK not this one\r\n"),
+        answered("x92 OK not yet\r\n"),
+        answered("220 2.0.0 ready\r\n"),
+    ] {
+        let played = listen_from_clear(&pieces);
+        assert!(matches!(played.ending, Some(Ending::Error(_))), "{pieces:?}");
+        assert!(["", "x91 STARTTLS\r\n"].contains(&played.text().as_str()), "{}", played.text());
+        assert_eq!(played.events, [], "{pieces:?}");
+    }
+}
+
+/// Hostile case 2: CVE-2021-38371.
+#[test]
+fn octets_between_the_answer_to_starttls_and_the_handshake_end_it() {
+    let offer = "* CAPABILITY SASL-IR AUTH=XOAUTH2\r\nx92 OK done\r\n";
+    for behind in [offer, "* OK hi\r\n", "\r\n", "*"] {
+        let played = listen_from_clear(&[CLEAR_OFFER, &format!("{BEGIN_TLS}{behind}"), offer]);
+        assert_eq!(played.ending, Some(Ending::Error(OCTETS_BEFORE_TLS)), "{behind:?}");
+        assert_eq!((played.text().as_str(), played.events), ("x91 STARTTLS\r\n", vec![]), "{behind:?}");
+    }
 }
 
 /// What providers send, in any order.
@@ -296,7 +396,8 @@ fn dialogue() -> impl Strategy<Value = Vec<u8>> {
         ]).prop_map(|line| line.as_bytes().to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..30),
     ];
-    let greeting = prop::sample::select(vec!["* OK hi\r\n", OFFER, "* OK [CAPABILITY AUTH=XOAUTH2] hi\r\n", ""]);
+    let greeting =
+        prop::sample::select(vec!["* OK hi\r\n", OFFER, CLEAR_OFFER, "* OK [CAPABILITY AUTH=XOAUTH2] hi\r\n", ""]);
     (greeting, proptest::collection::vec(piece, 0..12))
         .prop_map(|(greeting, pieces)| [greeting.as_bytes(), &pieces.concat()].concat())
 }
@@ -307,8 +408,31 @@ proptest! {
         sent in dialogue(),
         sizes in proptest::collection::vec(1usize..40, 0..40),
     ) {
-        prop_assert_eq!(play(machine_with("token"), cut(&sent, &sizes), |_| None), listen(&sent));
-        prop_assert_eq!(play(machine_with("token"), sent.chunks(1), |_| None), listen(&sent));
+        prop_assert_eq!(listen_in(false, cut(&sent, &sizes)), listen(&sent));
+        prop_assert_eq!(listen_in(false, sent.chunks(1)), listen(&sent));
+    }
+
+    /// What comes in the clear, up to the answer to STARTTLS, and what comes over TLS may each be cut anywhere.
+    #[test]
+    fn any_split_gives_the_same_dialogue_over_starttls(
+        noise in prop::sample::select(vec!["", "* OK still here\r\n", "* CAPABILITY X\r\n", "* LIST {5}\r\nx91 O)\r\n"]),
+        sent in dialogue(),
+        sizes in proptest::collection::vec(1usize..40, 0..40),
+    ) {
+        let clear = [CLEAR_OFFER, noise, BEGIN_TLS].concat().into_bytes();
+        let whole = listen_in(true, [clear.as_slice(), &sent]);
+        prop_assert!(whole.text().starts_with("x91 STARTTLS\r\nx92 CAPABILITY\r\n"));
+        prop_assert_eq!(listen_in(true, cut(&clear, &sizes).into_iter().chain(cut(&sent, &sizes))), whole);
+    }
+
+    #[test]
+    fn in_the_clear_no_credential_is_asked_for_whatever_the_server_says(
+        sent in dialogue(),
+        sizes in proptest::collection::vec(1usize..40, 0..40),
+    ) {
+        let (out, events) = play_in_clear(machine(true), cut(&sent, &sizes));
+        prop_assert!(!events.contains(&UpstreamEvent::CredentialWanted), "{:?}", events);
+        prop_assert!(!String::from_utf8_lossy(&out).contains("AUTHENTICATE"));
     }
 
     #[test]

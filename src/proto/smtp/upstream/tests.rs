@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::proto::play::{Ending, Played, cut, play};
+use crate::proto::play::{Ending, Played, cut, play, play_in_clear, play_login};
 use crate::secret::AccessToken;
 
 /// `user=user@example.com`, token `token`.
@@ -14,19 +14,25 @@ const MICROSOFT_CLEAR: &str = "250-h Hello [192.0.2.1]\r\n250-SIZE 157286400\r\n
 const MICROSOFT_TLS: &str =
     "250-h Hello [192.0.2.1]\r\n250-SIZE 157286400\r\n250-PIPELINING\r\n250-AUTH LOGIN XOAUTH2\r\n250 CHUNKING\r\n";
 
-fn upstream_as(user: &str, starttls: bool) -> Upstream {
-    let token = AccessToken::parse("token".into()).unwrap();
-    let credential = Credential { user: user.into(), token };
-    Upstream::new(Plan { hostname: "gateway.example".into(), starttls, credential })
+fn credential(user: &str) -> Credential {
+    Credential { user: user.into(), token: AccessToken::parse("token".into()).unwrap() }
 }
 
 fn upstream(starttls: bool) -> Upstream {
-    upstream_as("user@example.com", starttls)
+    Upstream::new(Plan { hostname: "gateway.example".into(), starttls })
 }
 
 /// Each element arrives when the machine has asked for it.
 fn dialogue(starttls: bool, pieces: &[&str]) -> Played<UpstreamEvent<Extensions>> {
-    play(upstream(starttls), pieces.iter().map(|piece| piece.as_bytes()), |_| None)
+    let pieces = pieces.iter().map(|piece| piece.as_bytes());
+    play_login(upstream(starttls), pieces, &credential("user@example.com"))
+}
+
+#[test]
+fn nothing_is_said_before_the_credential_is_there() {
+    let played = play(upstream(false), [MICROSOFT.as_bytes(), MICROSOFT_TLS.as_bytes(), b"334 \r\n"], |_| None);
+    assert_eq!((played.text().as_str(), played.ending), ("EHLO gateway.example\r\n", None));
+    assert_eq!(played.events, [UpstreamEvent::CredentialWanted]);
 }
 
 /// The refusal of a login whose last replies are `verdict`.
@@ -101,8 +107,8 @@ fn without_xoauth2_no_token_is_sent() {
 
 #[test]
 fn a_name_that_could_switch_identity_is_never_sent() {
-    let machine = upstream_as("x@example.com\x01user=user@example.com", false);
-    let played = play(machine, [MICROSOFT.as_bytes(), MICROSOFT_TLS.as_bytes()], |_| None);
+    let name = credential("x@example.com\x01user=user@example.com");
+    let played = play_login(upstream(false), [MICROSOFT.as_bytes(), MICROSOFT_TLS.as_bytes()], &name);
     assert_eq!(played.text(), "EHLO gateway.example\r\nQUIT\r\n");
     assert_eq!(refusal(played).kind, RefusalKind::Policy);
 }
@@ -249,23 +255,18 @@ proptest! {
     /// Rule 1. STARTTLS is left out: there, what has arrived when it is answered makes the difference on purpose.
     #[test]
     fn any_split_gives_the_same_dialogue(octets in server(), sizes in proptest::collection::vec(1usize..40, 0..30)) {
-        let whole = play(upstream(false), [octets.as_slice()], |_| None);
-        prop_assert_eq!(&play(upstream(false), cut(&octets, &sizes), |_| None), &whole);
+        let credential = credential("user@example.com");
+        let whole = play_login(upstream(false), [octets.as_slice()], &credential);
+        prop_assert_eq!(&play_login(upstream(false), cut(&octets, &sizes), &credential), &whole);
         prop_assert!(whole.out.len() < 256, "{}", whole.text());
     }
 
     #[test]
-    fn in_the_clear_no_token_is_sent_whatever_the_server_says(pieces in proptest::collection::vec(server(), 0..4)) {
-        let mut machine = upstream(true);
-        let mut input = Input::new();
-        let mut out = Vec::new();
-        for piece in &pieces {
-            input.extend(piece);
-            while let Ok(Step::Event(_)) = machine.advance(&mut input, &mut out) {}
-            if matches!(machine.state, State::Handshaking) {
-                break;
-            }
-        }
+    fn in_the_clear_no_credential_is_asked_for_whatever_the_server_says(
+        pieces in proptest::collection::vec(server(), 0..4),
+    ) {
+        let (out, events) = play_in_clear(upstream(true), pieces.iter().map(Vec::as_slice));
+        prop_assert!(!events.contains(&UpstreamEvent::CredentialWanted), "{:?}", events);
         prop_assert!(!String::from_utf8_lossy(&out).contains("AUTH"));
     }
 }
