@@ -15,6 +15,7 @@ mod protocol;
 mod record;
 mod relay;
 mod upstream;
+mod words;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -183,7 +184,7 @@ async fn verify_and_open<P: Speaks>(
             format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
         return Err(Failure::new(FailureKind::Credentials, detail));
     };
-    upstream::log_in::<P>(shared, account, server).await
+    upstream::log_in::<P>(shared, account, server, Some(record.session())).await
 }
 
 #[cfg(test)]
