@@ -194,9 +194,9 @@ async fn a_mailbox_that_is_refused_is_found() {
     let (smtp, imap) = (sim::Protocol::Smtp, sim::Protocol::Imap);
     for (server, refusal, words) in [
         (smtp, Refusal::Token, ["smtp: ", "535 5.7.3 Authentication unsuccessful", "may open this mailbox"]),
-        (smtp, Refusal::Policy, ["smtp: ", "535 5.7.139 ", "an administrator must allow this protocol"]),
+        (smtp, Refusal::Policy, ["smtp: ", "535 5.7.139 ", "An administrator must allow this protocol"]),
         (smtp, Refusal::Temporary, ["smtp: ", "454 4.7.0 ", "cannot take the login now"]),
-        (imap, Refusal::Rights, ["imap: ", "NO [AUTHORIZATIONFAILED]", "grant it the right"]),
+        (imap, Refusal::Rights, ["imap: ", "NO [AUTHORIZATIONFAILED]", "the right to this mailbox"]),
     ] {
         let stage = Stage::set().await;
         stage.control().fail(server, Fault::RefuseLogin(refusal));

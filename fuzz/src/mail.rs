@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use mailferry::proto::smtp::extensions::Extensions;
 use mailferry::proto::smtp::reply::{MAX_REPLY_LINE, MAX_REPLY_LINES, ReplyLine};
-use mailferry::proto::smtp::transaction::{Flow, MessageReport, Options, Pipes, Transaction};
+use mailferry::proto::smtp::transaction::{EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Transaction};
 use mailferry::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
 
 use crate::dialogue::Dialogue;
@@ -28,6 +28,7 @@ struct Seen {
     to_upstream: Vec<u8>,
     to_downstream: Vec<u8>,
     reports: Vec<MessageReport>,
+    refusals: Vec<EnvelopeRefusal>,
     ending: Option<Result<CloseReason, ProtoError>>,
 }
 
@@ -157,6 +158,7 @@ impl Session {
                     self.witness.agrees_with(&report);
                     self.seen.reports.push(report);
                 }
+                Ok(Flow::Envelope(refusal)) => self.seen.refusals.push(refusal),
                 Ok(Flow::Close(reason)) => self.seen.ending = Some(Ok(reason)),
                 Err(error) => self.seen.ending = Some(Err(error)),
             }

@@ -28,7 +28,7 @@ use crate::config::Protocol;
 use crate::drain::Drain;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
 use crate::proto::ProtoError;
-use crate::proto::smtp::transaction::{Flow, MessageReport, Options, Pipes, Transaction};
+use crate::proto::smtp::transaction::{EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Transaction};
 
 /// Carries the session's mail until one side ends it.
 pub(crate) async fn carry(
@@ -60,6 +60,7 @@ pub(crate) async fn carry(
 /// What a carrier came to.
 enum Carried {
     Message(MessageReport),
+    Envelope(EnvelopeRefusal),
     /// A drain is on, and no message is under way.
     Quiet,
     /// It has waited for too long.
@@ -142,6 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                 biased;
                 carried = poll_fn(|cx| self.poll(cx, drain.has_begun())) => match carried {
                     Carried::Message(report) => record.message(&report),
+                    Carried::Envelope(refusal) => record.envelope_refused(&refusal),
                     Carried::Quiet => return self.say_goodbye(Goodbye::Draining, Ending::Drained),
                     Carried::Overdue => return self.say_goodbye(Goodbye::Idle, Ending::Idle),
                     Carried::Ended(ending) => return ending,
@@ -282,6 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             Flow::Flush => {}
             Flow::Forward { octets } => self.forward = octets,
             Flow::Message(report) => return Break(Carried::Message(report)),
+            Flow::Envelope(refusal) => return Break(Carried::Envelope(refusal)),
             Flow::Close(reason) => return Break(Carried::Ended(Ending::Closed(reason))),
         }
         Continue(Listening::HasToLook)

@@ -18,6 +18,7 @@ mod relay;
 mod submit;
 mod upstream;
 mod warrant;
+mod words;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -216,7 +217,7 @@ async fn verify_and_open<P: Speaks>(
             format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
         return Err(Failure::new(FailureKind::Credentials, detail));
     };
-    let upstream = upstream::log_in::<P>(shared, account, server).await?;
+    let upstream = upstream::log_in::<P>(shared, account, server, Some(record.session())).await?;
     Ok((upstream, Warrant::of(&verified, P::PROTOCOL, changes)))
 }
 

@@ -8,8 +8,10 @@ use tokio::time::timeout;
 use super::drive::{Patience, Side};
 use super::failure::Failure;
 use super::protocol::{Imap, Pop3, Smtp, Speaks};
+use super::words::{self, Meaning};
 use super::{Shared, upstream};
 use crate::config::{Account, Protocol, Server};
+use crate::proto::RefusalKind;
 use crate::secret::AccessToken;
 use crate::telemetry::log::PeerText;
 
@@ -57,7 +59,7 @@ async fn ask<P: Speaks>(
 ) -> Result<String, Failure> {
     let opened = match token {
         Some(token) => upstream::log_in_with::<P>(shared, account, server, token).await?,
-        None => upstream::log_in::<P>(shared, account, server).await?,
+        None => upstream::log_in::<P>(shared, account, server, None).await?,
     };
     let mut side = opened.side;
     side.out.extend_from_slice(format!("{command}\r\n").as_bytes());
@@ -66,20 +68,25 @@ async fn ask<P: Speaks>(
     };
     side.close(b"").await;
     if said.starts_with(answer) {
-        Ok(said)
-    } else {
-        if !is_about_rights(&said) {
-            return Err(Failure::unavailable(format!("{}: {command} was answered: {said}", server.host)));
-        }
-        Err(Failure::new(
-            super::FailureKind::MissingRights,
-            format!(
-                "{}: the login is accepted but {command} is refused: {said}. Give the app the right to this mailbox \
-                 (Exchange: Add-MailboxPermission -AccessRights FullAccess); rights may take half an hour to spread",
-                server.host
-            ),
-        ))
+        return Ok(said);
     }
+    let host = &server.host;
+    Err(match meaning(&said, ours) {
+        Some(meaning) => {
+            let detail = format!("{host}: the login is accepted but {command} is refused: {said}. {meaning}");
+            Failure::new(meaning.failure(), detail)
+        }
+        None => Failure::unavailable(format!("{host}: {command} was answered: {said}")),
+    })
+}
+
+/// What the refusal of a command after the login means.
+fn meaning(said: &str, ours: &str) -> Option<&'static Meaning> {
+    let reply = said.strip_prefix(ours).or_else(|| said.strip_prefix("* ")).unwrap_or(said);
+    words::of_reply(reply.as_bytes())
+        // The login stands, so a word about the token is none that is understood.
+        .filter(|meaning| !matches!(meaning.kind, RefusalKind::Token | RefusalKind::Unsupported))
+        .or_else(|| is_about_rights(said).then(|| words::of_kind(RefusalKind::Rights)))
 }
 
 /// Whether a refusal speaks of this mailbox: an IMAP completion, or a POP3 error that is not said to pass. What SMTP answers

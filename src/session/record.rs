@@ -1,6 +1,7 @@
 //! What the log says about a session: one line when it ends, one for each failed login, one for each message. They all carry
 //! the session's number, so that they can be found together.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
 use super::nuisance::{Nuisance, Nuisances};
 use super::relay::{RelayEnd, Relayed};
+use super::words::{self, Meaning};
 use crate::config::{Account, Listener};
-use crate::proto::smtp::transaction::MessageReport;
+use crate::proto::smtp::transaction::{EnvelopeCommand, EnvelopeRefusal, MessageReport};
 use crate::proto::{CloseReason, LoginRequest, ProtoError};
 use crate::telemetry::log::{PeerName, PeerText};
 
@@ -35,6 +37,21 @@ pub(crate) struct Record {
 struct Who {
     login: String,
     account: Arc<Account>,
+}
+
+/// What a refusal means and what to do, in brackets; nothing where it is not known.
+struct Hint(Option<&'static Meaning>);
+
+impl Hint {
+    fn of(reply: &[u8]) -> Self {
+        Self(words::of_reply(reply))
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |meaning| write!(f, " ({meaning})"))
+    }
 }
 
 /// How a session ended.
@@ -89,6 +106,11 @@ impl Record {
         }
     }
 
+    /// The session's number.
+    pub(crate) const fn session(&self) -> u64 {
+        self.session
+    }
+
     /// The password was right: from here on the session is somebody's.
     pub(crate) fn known(&mut self, account: &Arc<Account>, login: &str) {
         self.who = Some(Who { login: login.to_owned(), account: Arc::clone(account) });
@@ -128,8 +150,24 @@ impl Record {
         let (session, (login, account)) = (self.session, self.names());
         let MessageReport { accepted, sender, recipients, octets, reply } = report;
         let (sender, reply) = (PeerText(sender), PeerText(reply));
-        let outcome = if *accepted { "message accepted" } else { "message refused" };
-        tracing::info!(session, login, account, %sender, recipients, octets, %reply, "{outcome}");
+        if *accepted {
+            tracing::info!(session, login, account, %sender, recipients, octets, %reply, "message accepted");
+        } else {
+            let hint = Hint::of(&report.reply);
+            tracing::info!(session, login, account, %sender, recipients, octets, %reply, "message refused{hint}");
+        }
+    }
+
+    /// A sender or a recipient was refused by the upstream.
+    pub(crate) fn envelope_refused(&self, refusal: &EnvelopeRefusal) {
+        let (session, (login, account)) = (self.session, self.names());
+        let EnvelopeRefusal { command, sender, reply } = refusal;
+        let (sender, hint, reply) = (PeerText(sender), Hint::of(reply), PeerText(reply));
+        let what = match command {
+            EnvelopeCommand::Mail => "sender refused",
+            EnvelopeCommand::Rcpt => "recipient refused",
+        };
+        tracing::info!(session, login, account, %sender, %reply, "{what}{hint}");
     }
 
     /// The session ends with a message whose fate the upstream has not told.
@@ -171,5 +209,65 @@ impl Record {
 
     fn names(&self) -> (&str, &str) {
         self.who.as_ref().map_or(("-", "-"), |who| (&who.login, &who.account.address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// What the log says meanwhile.
+    fn logged(work: impl FnOnce(&mut Record)) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Lines {
+            fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(octets);
+                Ok(octets.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || work(&mut Record::new(7)));
+        let octets = lines.0.lock().unwrap().clone();
+        String::from_utf8(octets).unwrap()
+    }
+
+    fn report(accepted: bool, reply: &str) -> MessageReport {
+        MessageReport { accepted, sender: b"a@example.com".into(), recipients: 1, octets: 5, reply: reply.into() }
+    }
+
+    #[test]
+    fn a_refused_message_is_logged_with_what_to_do() {
+        let line = logged(|record| record.message(&report(false, "554 5.2.252 SendAsDenied; a@x not allowed\x1b[31m")));
+        assert!(line.contains("message refused (The mailbox may not send as the address in From"), "{line}");
+        assert!(line.contains("Send As") && line.contains("session=7") && line.contains("\\x1b[31m"), "{line}");
+        let line = logged(|record| record.message(&report(false, "550 5.9.9 In words of tomorrow")));
+        assert!(line.contains("message refused session=7"), "{line}");
+        let line = logged(|record| record.message(&report(true, "250 2.0.0 SendAsDenied")));
+        assert!(line.contains("message accepted session=7"), "{line}");
+    }
+
+    #[test]
+    fn a_refused_sender_or_recipient_is_logged_with_what_to_do() {
+        for (command, words) in
+            [(EnvelopeCommand::Mail, "sender refused ("), (EnvelopeCommand::Rcpt, "recipient refused (")]
+        {
+            let reply = b"550 5.7.232 Your message can't be sent".into();
+            let refusal = EnvelopeRefusal { command, sender: b"a@example.com".into(), reply };
+            let line = logged(|record| record.envelope_refused(&refusal));
+            assert!(line.contains(words) && line.contains("sender=a@example.com"), "{line}");
+            assert!(line.contains("outside recipients") && line.contains("reply=550 5.7.232"), "{line}");
+        }
     }
 }

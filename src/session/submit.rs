@@ -29,7 +29,7 @@ pub(crate) async fn submit(
         return Err(Failure::unavailable(format!("provider {} has no smtp server", account.app.provider.name)));
     };
     let budget = shared.config.budgets.login;
-    let mut side = timeout(budget, upstream::log_in::<Smtp>(shared, account, server))
+    let mut side = timeout(budget, upstream::log_in::<Smtp>(shared, account, server, None))
         .await
         .unwrap_or_else(|_| Err(Failure::unavailable(format!("no answer within {budget:?}"))))?
         .side;

@@ -8,14 +8,14 @@ use rustls::ClientConfig;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::Shared;
 use super::drive::{Lost, Outcome, Patience, Side};
 use super::failure::{Failure, FailureKind};
 use super::protocol::Speaks;
+use super::{Shared, words};
 use crate::config::{Account, Config, Server, UpstreamTls};
 use crate::net::stream::Stream;
 use crate::net::{dial, tls};
-use crate::oauth::credentials::{Generation, UpstreamCredential};
+use crate::oauth::credentials::{Generation, TokenError, UpstreamCredential};
 use crate::proto::sasl::xoauth2;
 use crate::proto::{Credential, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, UpstreamEvent, UpstreamRefusal};
 use crate::secret::{AccessToken, redacted};
@@ -75,36 +75,47 @@ enum OpenError {
     Refused(UpstreamRefusal),
 }
 
-/// Logs `account` in at `server`. A refused token is replaced once, if the token service thinks that this could help.
+/// Logs `account` in at `server`, for the session of this number if it is for one. A refused token is replaced once, if
+/// the token service thinks that this could help.
 pub(crate) async fn log_in<P: Speaks>(
     shared: &Shared,
     account: &Arc<Account>,
     server: &Server,
+    session: Option<u64>,
 ) -> Result<Upstream<P>, Failure> {
-    let first = token(shared, account, P::PROTOCOL, None).await?;
+    let first = shared.credentials.credential(account, P::PROTOCOL, None).await?;
     let refusal = match open::<P>(shared, account, server, &first).await {
-        Err(OpenError::Refused(refusal)) if refusal.kind == RefusalKind::Token => refusal,
+        Err(OpenError::Refused(refusal)) if is_about_token(&refusal) => refusal,
         other => return other.map_err(|error| failure(account, server, error)),
     };
     tracing::info!(
+        session,
         account = account.address,
         server = server.host,
         "token refused; asking for a fresh one: {}",
         refused(&refusal)
     );
-    let fresh = match token(shared, account, P::PROTOCOL, Some(&first)).await {
+    let fresh = match shared
+        .credentials
+        .credential(account, P::PROTOCOL, Some(first.generation))
+        .await
+    {
         Ok(fresh) => fresh,
-        // The service knows that no other token would fare better. The upstream's own words say most, but may be long:
-        // what a reply has no room for must not be the advice.
-        Err(failure) if failure.kind == FailureKind::NeedsPerson => {
-            return Err(Failure { detail: format!("{}. {}", failure.detail, refused(&refusal)), ..failure });
+        // No other token would fare better, so this refusal is the last.
+        Err(TokenError::Refused(_)) => return Err(failure(account, server, OpenError::Refused(refusal))),
+        // The upstream's own words may be long: what a reply has no room for must not be the advice.
+        Err(TokenError::NeedsPerson(fault)) => {
+            return Err(Failure::new(FailureKind::NeedsPerson, format!("{fault}. {}", refused(&refusal))));
         }
-        Err(failure) => return Err(failure),
+        Err(error @ TokenError::Transient(_)) => return Err(error.into()),
     };
     match open::<P>(shared, account, server, &fresh).await {
-        Err(OpenError::Refused(refusal)) if refusal.kind == RefusalKind::Token => {
+        Err(OpenError::Refused(refusal)) if is_about_token(&refusal) => {
             // Told, so that the next login does not fetch yet another token for nothing.
-            let _ = token(shared, account, P::PROTOCOL, Some(&fresh)).await;
+            let _ = shared
+                .credentials
+                .credential(account, P::PROTOCOL, Some(fresh.generation))
+                .await;
             Err(failure(account, server, OpenError::Refused(refusal)))
         }
         other => other.map_err(|error| failure(account, server, error)),
@@ -123,16 +134,6 @@ pub(crate) async fn log_in_with<P: Speaks>(
     open::<P>(shared, account, server, &credential)
         .await
         .map_err(|error| failure(account, server, error))
-}
-
-async fn token(
-    shared: &Shared,
-    account: &Arc<Account>,
-    protocol: crate::config::Protocol,
-    refused: Option<&UpstreamCredential>,
-) -> Result<UpstreamCredential, Failure> {
-    let refused = refused.map(|credential| credential.generation);
-    Ok(shared.credentials.credential(account, protocol, refused).await?)
 }
 
 /// Dials and logs in, within the dial's budget.
@@ -257,26 +258,13 @@ fn failure(account: &Account, server: &Server, error: OpenError) -> Failure {
             return Failure::unavailable(format!("{host}:{}: {error}. {CHECK_SERVER}", server.port));
         }
     };
-    let (kind, advice) = match refusal.kind {
-        RefusalKind::Token => (
-            FailureKind::NeedsPerson,
-            "the provider refuses a fresh token for this mailbox: check that the address is right and that the app may open it",
-        ),
-        RefusalKind::Rights => (
-            FailureKind::MissingRights,
-            "the app may not open this mailbox: grant it the right at the provider (Exchange: Add-MailboxPermission)",
-        ),
-        RefusalKind::Policy => (
-            FailureKind::NeedsPerson,
-            "a policy of the provider forbids it: an administrator must allow this protocol for the mailbox or the tenant",
-        ),
-        RefusalKind::Unsupported => (
-            FailureKind::NeedsPerson,
-            "the server does not offer what is needed: check host, port and tls of the provider",
-        ),
-        RefusalKind::Transient => (FailureKind::Unavailable, "the provider cannot take the login now"),
-    };
-    Failure::new(kind, format!("{address}: {advice}. {host}: {error}"))
+    let meaning = words::of_login(refusal);
+    Failure::new(meaning.failure(), format!("{address}: {meaning}. {host}: {error}"))
+}
+
+/// Whether a refusal is about the token, so that another one may help.
+fn is_about_token(refusal: &UpstreamRefusal) -> bool {
+    words::of_login(refusal).kind == RefusalKind::Token
 }
 
 /// A tag that no server can guess and so no stray answer can carry.

@@ -1,10 +1,12 @@
 //! Every way in which a legacy program may write its name and its password, and what it is told of capabilities.
 
+use std::time::Duration;
+
 use mailferry::config::Protocol;
 use mailferry::proto::sasl::encode_base64;
 use mailferry::sim::{Act, Fault, Moment, Personality, Protocol as Server};
 
-use crate::common::{Client, PASSWORD, Setup, Wanted, in_time, login_table};
+use crate::common::{Client, PASSWORD, Setup, Wanted, in_time, let_pass, login_table};
 use crate::{PERSONALITIES, answer, ask, assert_in_order, login_command, said_upstream, scripted, succeed};
 
 /// The ways to write a string (RFC 3501 section 4.3, RFC 7888).
@@ -277,4 +279,19 @@ async fn a_second_challenge_is_cancelled() {
     let answer = ask(&mut client, &format!("a LOGIN scripted {}", scripted::PASSWORD)).await;
     assert!(answer[0].starts_with("a NO [UNAVAILABLE] "), "{answer:?}");
     in_time(server).await.unwrap();
+}
+
+/// Exchange says it with NO and without a code, as it refuses a token.
+#[tokio::test]
+async fn a_mailbox_that_is_held_back_costs_no_token() {
+    let setup = Setup::new().await;
+    succeed(&mut setup.client(Protocol::Imap).await, &login_command("a")).await;
+    let_pass(Duration::from_secs(61)).await;
+    let throttled = Act::Say("NO Request is throttled. Suggested Backoff Time: 92415 milliseconds".into());
+    setup
+        .control()
+        .fail_next(Server::Imap, 1, Fault::At(Moment::CredentialsRead, throttled));
+    let answer = ask(&mut setup.client(Protocol::Imap).await, &login_command("b")).await;
+    assert!(answer[0].starts_with("b NO [UNAVAILABLE] "), "{answer:?}");
+    assert_eq!(setup.control().token_requests(), 1);
 }

@@ -141,7 +141,7 @@ async fn a_refusal_is_told_by_its_kind_and_ends_only_the_try() {
         for (refusal, kind, hint) in [
             (Refusal::Token, Kind::Person, "may open this mailbox"),
             (Refusal::TokenWithChallenge, Kind::Person, "may open this mailbox"),
-            (Refusal::Policy, Kind::Person, "an administrator must"),
+            (Refusal::Policy, Kind::Person, "An administrator must"),
             // POP3 has one code for this and for a policy.
             (Refusal::Rights, Kind::Rights, ""),
             (Refusal::Temporary, Kind::Passing, "try again later"),

@@ -81,6 +81,8 @@ pub enum Flow {
     },
     /// The upstream has accepted or refused one message: for the log.
     Message(MessageReport),
+    /// The upstream has refused a sender or a recipient: for the log.
+    Envelope(EnvelopeRefusal),
     /// Close both sides. Every later call gives the same.
     Close(CloseReason),
 }
@@ -99,6 +101,26 @@ pub struct MessageReport {
     pub octets: u64,
     /// The last line of the upstream's reply with its code, cut by [`said`](crate::proto::said). Peer text.
     pub reply: Vec<u8>,
+}
+
+/// A sender or a recipient that the upstream does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvelopeRefusal {
+    /// What was refused.
+    pub command: EnvelopeCommand,
+    /// The reverse-path without its brackets, empty for `<>`. Peer text.
+    pub sender: Vec<u8>,
+    /// As in [`MessageReport`]. Peer text.
+    pub reply: Vec<u8>,
+}
+
+/// A command of the envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvelopeCommand {
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Rcpt,
 }
 
 /// The machine. See the module's description.

@@ -1,7 +1,9 @@
 //! What the upstream answers: passed on in order, and watched for what became of each message.
 
 use super::owed::Asked;
-use super::{Flow, MessageReport, OpenMail, Pipes, State, Transaction, data_was_refused, ehlo};
+use super::{
+    EnvelopeCommand, EnvelopeRefusal, Flow, MessageReport, OpenMail, Pipes, State, Transaction, data_was_refused, ehlo,
+};
 use crate::message::body::EndOfData;
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::ReplyLine;
@@ -26,31 +28,29 @@ impl Transaction {
             };
             // What has no proper answer stays owed: what the downstream is told then depends on it.
             let accepted = self.owed.next().map(|asked| is_accepted(asked, code(&lines))).transpose()?;
-            let report = match (accepted, self.owed.answered()) {
+            let told = match (accepted, self.owed.answered()) {
                 (Some(accepted), Some(asked)) => self.pass_answer(asked, accepted, &lines, pipes),
-                _ => self.pass_unasked(&lines, pipes)?,
+                _ => self.pass_unasked(&lines, pipes)?.map(Flow::Message),
             };
             self.upstream_is_leaving = code(&lines) == 421;
             self.settle(pipes);
-            if let Some(report) = report {
-                return Ok(Flow::Message(report));
+            if let Some(told) = told {
+                return Ok(told);
             }
         }
     }
 
-    fn pass_answer(
-        &mut self,
-        asked: Asked,
-        accepted: bool,
-        lines: &[ReplyLine],
-        pipes: &mut Pipes,
-    ) -> Option<MessageReport> {
+    fn pass_answer(&mut self, asked: Asked, accepted: bool, lines: &[ReplyLine], pipes: &mut Pipes) -> Option<Flow> {
         if let (Asked::Hello { with_extensions }, true) = (&asked, accepted) {
             self.pass_offer(*with_extensions, lines, pipes);
             return None;
         }
         write(lines, &mut pipes.to_downstream);
-        if accepted { self.learn_accepted(asked, lines) } else { self.learn_refused(&asked, lines, pipes) }
+        if accepted {
+            self.learn_accepted(asked, lines).map(Flow::Message)
+        } else {
+            self.learn_refused(asked, lines, pipes)
+        }
     }
 
     /// The answer to EHLO. It also ends the transaction (RFC 5321 section 4.1.4).
@@ -82,20 +82,29 @@ impl Transaction {
         None
     }
 
-    fn learn_refused(&mut self, asked: &Asked, lines: &[ReplyLine], pipes: &mut Pipes) -> Option<MessageReport> {
-        match *asked {
-            Asked::Data => return self.data_refused(lines, pipes),
-            Asked::EndOfData { octets } => return Some(self.conclude(false, octets, lines)),
+    fn learn_refused(&mut self, asked: Asked, lines: &[ReplyLine], pipes: &mut Pipes) -> Option<Flow> {
+        let report = match asked {
+            Asked::Mail { sender } => return Some(envelope_refused(EnvelopeCommand::Mail, sender, lines)),
+            // Without a sender all recipients are refused, and of that the sender's refusal has told.
+            Asked::Rcpt => {
+                let sender = self.open.as_ref()?.sender.clone();
+                return Some(envelope_refused(EnvelopeCommand::Rcpt, sender, lines));
+            }
+            Asked::Data => self.data_refused(lines, pipes),
+            Asked::EndOfData { octets } => Some(self.conclude(false, octets, lines)),
             // RFC 3030 section 2: the message is void with its first refused chunk, whatever chunks follow.
             Asked::Chunk { octets, .. } => {
                 let octets = self.count_chunk(octets)?;
-                return Some(self.conclude(false, octets, lines));
+                Some(self.conclude(false, octets, lines))
             }
             // QUIT cannot be refused (RFC 5321 section 4.1.1.10): whatever was said, the downstream wants to go.
-            Asked::Quit => self.ending = Some(CloseReason::Quit),
-            Asked::Mail { .. } | Asked::Rcpt | Asked::Rset | Asked::Hello { .. } | Asked::Other => {}
-        }
-        None
+            Asked::Quit => {
+                self.ending = Some(CloseReason::Quit);
+                None
+            }
+            Asked::Rset | Asked::Hello { .. } | Asked::Other => None,
+        };
+        report.map(Flow::Message)
     }
 
     /// A DATA that got no 354. What was sent behind it is a message that nobody wants: it ends the session unread.
@@ -162,10 +171,20 @@ fn code(lines: &[ReplyLine]) -> u16 {
 }
 
 fn report(mail: &OpenMail, accepted: bool, octets: u64, lines: &[ReplyLine]) -> MessageReport {
-    let reply = lines
+    let (sender, reply) = (mail.sender.clone(), last_line(lines));
+    MessageReport { accepted, sender, recipients: mail.recipients, octets, reply }
+}
+
+fn envelope_refused(command: EnvelopeCommand, sender: Vec<u8>, lines: &[ReplyLine]) -> Flow {
+    Flow::Envelope(EnvelopeRefusal { command, sender, reply: last_line(lines) })
+}
+
+/// The last line of a reply, for the log.
+fn last_line(lines: &[ReplyLine]) -> Vec<u8> {
+    let line = lines
         .last()
         .map_or_else(Vec::new, |line| [line.code.to_string().as_bytes(), b" ", &line.text].concat());
-    MessageReport { accepted, sender: mail.sender.clone(), recipients: mail.recipients, octets, reply: said(&reply) }
+    said(&line)
 }
 
 fn write(lines: &[ReplyLine], out: &mut Vec<u8>) {

@@ -1,6 +1,6 @@
 //! Golden dialogues: commands and replies.
 
-use super::super::{Flow, MAX_COMMAND_LINE, Pipes, Transaction};
+use super::super::{EnvelopeCommand, Flow, MAX_COMMAND_LINE, Pipes, Transaction};
 use super::driver::{Driver, full, in_message, options, with_envelope};
 use crate::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
 
@@ -27,6 +27,9 @@ fn a_message_passes_in_one_pipelined_group() {
     assert!(driver.machine.has_body_in_flight());
     driver.upstream_sends(b"250-2.0.0 OK\r\n250 2.0.0 queued as 4711\r\n");
     assert_eq!(driver.downstream_got(), "250-2.0.0 OK\r\n250 2.0.0 queued as 4711\r\n");
+    let [refusal] = driver.refusals.as_slice() else { panic!("one refusal") };
+    assert_eq!((refusal.command, refusal.sender.as_slice()), (EnvelopeCommand::Rcpt, b"a@example.com".as_slice()));
+    assert_eq!(refusal.reply, b"550 5.1.1 unknown");
     let [report] = driver.reports.as_slice() else { panic!("one report") };
     assert!(report.accepted);
     assert_eq!(report.sender, b"a@example.com");
@@ -62,9 +65,13 @@ fn rset_midway_ends_the_transaction() {
     assert_eq!(driver.upstream_got(), "RSET\r\nMAIL FROM:<c@example.com>\r\n");
     driver.upstream_sends(b"250 ok\r\n");
     assert!(!driver.machine.is_between_messages(), "a MAIL is outstanding");
-    driver.upstream_sends(b"501 no\r\n");
+    driver.downstream_sends(b"RCPT TO:<b@example.com>\r\n");
+    driver.upstream_sends(b"501 no\r\n503 5.5.1 MAIL first\r\n");
     assert!(driver.machine.is_between_messages());
     assert!(driver.reports.is_empty());
+    let [refusal] = driver.refusals.as_slice() else { panic!("one refusal") };
+    assert_eq!((refusal.command, refusal.sender.as_slice()), (EnvelopeCommand::Mail, b"c@example.com".as_slice()));
+    assert_eq!(refusal.reply, b"501 no");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Drives a transaction as the session does, with byte vectors for sockets.
 
-use super::super::{Flow, MAX_COMMAND_LINE, MessageReport, Options, Pipes, Transaction};
+use super::super::{EnvelopeRefusal, Flow, MAX_COMMAND_LINE, MessageReport, Options, Pipes, Transaction};
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::{MAX_REPLY_LINE, MAX_REPLY_LINES, ReplyLine};
 use crate::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
@@ -59,6 +59,7 @@ pub(super) struct Driver {
     pub(super) to_upstream: Vec<u8>,
     pub(super) to_downstream: Vec<u8>,
     pub(super) reports: Vec<MessageReport>,
+    pub(super) refusals: Vec<EnvelopeRefusal>,
     pub(super) ending: Option<Result<CloseReason, ProtoError>>,
 }
 
@@ -72,6 +73,7 @@ impl Driver {
             to_upstream: Vec::new(),
             to_downstream: Vec::new(),
             reports: Vec::new(),
+            refusals: Vec::new(),
             ending: None,
         }
     }
@@ -145,6 +147,7 @@ impl Driver {
                 assert_eq!(moved, octets, "no more is forwarded than there is");
             }
             Ok(Flow::Message(report)) => self.reports.push(report),
+            Ok(Flow::Envelope(refusal)) => self.refusals.push(refusal),
             Ok(Flow::Close(reason)) => self.ending = Some(Ok(reason)),
             Err(error) => self.ending = Some(Err(error)),
         }
