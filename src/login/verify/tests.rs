@@ -188,7 +188,10 @@ async fn names_below_the_limit_with_a_wrong_password_each_do_not_keep_the_cores_
         let (config, verifier, request) = (Arc::clone(&config), verifier.clone(), request(format!("name{name}"), "x"));
         connections.spawn(async move {
             for _ in 0..20 {
-                let denied = verifier.verify(&config, OFFICE.into(), Protocol::Imap, &request).await.err();
+                let denied = verifier
+                    .verify(&Directory::of(&config), OFFICE.into(), Protocol::Imap, &request)
+                    .await
+                    .err();
                 assert_eq!(denied, Some(Denied::Credentials));
             }
         });
