@@ -92,6 +92,7 @@ impl Parts {
     pub(super) async fn close(&self) {
         self.keeping.run(Duration::ZERO).await;
         tokio::join!(self.registry.close(), self.tokens.shutdown(LAST_FETCHES));
+        self.store.close().await;
     }
 
     /// Stops everything now.

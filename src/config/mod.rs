@@ -402,7 +402,7 @@ impl fmt::Debug for Login {
 }
 
 /// A provider: a preset, a `[provider.NAME]`, or both.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Provider {
     /// Its name in the file.
     pub name: String,

@@ -14,32 +14,20 @@ const MAX_NAME: usize = 254;
 /// `unique_name` are Microsoft's).
 const CLAIMS: [&str; 4] = ["preferred_username", "upn", "email", "unique_name"];
 
-/// What the names say about a mailbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Identity {
-    /// One of them is the mailbox's address.
-    Same,
-    /// None is: somebody else signed in, or the same person by another name.
-    Other(Vec<String>),
-    /// There are no names.
-    Unknown,
-}
-
 /// The names in an id token; none where it cannot be read. Peer text.
 ///
 /// Its signature is not looked at: it came from the token endpoint itself, over TLS (OpenID Connect Core section
-/// 3.1.3.7, 6). `email` counts unless the provider says that it has not verified it: Microsoft, which never says, lets a
-/// tenant write there what it likes, but a person can only sign in as somebody they are, and the worst that a wrong name
-/// brings about is a sign-in that opens no mailbox.
+/// 3.1.3.7, 6). `email` counts only where the provider says that it has verified it: Microsoft, which never says, lets a
+/// tenant write there what it likes, such as the address of the person an administrator's second account belongs to.
 #[must_use]
 pub fn names(id_token: &SecretText) -> Vec<String> {
     let Some(claims) = claims(id_token.expose()) else { return Vec::new() };
-    let unverified = matches!(claims.get("email_verified"), Some(Value::Bool(false)))
-        || claims.get("email_verified").and_then(Value::as_str) == Some("false");
+    let verified = matches!(claims.get("email_verified"), Some(Value::Bool(true)))
+        || claims.get("email_verified").and_then(Value::as_str) == Some("true");
     let mut names: Vec<String> = Vec::new();
     for claim in CLAIMS {
         let Some(name) = claims.get(claim).and_then(Value::as_str) else { continue };
-        let counts = (1..=MAX_NAME).contains(&name.len()) && !(claim == "email" && unverified);
+        let counts = (1..=MAX_NAME).contains(&name.len()) && (claim != "email" || verified);
         if counts && !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             names.push(name.to_owned());
         }
@@ -55,17 +43,11 @@ fn claims(id_token: &str) -> Option<Map<String, Value>> {
     serde_json::from_slice(&payload).ok()
 }
 
-/// Whether one of `names` is the mailbox `address`. Case does not matter; anything else does, since what a provider takes
+/// The one of `names` that is the mailbox `address`. Case does not matter; anything else does, since what a provider takes
 /// for the same (dots, aliases) only a login can tell.
 #[must_use]
-pub fn compare(names: &[String], address: &str) -> Identity {
-    if names.is_empty() {
-        Identity::Unknown
-    } else if names.iter().any(|name| name.eq_ignore_ascii_case(address)) {
-        Identity::Same
-    } else {
-        Identity::Other(names.to_vec())
-    }
+pub fn own<'n>(names: &'n [String], address: &str) -> Option<&'n String> {
+    names.iter().find(|name| name.eq_ignore_ascii_case(address))
 }
 
 #[cfg(test)]
@@ -86,7 +68,7 @@ pub(crate) mod tests {
 
     #[test]
     fn every_claim_that_names_a_mailbox_is_read() {
-        let all = json!({"unique_name": "d@x", "email": "c@x", "upn": "b@x", "preferred_username": "a@x", "sub": "s"});
+        let all = json!({"unique_name": "d@x", "email": "c@x", "email_verified": true, "upn": "b@x", "preferred_username": "a@x", "sub": "s"});
         assert_eq!(names_in(&all), ["a@x", "b@x", "c@x", "d@x"]);
         assert_eq!(names_in(&json!({"preferred_username": "A@x", "email": "a@X"})), ["A@x"], "once is enough");
     }
@@ -96,14 +78,14 @@ pub(crate) mod tests {
         for (verified, counts) in [
             (json!(true), true),
             (json!("true"), true),
-            (Value::Null, true),
+            (Value::Null, false),
             (json!(false), false),
             (json!("false"), false),
         ] {
             let claims = json!({"email": "a@x", "email_verified": verified});
             assert_eq!(names_in(&claims).len(), usize::from(counts), "{claims}");
         }
-        assert_eq!(names_in(&json!({"email": "a@x"})), ["a@x"]);
+        assert!(names_in(&json!({"email": "a@x"})).is_empty(), "Microsoft says nothing, and verifies nothing");
     }
 
     #[test]
@@ -118,9 +100,9 @@ pub(crate) mod tests {
     #[test]
     fn a_name_is_the_mailboxs_in_any_case() {
         let names = ["other@example.com".to_owned(), "Scanner@Example.com".to_owned()];
-        assert_eq!(compare(&names, "scanner@example.com"), Identity::Same);
-        assert_eq!(compare(&names, "scan.ner@example.com"), Identity::Other(names.to_vec()));
-        assert_eq!(compare(&[], "scanner@example.com"), Identity::Unknown);
+        assert_eq!(own(&names, "scanner@example.com"), Some(&names[1]));
+        assert_eq!(own(&names, "scan.ner@example.com"), None);
+        assert_eq!(own(&[], "scanner@example.com"), None);
     }
 
     proptest! {

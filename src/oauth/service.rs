@@ -85,17 +85,21 @@ impl TokenService {
     /// A person has signed in for `account`, and `issued` came of it. What a fetch brings that is under way belongs to an
     /// earlier sign-in and is dropped; logins that wait for it get this token.
     pub fn signed_in(&self, account: &Arc<Account>, issued: Issued) {
+        self.signed_out(account);
         let slot = self.0.slot(&TokenRequest::of(account));
         let mut state = slot.state();
-        state.begin_again();
         state.grant.issued(&self.0.now(), issued, luck());
         drop(state);
         slot.changed.notify_one();
     }
 
-    /// The sign-in for `account` is no more: neither is its token.
+    /// The sign-in for `account` is no more: neither is any token that came of it, for whatever app and scopes.
     pub fn signed_out(&self, account: &Arc<Account>) {
-        self.0.slot(&TokenRequest::of(account)).state().begin_again();
+        let own = GrantKey::of(&TokenRequest::of(account));
+        let grants = self.0.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, slot) in grants.iter().filter(|(key, _)| **key == own || key.is_for(&account.address)) {
+            slot.state().begin_again();
+        }
     }
 
     /// What is known of `account`'s token; `None` where nobody has asked for one.
@@ -116,6 +120,7 @@ impl TokenService {
             let mut state = slot.state();
             match state.flight.clone() {
                 Some(landing) => landing,
+                None if self.0.stopping.is_cancelled() => return Err(interrupted()),
                 None => self.0.launch(&slot, &mut state),
             }
         };
@@ -201,6 +206,8 @@ impl Inner {
                 Decision::Fail(error) => return Err(error),
                 Decision::Fetch => match (state.flight.clone(), state.grant.pausing(&now)) {
                     (Some(landing), _) => landing,
+                    // What is begun now would be cut off with a refresh token on its way.
+                    _ if self.stopping.is_cancelled() => return Err(interrupted()),
                     (None, Some(error)) => return Err(error),
                     (None, None) => self.launch(slot, &mut state),
                 },

@@ -121,7 +121,8 @@ fn is_to_be_exercised(sign_in: &SignIn, now: SystemTime) -> bool {
         .bytes()
         .fold(0_u64, |sum, octet| sum.wrapping_mul(31).wrapping_add(octet.into()));
     let due = EXERCISED_WITHIN - Duration::from_secs(spread % (24 * 3600));
-    now.duration_since(sign_in.exercised).is_ok_and(|unused| unused >= due)
+    // One that was used in the future was noted by a clock that was wrong.
+    now.duration_since(sign_in.exercised).map_or(true, |unused| unused >= due)
 }
 
 #[cfg(test)]

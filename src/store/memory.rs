@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::{
-    Leased, LoginUse, Logins, NewSignIn, SignIn, SignInId, SignInNumber, SignIns, StoreFuture, StoredAccount,
-    StoredLogin,
+    LONGEST_LEASE, Leased, LoginUse, Logins, NewSignIn, SignIn, SignInId, SignInNumber, SignIns, StoreFuture,
+    StoredAccount, StoredLogin,
 };
 use crate::secret::SecretText;
 
@@ -74,7 +74,10 @@ impl SignIns for MemoryStore {
     fn lease(&self, id: &SignInId, now: SystemTime, until: SystemTime) -> StoreFuture<'_, Leased> {
         let mut kept = self.kept();
         let Some((sign_in, refresh_token)) = kept.sign_ins.get_mut(id) else { return done(Leased::SignedOut) };
-        if let Some(until) = sign_in.leased_until.filter(|until| *until > now) {
+        if let Some(until) = sign_in
+            .leased_until
+            .filter(|until| *until > now && *until <= now + LONGEST_LEASE)
+        {
             return done(Leased::Busy { until });
         }
         sign_in.leased_until = Some(until);

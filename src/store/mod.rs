@@ -15,7 +15,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use ipnet::IpNet;
@@ -140,6 +140,10 @@ pub enum Leased {
     SignedOut,
 }
 
+/// The longest time for which a lease is given. One that ends later was written by a clock that was wrong, and counts as
+/// over.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(120);
+
 /// Keeps sign-ins. Every change is on the disk before its future completes.
 pub trait SignIns: Send + Sync {
     /// Keeps a new sign-in in place of any earlier one of that name, whoever holds a lease on that.
@@ -167,6 +171,11 @@ pub trait SignIns: Send + Sync {
 
     /// Gives the right back: nothing came of it and the refresh token is as it was.
     fn release(&self, id: &SignInId, number: SignInNumber) -> StoreFuture<'_, ()>;
+
+    /// Tidies up at the end; what was kept is kept without it.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// An account that a command made.

@@ -1,12 +1,14 @@
 //! The accounts: how each is, and new ones.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::super::parts::Parts;
 use super::{Refusal, at, shown};
 use crate::config::{Account, App, check_address};
 use crate::control::{AccountState, AccountStatus, Answer, SignInStatus};
 use crate::oauth::credentials::TokenError;
+use crate::oauth::upkeep;
 use crate::store::{SignIn, SignInId, StoredAccount};
 
 pub(super) async fn list(parts: &Parts) -> Result<Answer, Refusal> {
@@ -15,12 +17,13 @@ pub(super) async fn list(parts: &Parts) -> Result<Answer, Refusal> {
     let status = |account: &Arc<Account>| {
         let id = SignInId::of(account);
         let sign_in = id.and_then(|id| sign_ins.iter().find(|sign_in| sign_in.id == id));
-        status(parts, account, sign_in)
+        status(parts, account, sign_in, &sign_ins)
     };
     Ok(Answer::Accounts(directory.accounts.iter().map(status).collect()))
 }
 
-fn status(parts: &Parts, account: &Arc<Account>, sign_in: Option<&SignIn>) -> AccountStatus {
+fn status(parts: &Parts, account: &Arc<Account>, sign_in: Option<&SignIn>, sign_ins: &[SignIn]) -> AccountStatus {
+    let now = SystemTime::now();
     let token = parts.tokens.status(account);
     let ends = token.as_ref().and_then(|token| token.ends);
     let error = token.and_then(|token| token.error);
@@ -47,7 +50,10 @@ fn status(parts: &Parts, account: &Arc<Account>, sign_in: Option<&SignIn>) -> Ac
         detail,
         sign_in: sign_in.and_then(told),
         token_ends: ends.and_then(at),
-        warnings: Vec::new(),
+        warnings: upkeep::of_account(account, sign_ins)
+            .iter()
+            .filter_map(|expiry| expiry.warning(now))
+            .collect(),
     }
 }
 

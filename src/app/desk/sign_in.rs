@@ -8,6 +8,7 @@ use super::{Refusal, account, shown};
 use crate::config::Account;
 use crate::control::{Answer, Progress, SignInRequest};
 use crate::oauth::grant::{Issued, TokenRequest};
+use crate::oauth::identity;
 use crate::secret::{AccessToken, SecretText};
 use crate::session::failure::FailureKind;
 use crate::session::probe;
@@ -26,7 +27,7 @@ pub(super) async fn sign_in(parts: &Parts, request: SignInRequest, progress: &Pr
     let (Some(id), Some(client)) = (SignInId::of(&account), account.app.client()) else {
         return Err(nobody_needed(&account));
     };
-    let own = names.iter().find(|name| name.eq_ignore_ascii_case(&account.address));
+    let own = identity::own(&names, &account.address);
     let name = own.or_else(|| names.first()).map(|name| cut(name));
     let now = SystemTime::now();
     let new = NewSignIn {
@@ -57,13 +58,21 @@ pub(super) async fn sign_in(parts: &Parts, request: SignInRequest, progress: &Pr
 
 /// Forgets a sign-in, and earlier ones of other apps with it.
 pub(super) async fn sign_out(parts: &Parts, address: &str) -> Result<Answer, Refusal> {
-    let account = account(&parts.registry.directory(), address)?;
     let mut found = false;
+    // By the address alone: the account may have left the file, and its sign-in would stay for ever.
     for sign_in in parts.store.sign_ins().await? {
-        if sign_in.account.eq_ignore_ascii_case(&account.address) {
+        if sign_in.account.eq_ignore_ascii_case(address) {
             found |= parts.store.sign_out(&sign_in.id).await?;
         }
     }
+    let account = match account(&parts.registry.directory(), address) {
+        Err(_) if found => {
+            let address = shown(address);
+            tracing::info!(account = address, "signed out; it is no account any more");
+            return Ok(Answer::Done(format!("{address} is signed out here; it is no account any more")));
+        }
+        account => account?,
+    };
     if account.app.grant.is_a_persons() {
         parts.tokens.signed_out(&account);
     } else if !found {

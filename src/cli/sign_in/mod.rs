@@ -26,8 +26,8 @@ const MAX_TOKEN: u64 = 16 * 1024;
 /// Sign in for an account, once
 ///
 /// Opens a browser, or shows a code to type on another device, as the app's grant says. It works while the gateway runs,
-/// which uses the new sign-in at once. Whoever signs in must be allowed to open the mailbox: that is tried before
-/// anything is kept.
+/// which uses the new sign-in at once. Whoever signs in must be allowed to open the mailbox: that is made sure of
+/// before anything is kept.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The account's address

@@ -149,6 +149,11 @@ pub(crate) struct GrantKey {
 }
 
 impl GrantKey {
+    /// Whether such a token opens the mailbox `address` and no other.
+    pub(crate) fn is_for(&self, address: &str) -> bool {
+        self.user.as_deref().is_some_and(|user| user.eq_ignore_ascii_case(address))
+    }
+
     pub(crate) fn of(request: &TokenRequest) -> Self {
         let TokenRequest { app, account, scopes } = request;
         let client = app.client();

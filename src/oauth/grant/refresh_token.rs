@@ -75,6 +75,13 @@ impl Keeper {
     pub(super) async fn settled(&self) {
         self.turns.close();
         self.turns.wait().await;
+        // What the store could not take earlier it may take now; there is no later.
+        let late: Vec<_> = self.unsettled().keys().cloned().collect();
+        for id in late {
+            if let Err(refusal) = self.settle_late(&id).await {
+                tracing::error!("a new refresh token could not be kept and is lost: {refusal}");
+            }
+        }
     }
 
     async fn exchange(self: &Arc<Self>, id: SignInId, address: &str, exchange: Exchange) -> Result<Issued, TokenError> {

@@ -334,6 +334,37 @@ async fn a_sign_in_ends_a_fault_that_needed_a_person() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sign_out_forgets_tokens_of_every_scope_and_app() {
+    let bench = Bench::new([]);
+    let of = |scope: &str| {
+        let mut provider = Provider::clone(&bench.account.app.provider);
+        provider.scopes.person = vec![scope.into()];
+        let Grant::ClientCredentials(client) = &bench.account.app.grant else { panic!("client credentials") };
+        let client =
+            Client { tenant: client.tenant.clone(), id: scope.into(), proof: Proof::Public, secret_expires: None };
+        let app = App { name: scope.into(), provider: Arc::new(provider), grant: Grant::DeviceCode(client) };
+        account("Ann@example.com", &Arc::new(app))
+    };
+    let (narrow, wide) = (of("narrow"), of("wide"));
+    for account in [&narrow, &wide] {
+        bench.service.signed_in(account, issued("of-ann", HOUR).unwrap());
+    }
+    bench.service.signed_in(&wide, issued("new", HOUR).unwrap());
+    assert_eq!(bench.service.status(&narrow).unwrap().ends, None, "a later sign-in took its place");
+    bench.service.signed_out(&narrow);
+    assert_eq!(bench.service.status(&wide).unwrap().ends, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_it_is_stopping_nothing_is_begun() {
+    let bench = Bench::new([]);
+    bench.service.shutdown(Duration::ZERO).await;
+    assert!(matches!(bench.smtp().await, Err(TokenError::Transient(_))));
+    assert!(bench.service.exercise(&bench.account).await.is_err());
+    assert_eq!(bench.service.fetches(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn exercise_fetches_although_there_is_a_good_token() {
     let bench = Bench::new([]);
     assert_eq!(bench.service.status(&bench.account), None, "nobody has asked");

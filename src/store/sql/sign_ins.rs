@@ -2,13 +2,14 @@
 //!
 //! Statements that change a row and return it are read to their end: sqlx gives an error of the commit only then.
 
+use std::pin::Pin;
 use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, query, query_as, query_scalar};
 
 use super::super::seal::{Place, Seal, SealError};
-use super::super::{Leased, NewSignIn, SignIn, SignInId, SignInNumber, SignIns, StoreFuture};
+use super::super::{LONGEST_LEASE, Leased, NewSignIn, SignIn, SignInId, SignInNumber, SignIns, StoreFuture};
 use super::SqlStore;
 use super::fault::Fault;
 use super::opening::BEGIN;
@@ -79,6 +80,10 @@ impl SignIns for SqlStore {
             let released = release(&mut held.connection, &self.holder, &id, number).await;
             self.put_back(held, released).await
         })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(Self::close(self))
     }
 }
 
@@ -191,13 +196,14 @@ impl Lease<'_> {
         let mut change = connection.begin_with(BEGIN).await?;
         let taken: Vec<(i64, String, Vec<u8>)> = query_as(
             "UPDATE sign_in SET leased_until = ?1, holder = ?2
-             WHERE id = ?3 AND (leased_until IS NULL OR leased_until <= ?4)
+             WHERE id = ?3 AND (leased_until IS NULL OR leased_until <= ?4 OR leased_until > ?5)
              RETURNING number, account, refresh_token",
         )
         .bind(millis_up(self.until))
         .bind(self.holder)
         .bind(self.id.as_str())
         .bind(millis(self.now))
+        .bind(self.now.checked_add(LONGEST_LEASE).map_or(i64::MAX, millis))
         .fetch_all(&mut *change)
         .await?;
         let leased = match taken.into_iter().next() {

@@ -10,7 +10,7 @@ use crate::oauth::grant::tests::{account, person};
 use crate::oauth::hints::OAuthError;
 use crate::secret::AccessToken;
 use crate::store::memory::MemoryStore;
-use crate::store::{NewSignIn, SignIn, StoreFuture};
+use crate::store::{LONGEST_LEASE, NewSignIn, SignIn, StoreFuture};
 
 const ADDRESS: &str = "scanner@example.com";
 
@@ -275,12 +275,20 @@ async fn a_lease_of_the_dead_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_without_end_is_a_passing_fault() {
+async fn a_lease_that_does_not_end_in_time_is_a_passing_fault() {
     let bench = Bench::new().await;
     let now = (bench.wall)();
-    bench.store.kept.lease(&bench.id, now, now + LEASE * 1000).await.unwrap();
+    bench.store.kept.lease(&bench.id, now, now + LONGEST_LEASE).await.unwrap();
     let error = bench.fetch().await.unwrap_err();
     assert!(matches!(error, TokenError::Transient(_)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_by_a_clock_that_was_wrong_is_over() {
+    let bench = Bench::new().await;
+    let then = (bench.wall)() + LEASE * 1000;
+    bench.store.kept.lease(&bench.id, then, then + LEASE).await.unwrap();
+    assert_eq!(bench.fetch().await.unwrap(), "a1");
 }
 
 #[tokio::test(start_paused = true)]
