@@ -1,4 +1,5 @@
 //! What goes over the control socket: a line of JSON there, lines of JSON back. Bounded both ways.
+#![cfg_attr(not(unix), allow(dead_code, reason = "there is no socket to use it on"))]
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;

@@ -163,15 +163,19 @@ fn turn_away(stream: UnixStream) {
 
 /// One connection.
 async fn serve(stream: UnixStream, desk: Arc<dyn Desk>, _place: OwnedSemaphorePermit) {
+    let rights = rights(&stream).await;
+    converse(stream, rights, &*desk).await;
+}
+
+async fn converse(stream: UnixStream, rights: Rights, desk: &dyn Desk) {
     let mut stream = BufReader::new(stream);
-    let rights = rights(stream.get_ref()).await;
     let answer = match rights {
         Rights::None => refused(rights),
         _ => match timeout(PATIENCE, read(&mut stream)).await {
             Ok(Heard::Nothing) => return,
             Ok(Heard::Request(request)) if rights.allow(&request) => {
                 tracing::debug!(?request, "asked at the control socket");
-                return answer(stream.into_inner(), &*desk, request).await;
+                return answer(stream.into_inner(), desk, request).await;
             }
             Ok(Heard::Request(_)) => refused(rights),
             Ok(Heard::Nonsense) => Answer::failed(

@@ -265,6 +265,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -385,7 +386,7 @@ mod tests {
             // What is on its way is read, so that the relay always has something to do.
             let reading =
                 tokio::spawn(async move { while server.read(&mut heard).await.is_ok_and(|read| read > 0) {} });
-            let relayed = relaying.await.unwrap();
+            let relayed = timeout(Duration::from_secs(60), relaying).await.expect("it goes on").unwrap();
             assert_eq!(relayed.end, RelayEnd::Revoked);
             assert!(relayed.to_upstream >= 6, "what was moved is told");
             talking.await.unwrap();

@@ -7,6 +7,9 @@ use crate::app::desk::testing::{FlakyStore, HASH, configuration};
 use crate::config::{Environment, Protocol};
 use crate::store::StoredLogin;
 
+/// A test that hangs fails after this long.
+const STUCK: Duration = Duration::from_secs(60);
+
 fn config() -> Arc<Config> {
     let text = configuration("");
     Arc::new(Config::parse(&text, Path::new("m.toml"), &Environment::of_variables([])).unwrap())
@@ -44,7 +47,7 @@ async fn a_login_leaves_the_directory_at_its_end() {
     let mut changes = registry.watch();
     let keeper = Arc::clone(&registry);
     let keeping = tokio::spawn(async move { keeper.keep_true().await });
-    changes.changed().await.unwrap();
+    timeout(STUCK, changes.changed()).await.unwrap().unwrap();
     let directory = registry.directory();
     assert!(!directory.logins.contains_key("goes") && directory.logins.contains_key("stays"));
     keeping.abort();
@@ -65,10 +68,8 @@ async fn a_change_that_could_not_be_read_back_is_told_and_read_again() {
     assert!(registry.directory().logins.contains_key("scanner2"), "nothing else is known");
     let mut changes = registry.watch();
     store.fail(false);
-    changes
-        .wait_for(|directory| !directory.logins.contains_key("scanner2"))
-        .await
-        .unwrap();
+    let gone = changes.wait_for(|directory| !directory.logins.contains_key("scanner2"));
+    timeout(STUCK, gone).await.unwrap().unwrap();
     keeping.abort();
 }
 

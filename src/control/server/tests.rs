@@ -11,6 +11,9 @@ use super::super::{AskError, ask, listens};
 use super::*;
 use crate::control::{AnswerFuture, Progress};
 
+/// A test that hangs fails after this long.
+const STUCK: Duration = Duration::from_secs(60);
+
 /// Counts what it is asked. A check waits to be let go, and then counts as done.
 #[derive(Default)]
 struct Echo {
@@ -152,6 +155,32 @@ async fn one_that_breaks_takes_nobody_along() {
     assert!(matches!(too_long, Err(AskError::TooLong)), "{too_long:?}");
 }
 
+#[tokio::test]
+async fn who_may_only_look_changes_nothing() {
+    let desk = Echo::default();
+    for (rights, request, word) in [
+        (
+            Rights::Reading,
+            "{\"send-test\":{\"account\":\"a@b\",\"to\":\"c@d\"}}\n",
+            "may list accounts and logins, and nothing else",
+        ),
+        (Rights::Reading, "{\"revoke-login\":{\"id\":1}}\n", "run this as root"),
+        (Rights::None, "\"accounts\"\n", "only root"),
+    ] {
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut far = BufReader::new(far);
+        far.write_all(request.as_bytes()).await.unwrap();
+        converse(near, rights, &desk).await;
+        assert!(is_refusal(heard(&mut far).await, word), "{request}");
+    }
+    assert_eq!(desk.asked.load(Ordering::SeqCst), 0);
+    let (near, far) = UnixStream::pair().unwrap();
+    let mut far = BufReader::new(far);
+    far.write_all(b"\"accounts\"\n").await.unwrap();
+    converse(near, Rights::Reading, &desk).await;
+    assert_eq!(heard(&mut far).await, Some(Answer::Accounts(Vec::new())));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_comes_within_five_seconds_or_not_at_all() {
     let stage = Stage::set();
@@ -190,9 +219,12 @@ async fn what_was_begun_is_finished_though_nobody_listens() {
     stage.desk.begun.notified().await;
     drop(stream);
     stage.desk.go.notify_one();
-    while stage.desk.done.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
+    let finished = async {
+        while stage.desk.done.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(STUCK, finished).await.unwrap();
     stage.lives().await;
 }
 
