@@ -1,21 +1,25 @@
 //! The accounts: how each is, and new ones.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::super::parts::Parts;
 use super::{Refusal, at, shown};
 use crate::config::{Account, App, check_address};
 use crate::control::{AccountState, AccountStatus, Answer, SignInStatus};
 use crate::oauth::credentials::TokenError;
+use crate::oauth::upkeep::of_account;
 use crate::store::{SignIn, SignInId, StoredAccount};
 
 pub(super) async fn list(parts: &Parts) -> Result<Answer, Refusal> {
     let sign_ins = parts.store.sign_ins().await?;
-    let directory = parts.registry.directory();
+    let (directory, now) = (parts.registry.directory(), SystemTime::now());
     let status = |account: &Arc<Account>| {
         let id = SignInId::of(account);
         let sign_in = id.and_then(|id| sign_ins.iter().find(|sign_in| sign_in.id == id));
-        status(parts, account, sign_in)
+        let ends = of_account(account, &sign_ins);
+        let warnings = ends.iter().filter_map(|expiry| expiry.warning(now)).collect();
+        AccountStatus { warnings, ..status(parts, account, sign_in) }
     };
     Ok(Answer::Accounts(directory.accounts.iter().map(status).collect()))
 }
