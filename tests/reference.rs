@@ -110,8 +110,7 @@ fn commands<'a>(program: &'a clap::Command, above: &str, found: &mut BTreeMap<St
 fn usage(name: &str, command: &clap::Command) -> String {
     let arguments = command.get_positionals().map(|argument| {
         let name = argument.get_id().as_str().to_ascii_uppercase();
-        let name = name.trim_end_matches('S');
-        if argument.is_required_set() { format!(" {name}") } else { format!(" [{name}...]") }
+        if argument.is_required_set() { format!(" {name}") } else { format!(" [{}...]", name.trim_end_matches('S')) }
     });
     format!("`mailferry {name}{}`", arguments.collect::<String>())
 }
