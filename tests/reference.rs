@@ -93,25 +93,85 @@ fn options(command: &clap::Command) -> Names {
         .collect()
 }
 
+/// Every command that does something, by its whole name: `login add`, but not `login`.
+fn commands<'a>(program: &'a clap::Command, above: &str, found: &mut BTreeMap<String, &'a clap::Command>) {
+    for command in program.get_subcommands() {
+        let name = format!("{above}{}", command.get_name());
+        if command.has_subcommands() {
+            assert_eq!(options(command), Names::new(), "{name}: options belong to what it leads to");
+            commands(command, &format!("{name} "), found);
+        } else {
+            found.insert(name, command);
+        }
+    }
+}
+
+/// A command's name and arguments as its heading gives them: `mailferry login add ACCOUNT`.
+fn usage(name: &str, command: &clap::Command) -> String {
+    let arguments = command.get_positionals().map(|argument| {
+        let name = argument.get_id().as_str().to_ascii_uppercase();
+        if argument.is_required_set() { format!(" {name}") } else { format!(" [{}...]", name.trim_end_matches('S')) }
+    });
+    format!("`mailferry {name}{}`", arguments.collect::<String>())
+}
+
 #[test]
 fn every_command_is_documented_and_every_documented_command_exists() {
     let program = cli::command();
-    let built_in: BTreeMap<_, _> = program.get_subcommands().map(|command| (command.get_name(), command)).collect();
-    let mut documented = Names::new();
-    for (heading, text) in sections() {
-        let Some(usage) = heading.strip_prefix("`mailferry ") else { continue };
-        let name = usage.trim_end_matches('`').split(' ').next().unwrap();
-        documented.insert(name.into());
-        let command = built_in.get(name).unwrap_or_else(|| panic!("there is no command {name}"));
-        let mentioned: Names = code_spans(text)
+    let mut built_in = BTreeMap::new();
+    commands(&program, "", &mut built_in);
+    let sections = sections();
+    let documented: Names = sections
+        .keys()
+        .filter(|heading| heading.starts_with("`mailferry "))
+        .map(|&h| h.into())
+        .collect();
+    assert_eq!(documented, built_in.iter().map(|(name, command)| usage(name, command)).collect());
+    for (name, command) in built_in {
+        let mentioned: Names = code_spans(sections[usage(&name, command).as_str()])
             .filter(|span| span.starts_with("--"))
             .map(|span| span.split(' ').next().unwrap().to_owned())
             .collect();
         assert_eq!(mentioned, options(command), "{name}");
     }
-    assert_eq!(documented, built_in.keys().copied().map(str::to_owned).collect());
     assert_eq!(options(&program), Names::from(["--config".to_owned()]));
     assert!(REFERENCE.contains("| `--config PATH` |"));
+}
+
+/// What the pages about the grants show, made whole: a listener, and a login for each account.
+fn whole(shown: &str) -> String {
+    let mut text = format!("listener = [{{ protocol = \"smtp\", bind = \"127.0.0.1:0\" }}]\n{shown}\n");
+    if !shown.contains("[[account]]") {
+        let app = shown.split("[app.").nth(1).unwrap().split(']').next().unwrap();
+        text += &format!("[[account]]\naddress = \"a@example.com\"\napp = \"{app}\"\n");
+    }
+    let hash = include_str!("common/cheap-hash.txt").trim();
+    text + &format!("[[account.login]]\nusername = \"a\"\npassword_hash = \"{hash}\"\n")
+}
+
+#[test]
+fn what_the_pages_show_are_right_configurations() {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("secrets")).unwrap();
+    for secret in ["contoso", "people", "workspace.json"] {
+        std::fs::write(folder.path().join("secrets").join(secret), "hunter2\n").unwrap();
+    }
+    let mut tried = 0;
+    for page in
+        ["client-credentials", "authorization-code", "device-code", "service-account", "command", "refresh-token"]
+    {
+        let text = std::fs::read_to_string(pages.join(page).with_extension("md")).unwrap();
+        let blocks = text.split("```toml\n").skip(1).map(|block| block.split("```").next().unwrap());
+        // Some blocks show a single key, and some an account without its app.
+        for block in blocks.filter(|block| block.starts_with("[app.") || block.contains("\ngrant ")) {
+            let file = folder.path().join("mailferry.toml");
+            let parsed = Config::parse(&whole(block), &file, &Environment::of_variables([]));
+            assert!(parsed.is_ok(), "{page}: {}", parsed.unwrap_err());
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 6, "one for each page");
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub enum StartError {
     #[error("cannot prepare requests to token endpoints: {0}")]
     Http(#[from] crate::net::http::HttpError),
     /// The store cannot be opened or read.
-    #[error("the store cannot be used: {0}")]
+    #[error("the store cannot be used")]
     Store(#[from] StoreError),
     /// Commands could not reach the gateway.
     #[error(transparent)]

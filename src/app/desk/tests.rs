@@ -438,6 +438,18 @@ async fn a_name_that_is_the_accounts_address_is_enough() {
 }
 
 #[tokio::test]
+async fn what_ends_within_a_month_is_shown() {
+    let stage = Stage::with_ann().await;
+    for (days, warnings) in [(40, 0), (10, 1)] {
+        let sign_in = SignInRequest { refresh_lives: Some(days * 24 * 3600), ..stage.sign_in(&[ANN]) };
+        stage.done(Request::SignIn(sign_in)).await;
+        let [scanner, ann] = stage.accounts().await.try_into().unwrap();
+        assert_eq!((scanner.warnings.len(), ann.warnings.len()), (0, warnings), "{days}: {ann:?}");
+        assert!(ann.warnings.iter().all(|warning| warning.contains("within 14 days")), "{ann:?}");
+    }
+}
+
+#[tokio::test]
 async fn another_name_or_none_is_tried_for_real() {
     for (names, shown) in
         [(&["bob@contoso.example\x1b"][..], "bob@contoso.example\\x1b"), (&[], "somebody the provider does not name")]
