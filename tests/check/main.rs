@@ -32,7 +32,8 @@ impl Stage {
         let stage = Self { provider, folder };
         (broken.prepare)(&stage.provider, stage.folder.path());
         std::fs::write(stage.path().join("ca.pem"), stage.provider.ca_pem()).unwrap();
-        std::fs::write(stage.path().join("mailferry.toml"), (broken.edit)(stage.configuration(broken))).unwrap();
+        let text = (broken.edit)(stage.configuration(broken));
+        set_ups::write_private(&stage.path().join("mailferry.toml"), &text);
         if let Some(token) = broken.signed_in.then(|| stage.refresh_token(ADDRESS)) {
             let command = program(stage.path(), &["--config", "mailferry.toml", "sign-in", ADDRESS, "--refresh-token"]);
             let output = finish_with(command, format!("{token}\n").into_bytes()).await;
@@ -102,12 +103,14 @@ async fn each_says_the_cause_and_the_cure() {
     for broken in broken() {
         let stage = Stage::set(&broken).await;
         let (status, said) = stage.check().await;
-        let missing: Vec<_> = [broken.cause, broken.cure]
+        // The cause is not said twice.
+        let is_said = |words: &str, most| (1..=most).contains(&said.matches(words).count());
+        let missing: Vec<_> = [(broken.cause, 1), (broken.cure, usize::MAX)]
             .into_iter()
-            .filter(|words| !said.contains(words))
+            .filter(|&(words, most)| !is_said(words, most))
             .collect();
         if status != Some(broken.status) || !missing.is_empty() {
-            wrong.push(format!("{}: status {status:?}, without {missing:?}:\n{said}", broken.name));
+            wrong.push(format!("{}: status {status:?}, not so {missing:?}:\n{said}", broken.name));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

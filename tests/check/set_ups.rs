@@ -4,14 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use mailferry::sim::{
-    self, Act, CannedAnswer, Certificate, Fault, Moment, Personality, Protocol, Refusal, Simulator, TokenFault,
+    Act, CannedAnswer, Certificate, Fault, Moment, Personality, Protocol, Refusal, Simulator, TokenFault,
 };
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
 use crate::common::ADDRESS;
 
 /// What a person's token is for.
-pub const RIGHTS: [&str; 3] = [
+pub(crate) const RIGHTS: [&str; 3] = [
     "https://outlook.office365.com/SMTP.Send",
     "https://outlook.office365.com/IMAP.AccessAsUser.All",
     "https://outlook.office365.com/POP.AccessAsUser.All",
@@ -20,48 +20,48 @@ pub const RIGHTS: [&str; 3] = [
 const OTHER: &str = "somebody@contoso.example";
 
 /// An app that proves itself with a secret.
-pub const SECRET: &str = "grant = \"client-credentials\"\ntenant = \"contoso.example\"\n\
+pub(crate) const SECRET: &str = "grant = \"client-credentials\"\ntenant = \"contoso.example\"\n\
      client_id = \"11111111-2222-3333-4444-555555555555\"\nclient_secret = \"simulated-client-secret\"";
 
 /// One that proves itself with a certificate.
-pub const CERTIFICATE: &str = "grant = \"client-credentials\"\ntenant = \"contoso.example\"\n\
+pub(crate) const CERTIFICATE: &str = "grant = \"client-credentials\"\ntenant = \"contoso.example\"\n\
      client_id = \"11111111-2222-3333-4444-555555555555\"\n\
      client_certificate = { certificate = \"app.pem\", private_key = \"app.key\" }";
 
 /// One that people sign in with.
-pub const PERSON: &str = "grant = \"authorization-code\"\ntenant = \"contoso.example\"\n\
+pub(crate) const PERSON: &str = "grant = \"authorization-code\"\ntenant = \"contoso.example\"\n\
      client_id = \"11111111-2222-3333-4444-555555555555\"";
 
 /// A service account.
-pub const SERVICE: &str = "grant = \"service-account\"\nservice_account = { file = \"service.json\" }";
+pub(crate) const SERVICE: &str = "grant = \"service-account\"\nservice_account = { file = \"service.json\" }";
 
 /// A program of one's own.
 const COMMAND: &str = "grant = \"command\"\ncommand = [\"./token.sh\"]";
 
 /// What is wrong and what is said.
-pub struct Broken {
-    pub name: &'static str,
-    pub personality: Personality,
+pub(crate) struct Broken {
+    pub(crate) name: &'static str,
+    pub(crate) personality: Personality,
     /// The app's keys.
-    pub app: &'static str,
+    pub(crate) app: &'static str,
     /// Before the configuration is written.
-    pub prepare: fn(&Simulator, &Path),
-    pub edit: fn(String) -> String,
+    pub(crate) prepare: fn(&Simulator, &Path),
+    pub(crate) edit: fn(String) -> String,
     /// Whether the right person signs in before it breaks.
-    pub signed_in: bool,
+    pub(crate) signed_in: bool,
     /// Whether a command has made the store before it breaks.
-    pub has_run: bool,
-    pub breaks: fn(&Simulator, &Path),
+    pub(crate) has_run: bool,
+    pub(crate) breaks: fn(&Simulator, &Path),
     /// Who does not listen.
-    pub closed: Option<Protocol>,
-    pub status: i32,
-    pub cause: &'static str,
-    pub cure: &'static str,
+    pub(crate) closed: Option<Protocol>,
+    pub(crate) status: i32,
+    pub(crate) cause: &'static str,
+    pub(crate) cure: &'static str,
 }
 
 impl Broken {
     /// Nothing is broken yet.
-    pub fn named(name: &'static str) -> Self {
+    pub(crate) fn named(name: &'static str) -> Self {
         Self {
             name,
             personality: Personality::Microsoft,
@@ -80,7 +80,7 @@ impl Broken {
 }
 
 /// A key pair in files, which the provider knows.
-pub fn certified(provider: &Simulator, folder: &Path) {
+pub(crate) fn certified(provider: &Simulator, folder: &Path) {
     let certificate = key_pair(folder);
     provider.control().register_certificate(&certificate).unwrap();
 }
@@ -95,7 +95,7 @@ fn key_pair(folder: &Path) -> String {
 }
 
 /// A service account's key as Google gives it out, which the provider knows.
-pub fn service_account(provider: &Simulator, folder: &Path) {
+pub(crate) fn service_account(provider: &Simulator, folder: &Path) {
     let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
     let email = "ferry@project.iam.gserviceaccount.example";
     provider
@@ -111,7 +111,8 @@ pub fn service_account(provider: &Simulator, folder: &Path) {
     write_private(&folder.join("service.json"), &given.to_string());
 }
 
-fn write_private(file: &Path, text: &str) {
+/// A file for its owner's eyes.
+pub(crate) fn write_private(file: &Path, text: &str) {
     fs::write(file, text).unwrap();
     set_mode(file, 0o600);
 }
@@ -126,7 +127,7 @@ fn set_mode(file: &Path, mode: u32) {
 fn set_mode(_: &Path, _: u32) {}
 
 /// Google's endpoints have none.
-pub fn without_tenant(text: String) -> String {
+pub(crate) fn without_tenant(text: String) -> String {
     text.replace("/{tenant}", "")
 }
 
@@ -141,7 +142,7 @@ fn refuse_tokens(provider: &Simulator, number: u32) {
 }
 
 /// All of them.
-pub fn broken() -> Vec<Broken> {
+pub(crate) fn broken() -> Vec<Broken> {
     let mut all = registration();
     all.extend(people());
     all.extend(mail_servers());
@@ -242,7 +243,7 @@ fn people() -> Vec<Broken> {
             app: PERSON,
             signed_in: true,
             breaks: |provider, _| refuse_tokens(provider, 70_043),
-            cause: "AADSTS70043",
+            cause: "AADSTS70043: The earlier sign-in has expired or was revoked",
             cure: "The mailbox's owner has to sign in again",
             ..Broken::named("sign-in ended by a policy")
         },
@@ -320,7 +321,7 @@ fn mail_servers() -> Vec<Broken> {
 fn this_machine() -> Vec<Broken> {
     vec![
         Broken {
-            closed: Some(sim::Protocol::Http),
+            closed: Some(Protocol::Http),
             cause: "The token endpoint gives no answer",
             cure: "check token_url, and that no firewall stands between",
             ..Broken::named("token endpoint down")
