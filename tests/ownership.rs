@@ -1,7 +1,7 @@
 //! Root runs commands beside a service that has a user of its own, and strangers do too: whose the files stay, and who is
 //! let in. All of it takes root; where the tests run as another user, they say so and pass.
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says why it was not run")]
 
 mod common;
 
