@@ -280,6 +280,19 @@ async fn a_bad_configuration_is_told_with_its_place() {
 }
 
 #[tokio::test]
+async fn a_door_to_the_network_is_not_opened() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let stage = Stage::set().await;
+        stage.change("bind = \"127.0.0.1:0\"\nname = \"smtp\"", &format!("bind = \"{address}\"\nname = \"smtp\""));
+        let output = stage.run(&["serve"]).await;
+        assert_eq!(output.status.code(), Some(2), "{address}");
+        let said = text(&output.stderr);
+        holds_all(said, &[address, "can be reached from the network", "use a loopback address"]);
+        assert!(!said.contains("listening"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_named() {
     let stage = Stage::set().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

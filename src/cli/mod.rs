@@ -152,7 +152,16 @@ impl fmt::Display for Failure {
             Self::Configuration(errors) => errors.iter().try_for_each(|error| writeln!(f, "mailferry: {error}")),
             Self::Usage(what) => writeln!(f, "mailferry: {what}"),
             Self::Found => Ok(()),
-            Self::Failed(error) => writeln!(f, "mailferry: {error:#}"),
+            Self::Failed(error) => {
+                let mut text = error.to_string();
+                // Some errors have said their cause in a sentence of their own.
+                for cause in error.chain().skip(1).map(ToString::to_string) {
+                    if !text.contains(&cause) {
+                        text += &format!(": {cause}");
+                    }
+                }
+                writeln!(f, "mailferry: {text}")
+            }
         }
     }
 }

@@ -49,9 +49,23 @@ pub(crate) async fn dial(server: &Server, config: &Arc<ClientConfig>) -> io::Res
 /// # Errors
 /// When it fails, or the certificate is not one for the server's host.
 pub(crate) async fn start_tls(stream: TcpStream, server: &Server, config: &Arc<ClientConfig>) -> io::Result<Stream> {
-    tls::start(stream, &server.host, config)
-        .await
-        .map_err(|error| step(&format!("TLS with {}:{} failed", server.host, server.port), &error))
+    tls::start(stream, &server.host, config).await.map_err(|error| {
+        let hint = hint(&error, server.tls);
+        step(&format!("TLS with {}:{} failed{hint}", server.host, server.port), &error)
+    })
+}
+
+/// What a failed handshake says about the configuration: TLS's own words name no key.
+fn hint(error: &io::Error, tls: UpstreamTls) -> &'static str {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidMessage(_)) if tls == UpstreamTls::Implicit => {
+            " because the server does not begin with it on this port (set tls = \"starttls\", or the port for implicit TLS)"
+        }
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            " because of its certificate (set host to a name that is in it; a root of your own goes into ca)"
+        }
+        _ => "",
+    }
 }
 
 /// Lets the kernel find out about peers that vanished. A connection works without it, so a refusal is no error.

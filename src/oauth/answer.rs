@@ -287,9 +287,12 @@ fn not_json(
         ),
         _ if is_passing_status(status) => hints::explain(&OAuthError { status, retry_after, ..OAuthError::default() }),
         // A portal or filter that answers for the provider is gone when the network is right again.
-        200..=299 => hints::transient(format!(
-            "The {name} answers with {kind} instead of what was asked for; something may stand between, or {key} is wrong"
-        )),
+        200..=299 => hints::passing(
+            format!("The {name} answers with {kind} instead of what was asked for; something may stand between"),
+            &format!(
+                "open a web page in a browser on this network, which may want a login of its own, and check {key}"
+            ),
+        ),
         _ => needs_person(
             format!("The {name} answers with status {status} and {kind}"),
             format!("Check {key}, and whether a proxy or filter stands between"),

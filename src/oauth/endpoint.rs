@@ -16,7 +16,7 @@ use super::answer::device::DeviceAuthorization;
 use super::answer::{self, Refusal};
 use super::credentials::TokenError;
 use super::grant::{Issued, WallClock};
-use super::hints::{needs_person, shown, transient};
+use super::hints::{needs_person, passing, shown, transient};
 use crate::config::{App, EndpointUrl};
 use crate::net::http::{HttpAnswer, HttpClient, HttpError};
 use crate::secret::SecretText;
@@ -245,9 +245,10 @@ fn unanswered(error: &HttpError) -> TokenError {
             format!("The token endpoint cannot be asked: {}", shown(&error.to_string())),
             "Check token_url",
         ),
-        HttpError::Unreachable(_) | HttpError::TimedOut | HttpError::TooLarge | HttpError::Broken(_) => {
-            transient(format!("The token endpoint gives no answer: {}", shown(&error.to_string())))
-        }
+        HttpError::Unreachable(_) | HttpError::TimedOut | HttpError::TooLarge | HttpError::Broken(_) => passing(
+            format!("The token endpoint gives no answer: {}", shown(&error.to_string())),
+            "check token_url, and that no firewall stands between",
+        ),
     }
 }
 

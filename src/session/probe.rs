@@ -73,7 +73,10 @@ async fn ask<P: Speaks>(
     let host = &server.host;
     Err(match meaning(&said, ours) {
         Some(meaning) => {
-            let detail = format!("{host}: the login is accepted but {command} is refused: {said}. {meaning}");
+            let detail = format!(
+                "{host}: the login is accepted but {command} is refused: {}. {meaning}",
+                said.trim_end_matches('.')
+            );
             Failure::new(meaning.failure(), detail)
         }
         None => Failure::unavailable(format!("{host}: {command} was answered: {said}")),

@@ -28,6 +28,20 @@ pub fn program_with_descriptors(folder: &Path, descriptors: u32, arguments: &[&s
     command
 }
 
+/// As [`program`], run by this user, who need not be able to reach the one in the build's folder. Takes root.
+#[cfg(unix)]
+pub fn program_as(user: u32, folder: &Path, arguments: &[&str]) -> Command {
+    use std::os::unix::process::CommandExt;
+    let (built, within_reach) = (env!("CARGO_BIN_EXE_mailferry"), folder.join("mailferry"));
+    if !within_reach.exists() && std::fs::hard_link(built, &within_reach).is_err() {
+        // It is on another file system.
+        std::fs::copy(built, &within_reach).unwrap();
+    }
+    let mut command = Command::new(within_reach);
+    isolated(&mut command, folder).args(arguments).uid(user).gid(user);
+    command
+}
+
 fn isolated<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
     command
         .current_dir(folder)

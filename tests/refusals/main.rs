@@ -4,6 +4,7 @@
 mod common;
 mod hostile;
 mod local;
+mod relay;
 mod starttls;
 mod upstream;
 

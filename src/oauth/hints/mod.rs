@@ -97,6 +97,17 @@ pub(crate) fn transient(what: impl Into<String>) -> TokenError {
     })
 }
 
+/// A fault that mostly passes; `cure` is what to do where it stays.
+pub(crate) fn passing(what: impl Into<String>, cure: &str) -> TokenError {
+    TokenError::Transient(TokenFault {
+        code: None,
+        what: what.into(),
+        hint: format!("{PASSES}; if it stays so, {cure}"),
+        said: None,
+        retry_after: None,
+    })
+}
+
 /// A fault that a person has to see to.
 pub(crate) fn needs_person(what: impl Into<String>, cure: impl Into<String>) -> TokenError {
     TokenError::NeedsPerson(TokenFault {

@@ -17,6 +17,7 @@ use super::{Duty, Issuer};
 use crate::sim::Control;
 use crate::sim::http::{Method, Request};
 use crate::sim::record::lock;
+use crate::sim::token::Access;
 
 /// The app's registration.
 impl Control {
@@ -172,6 +173,16 @@ impl Control {
         let mut sign_ins = lock(&self.issuer().sign_ins);
         let sign_in = sign_ins.begin(Consent { user: user.into(), scopes, offline: true });
         sign_ins.add(sign_in)
+    }
+
+    /// Gives out an access token of a user's by itself: what a program of theirs prints for `grant = "command"`.
+    ///
+    /// # Errors
+    /// When the system has no random octets.
+    pub fn add_access_token(&self, user: &str, scopes: &[&str]) -> io::Result<String> {
+        let scopes = scopes.iter().map(|&scope| scope.into()).collect();
+        let access = Access::User { name: user.into(), scopes, sign_in: None };
+        self.shared().tokens.issue(access, Instant::now())
     }
 
     /// A user's refresh tokens that were neither rotated nor revoked, over all sign-ins: what a gateway should hold.
