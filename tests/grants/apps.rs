@@ -76,7 +76,9 @@ async fn an_app_with_an_assertion_that_changes() {
     let_tokens_be_short(&stage);
     let gateway = works_without_anybody(&stage, "client-credentials").await;
     stage.write_file("assertion", "eyJhIjoxfQ.eyJzZWNvbmQiOjF9.c2ln\n", 0o600);
-    stage.control().set_federated_assertion(Some("eyJhIjoxfQ.eyJzZWNvbmQiOjF9.c2ln"));
+    stage
+        .control()
+        .set_federated_assertion(Some("eyJhIjoxfQ.eyJzZWNvbmQiOjF9.c2ln"));
     renewed(&stage, &gateway).await;
     stage.sends_and_reads(&gateway).await;
 }

@@ -108,7 +108,9 @@ async fn code_of(command: &mut super::Running) -> String {
 #[tokio::test]
 async fn with_a_code_on_another_device() {
     let stage = Stage::microsoft("device-code", &client(false)).await;
-    stage.control().set_device_times(Duration::from_secs(1), Duration::from_secs(900));
+    stage
+        .control()
+        .set_device_times(Duration::from_secs(1), Duration::from_secs(900));
     comes_and_goes(&stage, async |stage| {
         let mut command = stage.begin_sign_in(&[SCANNER]);
         let code = code_of(&mut command).await;
@@ -124,7 +126,9 @@ async fn with_a_code_on_another_device() {
 #[tokio::test]
 async fn a_code_does_where_the_grant_is_a_browsers() {
     let stage = Stage::microsoft("authorization-code", &client(false)).await;
-    stage.control().set_device_times(Duration::from_secs(1), Duration::from_secs(900));
+    stage
+        .control()
+        .set_device_times(Duration::from_secs(1), Duration::from_secs(900));
     let gateway = stage.serve().await;
     let mut command = stage.begin_sign_in(&[SCANNER, "--device"]);
     let code = code_of(&mut command).await;
