@@ -88,12 +88,12 @@ async fn a_service_account_of_google() {
     const EMAIL: &str = "mailferry@project.iam.gserviceaccount.example";
     let stage = Stage::bare(of(Personality::Gmail)).await;
     stage.write(&stage.configuration("google", "service-account", "service_account = { file = \"key.json\" }"));
-    let (key, certificate) = key_pair();
-    stage.control().register_service_account(EMAIL, &certificate).unwrap();
+    let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    stage.control().register_service_account(EMAIL, &pair.public_key_pem()).unwrap();
     let file = serde_json::json!({
         "type": "service_account",
         "private_key_id": "1",
-        "private_key": key,
+        "private_key": pair.serialize_pem(),
         "client_email": EMAIL,
         "token_uri": stage.provider.token_url(),
     });

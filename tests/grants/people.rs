@@ -81,7 +81,10 @@ async fn in_a_browser_with_an_address_of_its_own() {
 #[tokio::test]
 async fn in_a_browser_at_google() {
     let stage = Stage::bare(of(Personality::Gmail)).await;
-    stage.write(&stage.configuration("google", "authorization-code", &client(true)));
+    // Google wants to be told that a refresh token is wanted; at another address the URL has to say so.
+    let url = stage.provider.authorization_url();
+    let configuration = stage.configuration("google", "authorization-code", &client(true));
+    stage.write(&configuration.replace(&url, &format!("{url}?access_type=offline&prompt=consent")));
     comes_and_goes(&stage, async |stage| printed(&stage.sign_in_as(SCANNER).await)).await;
 }
 
