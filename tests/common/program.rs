@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use mailferry::config::Protocol;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -48,6 +48,9 @@ fn isolated<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
         .env("XDG_CONFIG_HOME", folder)
         .env_remove("MAILFERRY_CONFIG")
         .env_remove("STATE_DIRECTORY")
+        // No browser is to open on the desktop of whoever runs the tests.
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -136,6 +139,20 @@ impl Running {
         rustix::process::kill_process(process, signal).unwrap();
     }
 
+    /// Writes a line to its standard input, which stays open.
+    pub fn is_told(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Waits until it has ended by itself; what it has put out. Only of one whose standard error is listened to.
+    pub async fn output(mut self) -> Output {
+        let mut stream = self.child.stdout.take().unwrap();
+        let (status, said) = self.ended_within().await;
+        let mut stdout = Vec::new();
+        stream.read_to_end(&mut stdout).unwrap();
+        Output { status, stdout, stderr: said.into_bytes() }
+    }
+
     /// Waits until it has ended by itself; its exit status.
     pub async fn ended(self) -> Option<i32> {
         self.ended_with_all().await.0
@@ -143,11 +160,16 @@ impl Running {
 
     /// As [`ended`](Self::ended), and every line it has said from its start.
     pub async fn ended_with_all(mut self) -> (Option<i32>, String) {
+        let (status, said) = self.ended_within().await;
+        (status.code(), said)
+    }
+
+    async fn ended_within(&mut self) -> (ExitStatus, String) {
         // Standard error is closed at the end and not before.
         while let Some(line) = timeout(STUCK, self.lines.recv()).await.expect("the program does not end") {
             self.heard.push(line);
         }
-        let status = self.child.wait().unwrap().code();
+        let status = self.child.wait().unwrap();
         (status, std::mem::take(&mut self.heard).join("\n"))
     }
 }

@@ -70,8 +70,8 @@ impl Control {
         lock(&self.issuer().registration).redirects.push(uri.into());
     }
 
-    /// Takes assertions of this service account, signed with the other half of this key (a certificate or a public key in
-    /// PEM). More than one key may be registered.
+    /// Takes assertions of this service account, signed with the other half of this key: a public key in PEM, or a
+    /// certificate, which the assertion then has to name (`x5t#S256`; Google's do not). More than one may be registered.
     ///
     /// # Errors
     /// When the PEM holds neither.

@@ -1,0 +1,96 @@
+//! `mailferry init`: from an empty folder to the first message, by a few questions.
+
+use mailferry::sim::{Options, Personality};
+
+use super::{ANN, SCANNER, Stage, holds_all, of, printed, run_with, text};
+
+/// Answers `init` with one line for each question, eight at most. The result is what it printed.
+async fn answered(stage: &Stage, answers: &[&str]) -> String {
+    assert!(answers.len() <= 8);
+    // With one line fewer a question stays open: so many are asked and no more.
+    let (_, but_last) = answers.split_last().unwrap();
+    let unfinished = run_with(stage, &["init"], &(but_last.join("\n") + "\n")).await;
+    assert_eq!(unfinished.status.code(), Some(1));
+    holds_all(text(&unfinished.stderr), &["standard input ended before the last question was answered"]);
+    assert!(!stage.path("mailferry.toml").exists());
+    printed(&run_with(stage, &["init"], &(answers.join("\n") + "\n")).await)
+}
+
+/// Puts the simulator in Microsoft's place: a test cannot be Microsoft, and a person would leave the file as it is.
+fn play_microsoft(stage: &Stage) {
+    let tenant = Options::default().tenant;
+    let provider = stage
+        .provider_table("microsoft", "")
+        .replace(&format!("/{tenant}/"), "/{tenant}/");
+    let file = std::fs::read_to_string(stage.path("mailferry.toml")).unwrap();
+    // Its ports are free ones here: others may use the usual ones on this machine.
+    let file = file
+        .replace("127.0.0.1:1587", "127.0.0.1:0")
+        .replace("127.0.0.1:1143", "127.0.0.1:0");
+    stage.write(&(file + &provider));
+}
+
+fn typed<'a>(card: &'a str, name: &str) -> &'a str {
+    let line = card.lines().find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
+    line.split_whitespace().next().unwrap()
+}
+
+#[tokio::test]
+async fn an_app_for_itself_from_nothing_to_the_first_message() {
+    let stage = Stage::bare(of(Personality::Microsoft)).await;
+    let Options { client_id, client_secret, .. } = Options::default();
+    // Its last answer but one: to send and to read.
+    let answers = [SCANNER, "1", "1", "", &client_id, &client_secret, "2", "Scanner 3rd floor"];
+    let card = answered(&stage, &answers).await;
+    holds_all(
+        &card,
+        &[
+            "Written: ",
+            &format!("New-ServicePrincipal -AppId {client_id}"),
+            "Application SMTP.SendAsApp",
+            &format!("Add-MailboxPermission -Identity {SCANNER}"),
+            "check --wait",
+            "127.0.0.1, port 1587, security: none",
+            "127.0.0.1, port 1143, security: none",
+        ],
+    );
+    let file = std::fs::read_to_string(stage.path("mailferry.toml")).unwrap();
+    assert!(
+        !file.contains(&client_secret) && !file.contains(typed(&card, "password ")) && !card.contains(&client_secret)
+    );
+    for private in ["mailferry.toml", "secrets/scanner@contoso.example"] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(stage.path(private)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{private}");
+    }
+    // As it was written it is right.
+    holds_all(&stage.prints(&["check", "--offline"]).await, &["ok    configuration: 2 listener(s), 1 account(s)"]);
+
+    play_microsoft(&stage);
+    holds_all(&stage.prints(&["check"]).await, &["smtp: 250 ", "imap: "]);
+    let gateway = stage.serve().await;
+    stage
+        .sends(&gateway, typed(&card, "user "), typed(&card, "password "), SCANNER)
+        .await;
+
+    // Nothing that is there is overwritten.
+    let again = run_with(&stage, &["init"], &(answers.join("\n") + "\n")).await;
+    holds_all(super::complaint(&again, 2), &["mailferry.toml is there already"]);
+}
+
+#[tokio::test]
+async fn a_person_from_nothing_to_the_first_message() {
+    let stage = Stage::bare(of(Personality::Microsoft)).await;
+    let client_id = Options::default().client_id;
+    let card = answered(&stage, &[ANN, "1", "2", "", &client_id, "", "2", ""]).await;
+    holds_all(&card, &[&format!("sign-in {ANN}"), &format!("Set-CASMailbox {ANN}"), "port 1587", "port 1143"]);
+    play_microsoft(&stage);
+    let gateway = stage.serve().await;
+    let mut command = stage.begin_sign_in(&[ANN]);
+    let url = super::url_of(&mut command).await;
+    super::browse(&stage, &url, ANN).await;
+    printed(&super::in_time(command.output()).await);
+    stage
+        .sends(&gateway, typed(&card, "user "), typed(&card, "password "), ANN)
+        .await;
+}
