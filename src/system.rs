@@ -1,4 +1,4 @@
-//! What only the operating system can give: descriptors.
+//! What only the operating system can give: descriptors, and the end of a whole group of processes.
 
 /// Descriptors kept free for listeners, the resolver, the token endpoint and the log.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -24,3 +24,27 @@ pub fn raise_descriptor_limit() -> Option<usize> {
 pub fn raise_descriptor_limit() -> Option<usize> {
     None
 }
+
+/// Has a command lead a group of processes, with all that it starts, so that they can be ended together.
+#[cfg(unix)]
+pub fn begin_group(command: &mut tokio::process::Command) {
+    command.process_group(0);
+}
+
+/// Other systems have no such groups.
+#[cfg(not(unix))]
+pub const fn begin_group(_command: &mut tokio::process::Command) {}
+
+/// Kills a group of processes. `leader` is the id of the process that leads it and has not been waited for yet.
+#[cfg(unix)]
+pub fn end_group(leader: u32) {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    if let Some(leader) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
+        // It may have ended by itself.
+        let _ = kill_process_group(leader, Signal::KILL);
+    }
+}
+
+/// Other systems have no such groups.
+#[cfg(not(unix))]
+pub const fn end_group(_leader: u32) {}

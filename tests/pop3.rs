@@ -39,6 +39,7 @@ const fn farewell(personality: Personality) -> &'static str {
     match personality {
         Personality::Microsoft => "+OK Microsoft Exchange Server POP3 server signing off.\r\n",
         Personality::Dovecot => "+OK Logging out.\r\n",
+        Personality::Gmail => "+OK Farewell.\r\n",
     }
 }
 

@@ -1,12 +1,12 @@
 #![no_main]
-//! What a token endpoint, or whatever stands before it, answers. The parts are Retry-After, Content-Type and the body;
+//! What a token or device authorization endpoint, or whatever stands before it, answers. The parts are Retry-After, Content-Type and the body;
 //! the status is made of the options.
 
 use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
 use mailferry::net::http::{HttpAnswer, RetryAfter};
-use mailferry::oauth::answer;
+use mailferry::oauth::answer::{self, device};
 
 /// Statuses that mean something, and one that does not.
 const STATUSES: [u16; 8] = [200, 201, 302, 400, 401, 429, 503, 999];
@@ -24,7 +24,15 @@ fuzz_target!(|data: &[u8]| {
         content_type: String::from_utf8_lossy(part()).into_owned(),
         body: part().to_vec().into(),
     };
-    match answer::read(&answer, SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600), &[]) {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    match device::read(&answer, now, &[]) {
+        Ok(codes) => {
+            assert!((1..=3600).contains(&codes.expires_in.as_secs()), "{:?}", codes.expires_in);
+            assert!(!codes.user_code.chars().any(char::is_control), "{:?}", codes.user_code);
+        }
+        Err(refusal) => assert!(!refusal.to_string().chars().any(char::is_control), "{refusal}"),
+    }
+    match answer::read(&answer, now, &[]) {
         Ok(issued) => {
             assert!((200..300).contains(&answer.status));
             assert!((1..=7 * 24 * 3600).contains(&issued.lives.as_secs()), "{:?}", issued.lives);

@@ -2,15 +2,13 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::anyhow;
 
 use super::Failure;
-use crate::app::Checker;
-use crate::config::{Account, Config, Protocol};
-use crate::oauth::credentials::TokenError;
+use crate::app::office::Office;
+use crate::control::{Answer, Request};
 
 /// How long `--wait` lets pass between two tries.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -35,89 +33,81 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let config = super::configuration(config)?;
-    let accounts = chosen(&config, &args.accounts)?;
     let mut out = std::io::stdout();
-    match check(config, &accounts, args, &mut out).await? {
+    let (listeners, all) = (config.listeners.len(), config.accounts.len());
+    let mut lines = format!("ok    configuration: {listeners} listener(s), {all} account(s)\n");
+    for warning in &config.warnings {
+        lines += &format!("warn  {warning}\n");
+    }
+    if args.offline {
+        return Ok(out.write_all(lines.as_bytes()).map_err(anyhow::Error::new)?);
+    }
+    let mut office = Office::open(config).await.map_err(anyhow::Error::new)?;
+    let accounts = chosen(&mut office, &args.accounts).await?;
+    out.write_all(lines.as_bytes()).map_err(anyhow::Error::new)?;
+    let wrong = check(&mut office, &accounts, args.wait, &mut out).await;
+    office.close().await;
+    match wrong? {
         0 => Ok(()),
         _ => Err(Failure::Found),
     }
 }
 
 /// Prints one line for each step; how many of them went wrong.
-async fn check(config: Config, accounts: &[Arc<Account>], args: &Args, out: &mut impl Write) -> anyhow::Result<u32> {
-    let (listeners, all) = (config.listeners.len(), config.accounts.len());
-    writeln!(out, "ok    configuration: {listeners} listener(s), {all} account(s)")?;
-    for warning in &config.warnings {
-        writeln!(out, "warn  {warning}")?;
-    }
-    if args.offline {
-        return Ok(0);
-    }
-    let checker = Checker::new(config).context("nothing can be dialed")?;
-    let tries = if args.wait { MOST_TRIES } else { 1 };
+async fn check(office: &mut Office, accounts: &[String], wait: bool, out: &mut impl Write) -> Result<u32, Failure> {
+    let tries = if wait { MOST_TRIES } else { 1 };
     for attempt in 1..=tries {
-        let Wrong { steps: wrong, waiting_may_help } = check_all(&checker, accounts, out).await?;
+        let (wrong, waiting_may_help) = check_all(office, accounts, out).await?;
         if wrong == 0 || attempt == tries || !waiting_may_help {
             return Ok(wrong);
         }
-        writeln!(out, "wait  {wrong} step(s) failed; trying again in {} seconds", RETRY_AFTER.as_secs())?;
-        out.flush()?;
+        writeln!(out, "wait  {wrong} step(s) failed; trying again in {} seconds", RETRY_AFTER.as_secs())
+            .and_then(|()| out.flush())
+            .map_err(anyhow::Error::new)?;
         tokio::time::sleep(RETRY_AFTER).await;
     }
     Ok(0)
 }
 
-fn chosen(config: &Config, names: &[String]) -> Result<Vec<Arc<Account>>, Failure> {
+/// Those that are named, or all there are.
+async fn chosen(office: &mut Office, names: &[String]) -> Result<Vec<String>, Failure> {
+    let Answer::Accounts(known) = ask(office, Request::Accounts, |_| {}).await? else { return Err(unexpected()) };
+    let mut known: Vec<_> = known.into_iter().map(|account| account.address).collect();
     for name in names {
-        if !config.accounts.iter().any(|account| account.address.eq_ignore_ascii_case(name)) {
-            let known: Vec<_> = config.accounts.iter().map(|account| account.address.as_str()).collect();
+        if !known.iter().any(|address| address.eq_ignore_ascii_case(name)) {
             return Err(Failure::Usage(format!("there is no account {name}; there are: {}", known.join(", "))));
         }
     }
-    let wanted = |account: &&Arc<Account>| {
-        names.is_empty() || names.iter().any(|name| account.address.eq_ignore_ascii_case(name))
-    };
-    Ok(config.accounts.iter().filter(wanted).cloned().collect())
+    known.retain(|address| names.is_empty() || names.iter().any(|name| address.eq_ignore_ascii_case(name)));
+    Ok(known)
 }
 
-/// What went wrong in one go.
-#[derive(Default)]
-struct Wrong {
-    steps: u32,
-    /// Whether one of them is a matter of rights, which spread with time, or a fault that passes. No token for want of
-    /// the right secret is neither.
-    waiting_may_help: bool,
-}
-
-/// Every step of every account.
-async fn check_all(checker: &Checker, accounts: &[Arc<Account>], out: &mut impl Write) -> anyhow::Result<Wrong> {
-    let mut wrong = Wrong::default();
+/// Every step of every account: how many went wrong, and whether waiting may help.
+async fn check_all(office: &mut Office, accounts: &[String], out: &mut impl Write) -> Result<(u32, bool), Failure> {
+    let mut all = (0, false);
     for account in accounts {
-        let address = &account.address;
-        if let Err(error) = checker.token(account).await {
-            writeln!(out, "FAIL  {address}: token: {error}")?;
-            wrong.steps += 1;
-            wrong.waiting_may_help |= matches!(error, TokenError::Transient(_));
-            continue;
-        }
-        writeln!(out, "ok    {address}: token from {}", account.app.provider.name)?;
-        for protocol in Protocol::ALL.into_iter().filter(|protocol| is_used(account, *protocol)) {
-            match checker.probe(account, protocol).await {
-                Ok(said) => writeln!(out, "ok    {address}: {protocol}: {said}")?,
-                Err(what) => {
-                    writeln!(out, "FAIL  {address}: {protocol}: {what}")?;
-                    wrong.steps += 1;
-                    wrong.waiting_may_help = true;
-                }
+        let mut broken = Ok(());
+        let tell = |line: &str| {
+            if broken.is_ok() {
+                broken = writeln!(out, "{line}").and_then(|()| out.flush());
             }
-        }
-        out.flush()?;
+        };
+        let answer = ask(office, Request::Check { account: account.clone() }, tell).await?;
+        broken.map_err(anyhow::Error::new)?;
+        let Answer::Checked { wrong, waiting_may_help } = answer else { return Err(unexpected()) };
+        all = (all.0 + wrong, all.1 | waiting_may_help);
     }
-    Ok(wrong)
+    Ok(all)
 }
 
-/// Whether a login of the account may speak the protocol, and the provider does.
-fn is_used(account: &Account, protocol: Protocol) -> bool {
-    account.app.provider.server(protocol).is_some()
-        && account.logins.iter().any(|login| login.protocols.contains(&protocol))
+async fn ask(office: &mut Office, request: Request, tell: impl FnMut(&str)) -> Result<Answer, Failure> {
+    match office.ask(request, tell).await.map_err(anyhow::Error::new)? {
+        Answer::Failed { usage: true, what } => Err(Failure::Usage(what)),
+        Answer::Failed { usage: false, what } => Err(Failure::Failed(anyhow!(what))),
+        answer => Ok(answer),
+    }
+}
+
+fn unexpected() -> Failure {
+    Failure::Failed(anyhow!("the running gateway gave an answer that this version does not know; restart it"))
 }

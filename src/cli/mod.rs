@@ -1,18 +1,27 @@
 //! The command line: one file a command. Results go to standard output, everything else to standard error.
 
+mod account;
+mod accounts;
+mod card;
 mod check;
 mod demo;
+mod init;
+mod login;
+mod office;
 mod passwd;
+mod send_test;
 mod serve;
+mod sign_out;
 
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, ConfigErrors, Environment};
+use crate::config::{self, Config, ConfigErrors, Environment, Protocol};
 
 /// A local gateway between programs that know only a user name and a password, and mail servers that want OAuth 2.0.
 #[derive(Debug, Parser)]
@@ -37,6 +46,14 @@ enum Command {
     Serve,
     Demo(demo::Args),
     Check(check::Args),
+    Init(init::Args),
+    SignOut(sign_out::Args),
+    Accounts(accounts::Args),
+    #[command(subcommand)]
+    Account(account::Args),
+    #[command(subcommand)]
+    Login(login::Args),
+    SendTest(send_test::Args),
     Passwd(passwd::Args),
 }
 
@@ -48,6 +65,12 @@ impl Cli {
             Command::Serve => serve::run(config).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Check(args) => check::run(args, config).await,
+            Command::Init(args) => init::run(args, config),
+            Command::SignOut(args) => sign_out::run(args, config).await,
+            Command::Accounts(args) => accounts::run(args, config).await,
+            Command::Account(args) => account::run(args, config).await,
+            Command::Login(args) => login::run(args, config).await,
+            Command::SendTest(args) => send_test::run(args, config).await,
             Command::Passwd(args) => passwd::run(args),
         };
         match outcome {
@@ -87,6 +110,19 @@ impl Failure {
             Self::Failed(_) | Self::Found => ExitCode::FAILURE,
         }
     }
+}
+
+/// A protocol's name, as an argument.
+fn protocol(text: &str) -> Result<Protocol, String> {
+    let known = Protocol::ALL.into_iter().find(|protocol| protocol.name() == text);
+    known.ok_or_else(|| "it must be smtp, imap or pop3".into())
+}
+
+/// A time, as an argument; a year at most.
+fn duration(text: &str) -> Result<Duration, String> {
+    const MOST: Duration = Duration::from_secs(366 * 24 * 3600);
+    let known = config::duration(text).filter(|duration| *duration <= MOST);
+    known.ok_or_else(|| "it must be a whole number and s, m or h, as in 24h, and at most a year".into())
 }
 
 /// The configuration that `--config` names, or the first that is found.

@@ -18,7 +18,7 @@ pub(super) async fn run(config: Option<&Path>) -> Result<(), Failure> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), hostname = config.hostname, "starting");
     // Before anything listens: who sees it listen may send one, and until then a signal kills.
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let gateway = Gateway::start(config).context("the gateway cannot start")?;
+    let gateway = Gateway::start(config).await.context("the gateway cannot start")?;
     signals.stop().await;
     tokio::select! {
         biased;

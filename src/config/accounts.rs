@@ -16,13 +16,16 @@ use super::resolve::Resolver;
 use super::{Account, App, Login, LoginOrigin, Protocol};
 
 /// The most times one user name may occur in an account.
-const MAX_SAME_USERNAME: usize = 4;
+pub(crate) const MAX_SAME_USERNAME: usize = 4;
 
 /// The longest user name, in octets.
 const MAX_USERNAME: usize = 255;
 
 /// The longest address, in octets (RFC 5321 section 4.5.3.1.3, without the angle brackets).
 const MAX_ADDRESS: usize = 254;
+
+/// What an address looks like, for messages.
+const AN_ADDRESS: &str = "it must be the mailbox's address, as in \"scanner@contoso.com\"";
 
 /// What a login may cost at most: memory in KiB, passes, lanes.
 const DEAREST: (u32, u32, u32) = (64 * 1024, 10, 4);
@@ -65,16 +68,10 @@ fn address(
     taken: &mut HashSet<String>,
     resolver: &mut Resolver<'_>,
 ) -> Option<String> {
-    let right = "it must be the mailbox's address, as in \"scanner@contoso.com\"";
-    let address = resolver.report.required(&raw.address, table, "address", right)?;
+    let address = resolver.report.required(&raw.address, table, "address", AN_ADDRESS)?;
     let text = address.get_ref();
-    let halves = text
-        .rsplit_once('@')
-        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-    if !halves || !is_visible_ascii(text) || text.len() > MAX_ADDRESS {
-        resolver
-            .report
-            .error(address.span(), format!("no address of printable ASCII; {right}"));
+    if let Err(what) = check_address(text) {
+        resolver.report.error(address.span(), what);
         return None;
     }
     if !taken.insert(text.to_ascii_lowercase()) {
@@ -83,6 +80,17 @@ fn address(
             .error(address.span(), format!("{text} has an [[account]] already; put both sets of logins there"));
     }
     Some(text.clone())
+}
+
+/// An address that can be one, and that no protocol line takes for more.
+pub(crate) fn check_address(text: &str) -> Result<(), String> {
+    let halves = text
+        .rsplit_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    if halves && is_visible_ascii(text) && text.len() <= MAX_ADDRESS {
+        return Ok(());
+    }
+    Err(format!("no address of printable ASCII; {AN_ADDRESS}"))
 }
 
 /// Who logs in upstream, per protocol, where that is not the address.
@@ -170,7 +178,7 @@ fn login(
     let username = raw.username.map(Spanned::into_inner).or_else(|| address.map(str::to_owned));
     let username = username.map(|username| username.to_ascii_lowercase());
     if let Some((username, address)) = username.as_deref().zip(address) {
-        check_username(username, address, username_at, usernames, resolver);
+        claim_username(username, address, username_at, usernames, resolver);
     }
     let right = "it must be what `mailferry passwd` prints";
     let hash = resolver
@@ -200,17 +208,24 @@ fn login(
     })
 }
 
-/// A user name opens one account, and is safe to look up and to log.
-fn check_username(
+/// A user name that is safe to look up and to log.
+pub(crate) fn check_username(text: &str) -> Result<(), String> {
+    let allowed = |octet: u8| matches!(octet, b' '..=b'~');
+    if (1..=MAX_USERNAME).contains(&text.len()) && text.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(format!("no user name; it must be 1 to {MAX_USERNAME} octets of printable ASCII"))
+}
+
+/// A user name opens one account.
+fn claim_username(
     username: &str,
     address: &str,
     at: Range<usize>,
     usernames: &mut Usernames,
     resolver: &mut Resolver<'_>,
 ) {
-    let allowed = |octet: u8| matches!(octet, b' '..=b'~');
-    if !(1..=MAX_USERNAME).contains(&username.len()) || !username.bytes().all(allowed) {
-        let what = format!("no user name; it must be 1 to {MAX_USERNAME} octets of printable ASCII");
+    if let Err(what) = check_username(username) {
         return resolver.report.error(at, what);
     }
     match usernames.entry(username.into()) {
@@ -235,7 +250,7 @@ fn check_username(
 }
 
 /// A hash that a login can be checked against at a bearable cost. What is wrong is said without any of it.
-fn check_hash(text: &str) -> Result<(), String> {
+pub(crate) fn check_hash(text: &str) -> Result<(), String> {
     const MAKE_ONE: &str = "make one with `mailferry passwd`";
     let Ok(hash) = PasswordHash::new(text) else {
         return Err(format!("no password hash in PHC form; {MAKE_ONE}"));

@@ -31,9 +31,12 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub(crate) use accounts::{MAX_SAME_USERNAME, check_address, check_hash, check_username};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use secrets::SecretSource;
+pub use units::duration;
+pub(crate) use units::{NETWORK, network};
 
 /// Everything the gateway needs to know before it starts.
 #[derive(Debug)]
@@ -64,39 +67,6 @@ pub struct Config {
     pub logins: HashMap<String, Arc<Account>>,
     /// What the file made one want to say to the administrator, without being wrong.
     pub warnings: Vec<String>,
-}
-
-impl Config {
-    /// The SMTP extensions that every provider behind these accounts has: what can be promised before the login says
-    /// which account it is.
-    #[must_use]
-    pub fn common_smtp_extensions(&self) -> Vec<String> {
-        common(self.providers_of(Protocol::Smtp).map(|provider| &provider.smtp_extensions))
-    }
-
-    /// The IMAP capabilities that every provider behind these accounts has.
-    #[must_use]
-    pub fn common_imap_capabilities(&self) -> Vec<String> {
-        common(self.providers_of(Protocol::Imap).map(|provider| &provider.imap_capabilities))
-    }
-
-    /// The providers that a login over `protocol` can lead to.
-    fn providers_of(&self, protocol: Protocol) -> impl Iterator<Item = &Provider> {
-        let leads_there = move |account: &&Arc<Account>| {
-            account.app.provider.server(protocol).is_some()
-                && account.logins.iter().any(|login| login.protocols.contains(&protocol))
-        };
-        self.accounts.iter().filter(leads_there).map(|account| &*account.app.provider)
-    }
-}
-
-/// What all lists hold, in the first one's order.
-fn common<'a>(mut lists: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
-    let mut common = lists.next().cloned().unwrap_or_default();
-    for list in lists {
-        common.retain(|name| list.contains(name));
-    }
-    common
 }
 
 /// `[store]`.
@@ -132,9 +102,9 @@ pub enum LogFormat {
 pub struct Limits {
     /// Sessions at once over all listeners.
     pub sessions: usize,
-    /// Sessions at once from one address; loopback is exempt.
+    /// Sessions at once from one address (of IPv6: one /64 network); loopback is exempt.
     pub sessions_per_address: usize,
-    /// The time spent waiting for the client, from accept to credentials.
+    /// The time from accept to the login, without what the gateway takes to check one.
     pub login_timeout: Duration,
     /// How long a logged-in SMTP session may be silent.
     pub idle_smtp: Duration,
@@ -183,6 +153,8 @@ pub struct Budgets {
     pub dial: Duration,
     /// How long one side of a relay may go on after the other has ended, and an SMTP upstream may take for the rest.
     pub half_closed: Duration,
+    /// How long a login waits for its refusal whose user name no login can have.
+    pub impossible_name: Duration,
 }
 
 impl Default for Budgets {
@@ -192,6 +164,7 @@ impl Default for Budgets {
             token: Duration::from_secs(10),
             dial: Duration::from_secs(12),
             half_closed: Duration::from_secs(60),
+            impossible_name: Duration::from_secs(2),
         }
     }
 }

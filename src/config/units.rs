@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub(super) const DURATION: &str = "a whole number and s, m or h, as in \"90s\"";
 
 /// Parses `90s`, `5m` or `1h`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, seconds) = [("s", 1), ("m", 60), ("h", 3600)]
         .into_iter()
         .find_map(|(unit, seconds)| text.strip_suffix(unit).map(|number| (number, seconds)))?;
@@ -29,11 +29,11 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 /// What a network looks like, for messages.
-pub(super) const NETWORK: &str = "an address or a network, as in \"192.168.7.0/24\"";
+pub(crate) const NETWORK: &str = "an address or a network, as in \"192.168.7.0/24\"";
 
 /// Parses a network or a single address. An IPv4 network written as an IPv6 one becomes IPv4, because that is what
 /// addresses are compared as.
-pub(super) fn network(text: &str) -> Option<IpNet> {
+pub(crate) fn network(text: &str) -> Option<IpNet> {
     let network = match text.parse::<IpNet>() {
         Ok(network) => network.trunc(),
         Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),

@@ -4,18 +4,115 @@
 //! it tell of progress. [`Desk`] is what answers: the running gateway behind its socket, or, where none runs, the command
 //! itself with the store opened.
 
+#[cfg(unix)]
+mod client;
+#[cfg(not(unix))]
+mod elsewhere;
+pub mod line;
+#[cfg(unix)]
+mod peer;
+#[cfg(unix)]
+mod server;
+
+use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::config::Protocol;
 
+#[cfg(unix)]
+pub use client::{ask, listens};
+#[cfg(not(unix))]
+pub use elsewhere::{Claim, Server, ask, claim, listens};
+#[cfg(unix)]
+pub use server::{Claim, Server, claim};
+
+/// Where the control socket of a gateway is.
+#[must_use]
+pub fn socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("control.sock")
+}
+
+/// Why a gateway has no control socket.
+#[derive(Debug, Error)]
+pub enum ControlError {
+    /// There is one already.
+    #[error("another gateway runs with state_dir {}: stop it, or give this one a state_dir of its own", .0.display())]
+    Taken(PathBuf),
+    /// It could not be made.
+    #[error("the control socket {} cannot be made: {error}. {}", .file.display(), advice(.error))]
+    Unusable {
+        /// Its file.
+        file: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "state_dir must be a folder that the gateway's user can write in"
+        }
+        io::ErrorKind::AddrInUse | io::ErrorKind::AlreadyExists => "Something that is no socket is there: move it away",
+        // What the standard library says of a path that does not fit into a socket's address.
+        io::ErrorKind::InvalidInput => "Choose a state_dir with a shorter path",
+        _ => "See that state_dir is a folder on a local disk, and that there is room on it",
+    }
+}
+
+/// Why a running gateway could not be asked.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// There is none.
+    #[error("no gateway runs here")]
+    NobodyListens,
+    /// This user may not.
+    #[error(
+        "{} is closed to this user: run this as root{}; members of the group {readers} may list accounts and logins",
+        .file.display(),
+        .owner.as_ref().map(|owner| format!(" or as {owner}")).unwrap_or_default()
+    )]
+    Denied {
+        /// The socket.
+        file: PathBuf,
+        /// Whose it is, where that can be known.
+        owner: Option<String>,
+        /// The group that may look.
+        readers: &'static str,
+    },
+    /// The socket cannot be used.
+    #[error("the control socket {} cannot be used: {error}. Try again, and if it stays so restart the gateway", .file.display())]
+    Broken {
+        /// The socket.
+        file: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// What is asked does not fit into a line.
+    #[error("what is asked is longer than {} octets", line::MAX_REQUEST)]
+    TooLong,
+    /// What it says is no answer.
+    #[error("what listens at the control socket gives no answer this version knows: restart the gateway")]
+    Nonsense,
+    /// It left without an answer.
+    #[error("the gateway ended before it answered; its log says more. See with `mailferry accounts` what was done")]
+    Lost,
+    /// It says nothing.
+    #[error("the gateway does not answer; its log says more")]
+    Silent,
+}
+
 /// What is asked.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// The accounts and how they are.
@@ -74,6 +171,24 @@ impl Request {
     }
 }
 
+impl fmt::Debug for Request {
+    /// Leaves out what is secret, and hashes, which can be guessed at.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accounts => f.write_str("Accounts"),
+            Self::Logins => f.write_str("Logins"),
+            Self::Check { account } => write!(f, "Check({account:?})"),
+            Self::SignIn(sign_in) => sign_in.fmt(f),
+            Self::SignOut { account } => write!(f, "SignOut({account:?})"),
+            Self::AddAccount { address, app } => write!(f, "AddAccount({address:?}, {app:?})"),
+            Self::AddLogin(login) => login.fmt(f),
+            Self::RevokeLogin { id } => write!(f, "RevokeLogin({id})"),
+            Self::RotateLogin { id, grace, .. } => write!(f, "RotateLogin({id}, {grace} s)"),
+            Self::SendTest { account, to } => write!(f, "SendTest({account:?}, {to:?})"),
+        }
+    }
+}
+
 /// A sign-in that a command has obtained from the provider.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +197,8 @@ pub struct SignInRequest {
     pub account: String,
     /// What further tokens are fetched with.
     pub refresh_token: String,
+    /// How long these can be fetched, in seconds, where the provider gave it a time.
+    pub refresh_lives: Option<u64>,
     /// The token that came along; without one, one is fetched.
     pub access_token: Option<String>,
     /// How long that lives, in seconds.
@@ -92,9 +209,9 @@ pub struct SignInRequest {
     pub by: String,
 }
 
-impl std::fmt::Debug for SignInRequest {
+impl fmt::Debug for SignInRequest {
     /// Leaves the tokens out.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { account, names, by, .. } = self;
         write!(f, "SignInRequest({account:?}, {names:?}, by {by:?})")
     }
@@ -118,9 +235,9 @@ pub struct AddLogin {
     pub networks: Vec<String>,
 }
 
-impl std::fmt::Debug for AddLogin {
+impl fmt::Debug for AddLogin {
     /// Leaves the hash out: it can be guessed at.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { account, username, device, .. } = self;
         write!(f, "AddLogin({account:?}, {username:?}, {device:?})")
     }
@@ -155,6 +272,20 @@ pub enum Answer {
         /// What happened and what to do, fit to be shown.
         what: String,
     },
+}
+
+impl Answer {
+    /// The world is at fault.
+    #[must_use]
+    pub fn failed(what: impl Into<String>) -> Self {
+        Self::Failed { usage: false, what: what.into() }
+    }
+
+    /// The request is at fault.
+    #[must_use]
+    pub fn misused(what: impl Into<String>) -> Self {
+        Self::Failed { usage: true, what: what.into() }
+    }
 }
 
 /// How an account is.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::config::{Account, Config, Login, LoginOrigin, Protocol};
+use crate::config::{Account, Config, Login, LoginOrigin, Protocol, Provider};
 use crate::store::{StoredAccount, StoredLogin};
 
-/// Accounts and logins at one moment. Sessions keep the one they began with.
+/// Accounts and logins at one moment.
 #[derive(Debug, Default)]
 pub struct Directory {
     /// The mailboxes.
@@ -82,5 +82,151 @@ impl Directory {
         self.account(address)
             .and_then(|account| account.logins.iter().find(same))
             .is_some_and(|login| login.protocols.contains(&protocol) && login.ends.is_none_or(|ends| ends > now))
+    }
+    /// The SMTP extensions that every provider behind these accounts has: what can be promised before the login says
+    /// which account it is.
+    #[must_use]
+    pub fn common_smtp_extensions(&self) -> Vec<String> {
+        common(self.providers_of(Protocol::Smtp).map(|provider| &provider.smtp_extensions))
+    }
+
+    /// The IMAP capabilities that every provider behind these accounts has.
+    #[must_use]
+    pub fn common_imap_capabilities(&self) -> Vec<String> {
+        common(self.providers_of(Protocol::Imap).map(|provider| &provider.imap_capabilities))
+    }
+
+    /// The providers that a login over `protocol` can lead to.
+    fn providers_of(&self, protocol: Protocol) -> impl Iterator<Item = &Provider> {
+        let leads_there = move |account: &&Arc<Account>| {
+            account.app.provider.server(protocol).is_some()
+                && account.logins.iter().any(|login| login.protocols.contains(&protocol))
+        };
+        self.accounts.iter().filter(leads_there).map(|account| &*account.app.provider)
+    }
+
+    /// When the next login ends by itself.
+    #[must_use]
+    pub fn next_end(&self) -> Option<SystemTime> {
+        let logins = self.accounts.iter().flat_map(|account| &account.logins);
+        logins.filter_map(|login| login.ends).min()
+    }
+}
+
+/// What all lists hold, in the first one's order.
+fn common<'a>(mut lists: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
+    let mut common = lists.next().cloned().unwrap_or_default();
+    for list in lists {
+        common.retain(|name| list.contains(name));
+    }
+    common
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Environment;
+
+    const HASH: &str = include_str!("../../tests/common/cheap-hash.txt");
+
+    fn config() -> Config {
+        let text = format!(
+            "hostname = \"gateway.example\"\n[[listener]]\nprotocol = \"smtp\"\nbind = \"127.0.0.1:0\"\n\
+             [app.contoso]\nprovider = \"microsoft\"\ngrant = \"client-credentials\"\ntenant = \"contoso.example\"\n\
+             client_id = \"id\"\nclient_secret = \"secret\"\n\
+             [app.google]\nprovider = \"google\"\ngrant = \"authorization-code\"\nclient_id = \"id\"\n\
+             client_secret = \"secret\"\n\
+             [[account]]\naddress = \"scanner@contoso.example\"\napp = \"contoso\"\n\
+             [[account.login]]\nusername = \"scanner\"\npassword_hash = \"{}\"\n",
+            HASH.trim()
+        );
+        Config::parse(&text, Path::new("m.toml"), &Environment::of_variables([])).unwrap()
+    }
+
+    fn stored(id: i64, account: &str, username: &str) -> StoredLogin {
+        StoredLogin {
+            id,
+            device: String::new(),
+            account: account.into(),
+            username: username.into(),
+            password_hash: HASH.trim().into(),
+            protocols: Protocol::ALL.to_vec(),
+            networks: None,
+            made: SystemTime::UNIX_EPOCH,
+            ends: None,
+        }
+    }
+
+    fn account(address: &str, app: &str) -> StoredAccount {
+        StoredAccount { address: address.into(), app: app.into() }
+    }
+
+    fn opens<'a>(directory: &'a Directory, username: &str) -> Option<&'a str> {
+        directory.logins.get(username).map(|account| account.address.as_str())
+    }
+
+    #[test]
+    fn the_file_goes_first_and_the_store_adds_to_it() {
+        let config = config();
+        let accounts = [
+            account("Scanner@Contoso.example", "google"),
+            account("me@gmail.example", "google"),
+            account("lost@contoso.example", "gone"),
+        ];
+        let logins = [
+            stored(1, "SCANNER@contoso.example", "copier"),
+            stored(2, "me@gmail.example", "me"),
+            stored(3, "me@gmail.example", "scanner"),
+            stored(4, "me@gmail.example", "copier"),
+            stored(5, "nobody@contoso.example", "nobody"),
+            stored(6, "lost@contoso.example", "lost"),
+        ];
+        let directory = Directory::with(&config, &accounts, &logins);
+        let of_file = directory.account("scanner@CONTOSO.example").unwrap();
+        assert_eq!((of_file.address.as_str(), of_file.app.name.as_str()), ("scanner@contoso.example", "contoso"));
+        assert_eq!(directory.accounts.len(), 2, "an app that is not in the file any more opens nothing");
+        assert_eq!(opens(&directory, "scanner"), Some("scanner@contoso.example"), "the file's name is not taken away");
+        assert_eq!(opens(&directory, "copier"), Some("scanner@contoso.example"), "nor that of whoever came first");
+        assert_eq!(opens(&directory, "me"), Some("me@gmail.example"));
+        assert_eq!((opens(&directory, "nobody"), opens(&directory, "lost")), (None, None));
+    }
+
+    #[test]
+    fn what_is_promised_holds_at_every_provider() {
+        let config = config();
+        let alone = Directory::of(&config);
+        assert!(alone.common_imap_capabilities().contains(&"UIDPLUS".into()), "{:?}", alone.common_imap_capabilities());
+        let accounts = [account("me@gmail.example", "google")];
+        let unused = Directory::with(&config, &accounts, &[]);
+        assert_eq!(unused.common_smtp_extensions(), alone.common_smtp_extensions());
+        let both = Directory::with(&config, &accounts, &[stored(1, "me@gmail.example", "me")]);
+        assert_ne!(both.common_smtp_extensions(), alone.common_smtp_extensions());
+        assert!(
+            both.common_smtp_extensions()
+                .iter()
+                .all(|name| alone.common_smtp_extensions().contains(name))
+        );
+    }
+
+    #[test]
+    fn a_session_may_go_on_while_its_login_is_what_it_was() {
+        let (config, now) = (config(), SystemTime::UNIX_EPOCH + Duration::from_secs(1000));
+        let with = |login: StoredLogin| Directory::with(&config, &[], &[login]);
+        let as_made = stored(1, "scanner@contoso.example", "copier");
+        let opened = with(as_made.clone()).account("scanner@contoso.example").unwrap().logins[1].clone();
+        let allows =
+            |directory: &Directory| directory.still_allows("scanner@contoso.example", &opened, Protocol::Imap, now);
+        assert!(allows(&with(as_made.clone())));
+        assert!(!allows(&Directory::of(&config)), "revoked");
+        assert!(!allows(&with(StoredLogin { id: 2, ..as_made.clone() })), "another of the same name and password");
+        assert!(!allows(&with(StoredLogin { password_hash: "other".into(), ..as_made.clone() })), "changed");
+        assert!(!allows(&with(StoredLogin { protocols: vec![Protocol::Smtp], ..as_made.clone() })), "narrowed");
+        let ends = |seconds| with(StoredLogin { ends: Some(now + Duration::from_secs(seconds)), ..as_made.clone() });
+        assert!(allows(&ends(1)) && !allows(&ends(0)));
+        assert_eq!(ends(7).next_end(), Some(now + Duration::from_secs(7)));
+        assert_eq!(with(as_made.clone()).next_end(), None);
     }
 }

@@ -5,4 +5,5 @@ mod decoy;
 pub mod directory;
 mod gate;
 pub mod throttle;
+pub mod uses;
 pub mod verify;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use argon2::password_hash::{self, PasswordVerifier};
 use argon2::{Argon2, PasswordHash};
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::bounded::Bounded;
 use super::decoy::Decoys;
+use super::directory::Directory;
 use super::gate::{Full, Gate};
 use super::throttle::{Fingerprint, Origin, Refused, Throttle};
 use crate::config::{Account, Config, Login, Protocol, holds};
@@ -54,6 +55,10 @@ pub enum Denied {
     /// it was is not told.
     #[error("wrong user name or password, or a login that may not be used here")]
     Credentials,
+    /// No login can have this name, or it asks to act as somebody else. Nothing was computed, counted or waited for: the
+    /// caller has to slow such logins.
+    #[error("a user name that no login can have, or that asks to act as another")]
+    Impossible,
     /// Too many failures; the password was not looked at.
     #[error("too many failed logins")]
     Throttled,
@@ -148,21 +153,20 @@ impl Verifier {
     }
 
     /// Decides on a login that came from `peer` over `protocol`. Where the throttle wants an attempt to wait, the
-    /// waiting is done in here: at most [`LONGEST_WAIT`](super::throttle::LONGEST_WAIT). `config` is the session's
-    /// snapshot.
+    /// waiting is done in here: at most [`LONGEST_WAIT`](super::throttle::LONGEST_WAIT).
     ///
     /// # Errors
     /// See [`Denied`].
     pub async fn verify(
         &self,
-        config: &Config,
+        directory: &Directory,
         peer: IpAddr,
         protocol: Protocol,
         request: &LoginRequest,
     ) -> Result<Verified, Denied> {
-        let name = local_name(request).ok_or(Denied::Credentials)?;
+        let name = local_name(request).ok_or(Denied::Impossible)?;
         let origin = Origin::of(peer);
-        let candidates = Candidates::of(config, &name);
+        let candidates = Candidates::of(directory, &name);
         let fingerprint = self.0.fingerprint(&name, &candidates.hashes, &request.password);
 
         // A password that fits where it may not be used gets no quick answer: the time would tell that it fits.
@@ -348,7 +352,7 @@ fn fitting(
     Ok(fits)
 }
 
-/// The logins that share a name, in the order of the configuration.
+/// The logins that share a name, in the order of the directory.
 struct Candidates<'a> {
     account: Option<&'a Arc<Account>>,
     indices: Vec<usize>,
@@ -356,8 +360,8 @@ struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    fn of(config: &'a Config, name: &str) -> Self {
-        let account = config.logins.get(name);
+    fn of(directory: &'a Directory, name: &str) -> Self {
+        let account = directory.logins.get(name);
         let logins = account.map_or(&[][..], |account| &account.logins);
         let named = || logins.iter().enumerate().filter(|(_, login)| login.username == name);
         Self {
@@ -383,7 +387,9 @@ impl<'a> Candidates<'a> {
 }
 
 fn may_be_used(login: &Login, peer: IpAddr, protocol: Protocol) -> bool {
-    login.protocols.contains(&protocol) && login.networks.as_deref().is_none_or(|networks| holds(networks, peer))
+    login.ends.is_none_or(|ends| ends > SystemTime::now())
+        && login.protocols.contains(&protocol)
+        && login.networks.as_deref().is_none_or(|networks| holds(networks, peer))
 }
 
 /// The name in the form it is kept in. `None` for a name that no login can have: control characters could switch

@@ -2,16 +2,15 @@
 //! has, the session gives out no credential.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::look_up::LookUps;
 use super::stream::Stream;
 use super::tls;
 use crate::config::{Server, UpstreamTls};
@@ -28,7 +27,7 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(3);
 
 /// Look-ups at once. Passwords are computed on the same threads as names are resolved, and a resolver that hangs must not
 /// take them all.
-static LOOK_UPS: Semaphore = Semaphore::const_new(64);
+static LOOK_UPS: LookUps = LookUps::new(64);
 
 /// Connects to `server`: every address its name has, in the resolver's order, until one answers.
 ///
@@ -61,7 +60,8 @@ pub(crate) fn set_keepalive(stream: &TcpStream) {
 }
 
 async fn connect(server: &Server) -> io::Result<TcpStream> {
-    let addresses = look_up(server)
+    let addresses = LOOK_UPS
+        .addresses(&server.host, server.port)
         .await
         .map_err(|error| step(&format!("{} was not found", server.host), &error))?;
     let mut last = None;
@@ -80,17 +80,6 @@ async fn connect(server: &Server) -> io::Result<TcpStream> {
         }
     }
     Err(last.unwrap_or_else(|| io::Error::other(format!("{} has no address", server.host))))
-}
-
-/// The addresses of the server's name. The resolver blocks a thread and cannot be called off, so the look-up goes on in a
-/// task of its own when nobody waits for it any more, and holds its place until it ends.
-async fn look_up(server: &Server) -> io::Result<Vec<SocketAddr>> {
-    let (host, port) = (server.host.clone(), server.port);
-    let looking = tokio::spawn(async move {
-        let _place = LOOK_UPS.acquire().await.map_err(io::Error::other)?;
-        lookup_host((host.as_str(), port)).await.map(Iterator::collect)
-    });
-    looking.await.map_err(io::Error::other)?
 }
 
 /// The error with the step before it. Its own words may quote the peer: TLS names every host of a certificate.

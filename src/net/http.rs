@@ -189,7 +189,9 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
     body.extend_from_slice(chunk);
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether a URL's host is this machine.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -231,6 +233,7 @@ pub(crate) mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -247,24 +250,34 @@ pub(crate) mod tests {
 
     /// Reads one request up to the end of its form, sends `answer` in pieces, then closes. What it read comes back
     /// from the task.
-    pub(crate) async fn scripted(answer: Vec<Vec<u8>>) -> (Url, tokio::task::JoinHandle<String>) {
+    pub(crate) async fn scripted(answer: Vec<Vec<u8>>) -> (Url, JoinHandle<String>) {
+        let (url, served) = scripted_each(vec![answer]).await;
+        (url, tokio::spawn(async move { served.await.unwrap().remove(0) }))
+    }
+
+    /// The same for several requests, one after another: one answer each.
+    pub(crate) async fn scripted_each(answers: Vec<Vec<Vec<u8>>>) -> (Url, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
         let served = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !whole(&request) {
-                if stream.read_buf(&mut request).await.unwrap() == 0 {
-                    break;
+            let mut requests = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !whole(&request) {
+                    if stream.read_buf(&mut request).await.unwrap() == 0 {
+                        break;
+                    }
                 }
-            }
-            for piece in answer {
-                // A client that has seen enough hangs up; that is its right.
-                if stream.write_all(&piece).await.is_err() {
-                    break;
+                for piece in answer {
+                    // A client that has seen enough hangs up; that is its right.
+                    if stream.write_all(&piece).await.is_err() {
+                        break;
+                    }
                 }
+                requests.push(String::from_utf8(request).unwrap());
             }
-            String::from_utf8(request).unwrap()
+            requests
         });
         (url, served)
     }

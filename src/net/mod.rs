@@ -1,7 +1,9 @@
-//! Sockets, TLS, dialing and HTTP.
+//! Sockets, TLS, dialing, HTTP, and the browser's way back.
 
 pub mod dial;
 pub mod http;
 pub mod listener;
+mod look_up;
+pub mod redirect;
 pub mod stream;
 pub mod tls;

@@ -6,6 +6,7 @@
 
 pub mod imap;
 pub mod line;
+mod mistakes;
 pub mod pop3;
 pub mod sasl;
 pub mod smtp;
@@ -41,7 +42,7 @@ pub enum Step<E> {
 pub enum CloseReason {
     /// The peer said goodbye (QUIT, LOGOUT) and was answered.
     Quit,
-    /// Three failed logins, or three commands that no server knows.
+    /// Three failed logins, three commands that no server knows, or ten malformed ones.
     TooManyErrors,
     /// A line went past twice its cap, or a literal could not be skipped safely.
     TooLong,

@@ -1,11 +1,12 @@
-//! Drives a machine over a connection: bytes to the machine, its steps to the socket, under a limit of patience.
+//! Drives a machine over a connection: bytes to the machine, its steps to the socket, until a deadline.
 
 use std::time::Duration;
 use std::{fmt, io};
 
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::net::stream::{Stream, read_into};
@@ -13,6 +14,9 @@ use crate::proto::{CloseReason, Input, Machine, ProtoError, Step};
 
 /// How much is read at once before login, in octets. A stranger is worth no more memory than this.
 const READ_BEFORE_LOGIN: usize = 4096;
+
+/// How many turns a machine has before other sessions have theirs: a peer that never pauses must not hold a thread.
+const TURNS: u32 = 16;
 
 /// How long a closed connection is read on, so that the peer gets our last words before the kernel resets it.
 const LINGER: Duration = Duration::from_secs(1);
@@ -60,13 +64,13 @@ pub(crate) enum Lost {
     Misbehaved(#[from] ProtoError),
 }
 
-/// How long a peer may still keep us waiting in all. Our own work does not count against it.
+/// Until when a peer may take. The time is over whether the peer is silent or busy.
 #[derive(Debug)]
-pub(crate) struct Patience(Option<Duration>);
+pub(crate) struct Patience(Option<Instant>);
 
 impl Patience {
-    pub(crate) const fn of(left: Duration) -> Self {
-        Self(Some(left))
+    pub(crate) fn of(left: Duration) -> Self {
+        Self(Some(Instant::now() + left))
     }
 
     /// For work that somebody else has put a limit on.
@@ -74,12 +78,23 @@ impl Patience {
         Self(None)
     }
 
-    async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Lost> {
-        let Some(left) = self.0 else { return Ok(work.await) };
+    /// Does work of our own, for which the peer waits: the time that takes does not count.
+    pub(crate) async fn suspended<T>(&mut self, work: impl Future<Output = T>) -> T {
         let begun = Instant::now();
-        let done = timeout(left, work).await.map_err(|_| Lost::TooSlow);
-        self.0 = Some(left.saturating_sub(begun.elapsed()));
+        let done = work.await;
+        if let Some(deadline) = &mut self.0 {
+            *deadline += begun.elapsed();
+        }
         done
+    }
+
+    async fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
+        let Some(deadline) = self.0 else { return Ok(work.await) };
+        // A time-out looks at the work first: of a socket that always has something it would never come to the clock.
+        if Instant::now() >= deadline {
+            return Err(Lost::TooSlow);
+        }
+        timeout_at(deadline, work).await.map_err(|_| Lost::TooSlow)
     }
 }
 
@@ -95,9 +110,15 @@ impl Side {
     pub(crate) async fn drive<M: Machine>(
         &mut self,
         machine: &mut M,
-        patience: &mut Patience,
+        patience: &Patience,
     ) -> Result<Outcome<M::Event>, Lost> {
+        let mut turns = 0;
         loop {
+            if turns == TURNS {
+                turns = 0;
+                yield_now().await;
+            }
+            turns += 1;
             let step = machine.advance(&mut self.input, &mut self.out);
             // Even to a peer that broke the protocol: the machine may have had to cancel something.
             self.flush(patience).await?;
@@ -113,7 +134,7 @@ impl Side {
     }
 
     /// Sends what is waiting to be sent. Whoever gives it up half-way leaves in `out` what is still to be sent.
-    pub(crate) async fn flush(&mut self, patience: &mut Patience) -> Result<(), Lost> {
+    pub(crate) async fn flush(&mut self, patience: &Patience) -> Result<(), Lost> {
         if self.out.is_empty() {
             return Ok(());
         }
@@ -135,7 +156,7 @@ impl Side {
     }
 
     /// Waits for more from the peer.
-    pub(crate) async fn read(&mut self, patience: &mut Patience) -> Result<(), Lost> {
+    pub(crate) async fn read(&mut self, patience: &Patience) -> Result<(), Lost> {
         match patience
             .wait(read_into(&mut self.stream, &mut self.input, READ_BEFORE_LOGIN))
             .await?
@@ -169,43 +190,119 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::{advance, sleep};
 
     use zeroize::ZeroizeOnDrop;
 
     use super::*;
 
-    /// A side, and its peer.
-    async fn connected() -> (Side, TcpStream) {
+    /// Both ends of a connection.
+    async fn connection() -> (TcpStream, Side) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Side::new(Stream::Plain(listener.accept().await.unwrap().0)), peer)
+        (peer, Side::new(Stream::Plain(listener.accept().await.unwrap().0)))
     }
 
     #[tokio::test]
     async fn what_waits_is_not_shown_and_wiped_whatever_becomes_of_it() {
         fn is_wiped(_: &impl ZeroizeOnDrop) {}
-        let (mut side, _peer) = connected().await;
+        let (_peer, mut side) = connection().await;
         side.input.extend(b"PASS hunter2");
         side.out.extend_from_slice(b"dXNlcj1h");
         is_wiped(&side.out);
         assert_eq!(format!("{side:?}"), "Side(TCP, 12 octets in, 8 octets out)");
-        side.flush(&mut Patience::endless()).await.unwrap();
+        side.flush(&Patience::endless()).await.unwrap();
         assert_eq!(side.out.capacity(), 0, "an idle side holds no buffer");
     }
 
     #[tokio::test]
     async fn a_peer_that_was_too_slow_gets_each_octet_once_and_then_the_last_words() {
-        let (mut side, mut peer) = connected().await;
+        let (mut peer, mut side) = connection().await;
         // More than the kernel takes of it while the peer reads nothing.
         let said: Vec<u8> = (0..16 * 1024 * 1024).map(|at| (at % 251) as u8).collect();
         side.out.extend_from_slice(&said);
-        let flushed = side.flush(&mut Patience::of(Duration::from_millis(10))).await;
+        let flushed = side.flush(&Patience::of(Duration::from_millis(10))).await;
         assert!(matches!(flushed, Err(Lost::TooSlow)), "{flushed:?}");
         let mut heard = Vec::new();
         let (read, ()) = tokio::join!(peer.read_to_end(&mut heard), side.close(b"bye"));
         read.unwrap();
         assert!(heard == [&said[..], b"bye"].concat());
+    }
+
+    /// Takes a second for whatever it is sent.
+    struct Dawdler(u32);
+
+    impl Machine for Dawdler {
+        type Event = ();
+        type Answer = ();
+
+        fn advance(&mut self, input: &mut Input, _: &mut Vec<u8>) -> Result<Step<()>, ProtoError> {
+            if !input.is_empty() {
+                input.clear();
+                self.0 += 1;
+                // The clock is set at the first poll.
+                let _ = pin!(advance(Duration::from_secs(1))).poll(&mut Context::from_waker(Waker::noop()));
+            }
+            Ok(Step::NeedInput)
+        }
+
+        fn answer(&mut self, (): (), _: &mut Vec<u8>) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_never_waited_for_meets_the_deadline_too() {
+        let (mut peer, mut side) = connection().await;
+        let begun = Instant::now();
+        let (mut dawdler, patience) = (Dawdler(0), Patience::of(Duration::from_secs(10)));
+        let flooding = async {
+            // There is always more to read, and after a minute of it the end.
+            let _ = peer.write_all(&[b'x'; 60 * READ_BEFORE_LOGIN]).await;
+            drop(peer);
+        };
+        let (driven, ()) = tokio::join!(side.drive(&mut dawdler, &patience), flooding);
+        assert!(matches!(driven, Err(Lost::TooSlow)), "{driven:?}");
+        assert_eq!((dawdler.0, begun.elapsed()), (10, Duration::from_secs(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_gateway_takes_itself_does_not_count() {
+        let mut patience = Patience::of(Duration::from_secs(10));
+        patience.wait(sleep(Duration::from_secs(4))).await.unwrap();
+        patience.suspended(sleep(Duration::from_secs(3600))).await;
+        patience.wait(sleep(Duration::from_secs(5))).await.unwrap();
+        assert!(matches!(patience.wait(sleep(Duration::from_secs(2))).await, Err(Lost::TooSlow)));
+        assert!(matches!(patience.wait(async {}).await, Err(Lost::TooSlow)), "the time is over");
+    }
+
+    /// Has always something to do that needs nobody.
+    struct Busy(u32);
+
+    impl Machine for Busy {
+        type Event = ();
+        type Answer = ();
+
+        fn advance(&mut self, _: &mut Input, _: &mut Vec<u8>) -> Result<Step<()>, ProtoError> {
+            self.0 += 1;
+            assert!(self.0 <= TURNS, "nobody else has a turn");
+            Ok(Step::Flush)
+        }
+
+        fn answer(&mut self, (): (), _: &mut Vec<u8>) {}
+    }
+
+    #[tokio::test]
+    async fn a_busy_session_lets_others_have_their_turns() {
+        let (_peer, mut side) = connection().await;
+        let (mut busy, patience) = (Busy(0), Patience::endless());
+        tokio::select! {
+            biased;
+            driven = side.drive(&mut busy, &patience) => panic!("{driven:?}"),
+            () = async {} => {}
+        }
     }
 }

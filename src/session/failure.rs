@@ -26,6 +26,8 @@ pub(crate) struct Failure {
 pub(crate) enum FailureKind {
     /// Wrong user name or password, or not allowed from here, over this protocol, to this account.
     Credentials,
+    /// As [`Credentials`](Self::Credentials), with a user name that no login can have.
+    ImpossibleName,
     /// The password is right, but a person must act before the provider lets us in.
     NeedsPerson,
     /// The password is right, but the account lacks a right at the provider.
@@ -37,7 +39,8 @@ pub(crate) enum FailureKind {
 impl FailureKind {
     /// Every kind, for the test that each has a reply in every protocol.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 4] = [Self::Credentials, Self::NeedsPerson, Self::MissingRights, Self::Unavailable];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Credentials, Self::ImpossibleName, Self::NeedsPerson, Self::MissingRights, Self::Unavailable];
 }
 
 impl Failure {
@@ -52,7 +55,9 @@ impl Failure {
     /// What the client is told. Only someone whose password was right is told anything about the account.
     fn words(&self) -> Cow<'static, str> {
         match self.kind {
-            FailureKind::Credentials => "Wrong user name or password, or not allowed from here".into(),
+            FailureKind::Credentials | FailureKind::ImpossibleName => {
+                "Wrong user name or password, or not allowed from here".into()
+            }
             FailureKind::Unavailable => "Temporarily unavailable, please try again later".into(),
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
                 let words = &self.detail[..self.detail.floor_char_boundary(MAX_WORDS)];
@@ -64,7 +69,7 @@ impl Failure {
     /// RFC 4954 section 6.
     pub(crate) fn smtp(&self) -> Reply {
         let (code, enhanced) = match self.kind {
-            FailureKind::Credentials => (535, "5.7.8"),
+            FailureKind::Credentials | FailureKind::ImpossibleName => (535, "5.7.8"),
             // A scanner that is told 5xx gives up for good; 454 makes it try again after the person has acted.
             FailureKind::NeedsPerson | FailureKind::MissingRights | FailureKind::Unavailable => (454, "4.7.0"),
         };
@@ -74,7 +79,7 @@ impl Failure {
     /// RFC 5530 section 3.
     pub(crate) fn imap(&self) -> imap::downstream::Refusal {
         let code = match self.kind {
-            FailureKind::Credentials => "AUTHENTICATIONFAILED",
+            FailureKind::Credentials | FailureKind::ImpossibleName => "AUTHENTICATIONFAILED",
             FailureKind::NeedsPerson => "CONTACTADMIN",
             FailureKind::MissingRights => "AUTHORIZATIONFAILED",
             FailureKind::Unavailable => "UNAVAILABLE",
@@ -85,7 +90,7 @@ impl Failure {
     /// RFC 3206 section 4.
     pub(crate) fn pop3(&self) -> pop3::response::Refusal {
         let code = match self.kind {
-            FailureKind::Credentials => "AUTH",
+            FailureKind::Credentials | FailureKind::ImpossibleName => "AUTH",
             FailureKind::NeedsPerson | FailureKind::MissingRights => "SYS/PERM",
             FailureKind::Unavailable => "SYS/TEMP",
         };
@@ -97,6 +102,7 @@ impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         let kind = match denied {
             Denied::Credentials => FailureKind::Credentials,
+            Denied::Impossible => FailureKind::ImpossibleName,
             Denied::Throttled | Denied::Busy => FailureKind::Unavailable,
         };
         Self::new(kind, denied.to_string())
@@ -120,12 +126,14 @@ pub(crate) enum Goodbye {
     Draining,
     Idle,
     LoginDeadline,
+    Revoked,
 }
 
 impl Goodbye {
     /// Every kind, for the test that each has words in every protocol.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 4] = [Self::SessionLimit, Self::Draining, Self::Idle, Self::LoginDeadline];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::SessionLimit, Self::Draining, Self::Idle, Self::LoginDeadline, Self::Revoked];
 
     /// The last words, as a whole line.
     pub(crate) fn line(self, protocol: Protocol) -> Vec<u8> {
@@ -134,6 +142,7 @@ impl Goodbye {
             Self::Draining => ("4.3.2", "The gateway is shutting down, please try again later"),
             Self::Idle => ("4.4.2", "Nothing heard for too long"),
             Self::LoginDeadline => ("4.4.2", "No login within the time allowed"),
+            Self::Revoked => ("4.7.0", "This user name and password are not accepted any more"),
         };
         match protocol {
             Protocol::Smtp => {
@@ -160,6 +169,7 @@ mod tests {
         assert_eq!(
             told,
             [
+                (535, "5.7.8", "AUTHENTICATIONFAILED", "AUTH"),
                 (535, "5.7.8", "AUTHENTICATIONFAILED", "AUTH"),
                 (454, "4.7.0", "CONTACTADMIN", "SYS/PERM"),
                 (454, "4.7.0", "AUTHORIZATIONFAILED", "SYS/PERM"),

@@ -1,8 +1,10 @@
-//! How many sessions there may be, over all and from one address; and which of them is which.
+//! How many sessions there may be, over all and from one address (of IPv6: one /64 network); and which of them is which.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::login::throttle::Origin;
 
 /// Counts the sessions there are.
 #[derive(Debug)]
@@ -17,19 +19,20 @@ struct Counts {
     all: usize,
     /// How many there have ever been.
     ever: u64,
-    by_address: HashMap<IpAddr, usize>,
+    by_origin: HashMap<Origin, usize>,
 }
 
 /// One session's place. Dropping it gives the place back.
 #[derive(Debug)]
 pub struct Place {
     limits: Arc<SessionLimits>,
-    address: IpAddr,
+    origin: Origin,
     number: u64,
 }
 
 impl SessionLimits {
-    /// At most `most` sessions, `most_per_address` of them from one address; loopback is exempt from the latter.
+    /// At most `most` sessions, `most_per_address` of them from one address; loopback is exempt from the latter. Of IPv6 a
+    /// /64 network counts as one address: one host commands all of it.
     #[must_use]
     pub fn new(most: usize, most_per_address: usize) -> Self {
         Self { most, most_per_address, counts: Mutex::default() }
@@ -38,13 +41,13 @@ impl SessionLimits {
     /// A place for a session from `address`, or `None` when there is none left.
     #[must_use]
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let address = address.to_canonical();
+        let origin = Origin::of(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= self.most {
             return None;
         }
-        if !address.is_loopback() {
-            let of_address = counts.by_address.entry(address).or_default();
+        if !origin.is_loopback() {
+            let of_address = counts.by_origin.entry(origin).or_default();
             if *of_address >= self.most_per_address {
                 return None;
             }
@@ -52,7 +55,7 @@ impl SessionLimits {
         }
         counts.all += 1;
         counts.ever += 1;
-        Some(Place { limits: Arc::clone(self), address, number: counts.ever })
+        Some(Place { limits: Arc::clone(self), origin, number: counts.ever })
     }
 
     /// How many sessions there are.
@@ -74,10 +77,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.limits.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
-        if let Some(of_address) = counts.by_address.get_mut(&self.address) {
+        if let Some(of_address) = counts.by_origin.get_mut(&self.origin) {
             *of_address -= 1;
             if *of_address == 0 {
-                counts.by_address.remove(&self.address);
+                counts.by_origin.remove(&self.origin);
             }
         }
     }
@@ -102,6 +105,20 @@ mod tests {
         assert_eq!(again.number(), 4, "no number is given twice, and none to whom there was no place for");
         drop(again);
         assert_eq!(limits.taken(), 2, "a place is given back as soon as it is dropped");
+    }
+
+    #[test]
+    fn of_ipv6_a_network_counts_as_one_address() {
+        let limits = Arc::new(SessionLimits::new(10, 2));
+        let take = |address: &str| limits.take(address.parse().unwrap());
+        let first = take("2001:db8:0:1::1").unwrap();
+        let _second = take("2001:db8:0:1:ffff:ffff:ffff:ffff").unwrap();
+        assert!(take("2001:db8:0:1::2").is_none(), "who has one address of a network has them all");
+        let _neighbour = take("2001:db8:0:2::1").unwrap();
+        drop(first);
+        assert!(take("2001:db8:0:1::3").is_some());
+        let mapped: Vec<_> = ["::ffff:192.0.2.1", "::ffff:192.0.2.2", "::ffff:192.0.2.3"].map(take).into();
+        assert!(mapped.iter().all(Option::is_some), "addresses of IPv4 written as IPv6 are as many as there are");
     }
 
     #[test]

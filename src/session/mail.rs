@@ -9,7 +9,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,6 +23,7 @@ use super::protocol::Smtp;
 use super::record::{Ending, Record};
 use super::relay::RelayTimes;
 use super::upstream::Upstream;
+use super::warrant::Warrant;
 use crate::config::Protocol;
 use crate::drain::Drain;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
@@ -30,7 +31,13 @@ use crate::proto::ProtoError;
 use crate::proto::smtp::transaction::{EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Transaction};
 
 /// Carries the session's mail until one side ends it.
-pub(crate) async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Smtp>, record: &mut Record) -> Ending {
+pub(crate) async fn carry(
+    shared: &Shared,
+    downstream: Side,
+    upstream: Upstream<Smtp>,
+    warrant: Warrant,
+    record: &mut Record,
+) -> Ending {
     let transaction = Transaction::new(Options {
         hostname: shared.config.hostname.clone(),
         extensions: upstream.learnt,
@@ -39,7 +46,7 @@ pub(crate) async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<
     let times =
         RelayTimes { idle: shared.config.limits.idle(Protocol::Smtp), half_closed: shared.config.budgets.half_closed };
     let mut carrier = Carrier::new(transaction, downstream, upstream.side, times);
-    let ending = carrier.run(&shared.drain, record).await;
+    let ending = carrier.run(&shared.drain, pin!(warrant.revoked()), record).await;
     if carrier.transaction.has_body_in_flight() {
         record.message_lost(&ending);
     }
@@ -125,7 +132,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     }
 
     /// Carries until the session ends; a goodbye of ours then stands in the pipe.
-    async fn run(&mut self, drain: &Drain, record: &mut Record) -> Ending {
+    async fn run(
+        &mut self,
+        drain: &Drain,
+        mut revoked: Pin<&mut impl Future<Output = ()>>,
+        record: &mut Record,
+    ) -> Ending {
         loop {
             tokio::select! {
                 biased;
@@ -136,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                     Carried::Overdue => return self.say_goodbye(Goodbye::Idle, Ending::Idle),
                     Carried::Ended(ending) => return ending,
                 },
+                () = revoked.as_mut() => return self.say_goodbye(Goodbye::Revoked, Ending::Revoked),
                 // From here on a moment between two messages ends it.
                 () = drain.began(), if !drain.has_begun() => {}
             }

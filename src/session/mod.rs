@@ -9,32 +9,43 @@ pub(crate) mod drive;
 pub(crate) mod failure;
 pub mod limits;
 mod mail;
+mod nuisance;
 mod panic;
 mod probe;
 mod protocol;
 mod record;
 mod relay;
+mod submit;
 mod upstream;
+mod warrant;
 mod words;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use self::drive::{Lost, Outcome, Patience, Side};
 use self::failure::{Failure, FailureKind, Goodbye};
 use self::limits::{Place, SessionLimits};
+use self::nuisance::Nuisance;
+pub(crate) use self::nuisance::Nuisances;
 use self::panic::caught;
 pub(crate) use self::probe::probe;
 use self::protocol::{Imap, Pop3, Smtp, Speaks};
 use self::record::{Ending, Record};
+pub(crate) use self::submit::submit;
 use self::upstream::Upstream;
-pub(crate) use self::upstream::Upstreams;
+pub(crate) use self::upstream::{Upstreams, unguessable_tag};
+use self::warrant::Warrant;
 use crate::config::{Account, Config, Listener, Protocol, holds};
 use crate::drain::Drain;
-use crate::login::verify::Verifier;
+use crate::login::directory::Directory;
+use crate::login::uses::Uses;
+use crate::login::verify::{Denied, Verifier};
 use crate::net::stream::{Stream, say_and_drop};
 use crate::oauth::credentials::Credentials;
 use crate::proto::{LoginAnswer, LoginRequest, Machine};
@@ -45,10 +56,14 @@ const LOGIN_TRIES: u32 = 3;
 /// What all sessions share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
+    /// Which accounts and logins there are now.
+    pub(crate) directory: watch::Receiver<Arc<Directory>>,
+    pub(crate) uses: Arc<Uses>,
     pub(crate) verifier: Verifier,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) upstreams: Upstreams,
     pub(crate) limits: Arc<SessionLimits>,
+    pub(crate) nuisances: Nuisances,
     pub(crate) drain: Drain,
 }
 
@@ -63,11 +78,15 @@ struct Arrival<'a> {
 pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
     let address = peer.ip().to_canonical();
     if !holds(&listener.allow, address) {
-        tracing::info!(listener = listener.name, peer = %address, "connection refused: the listener does not allow this address");
+        shared.nuisances.tell(listener, Nuisance::ForbiddenAddress, || {
+            tracing::info!(listener = listener.name, peer = %address, "connection refused: the listener does not allow this address");
+        });
         return;
     }
     let Some(place) = shared.limits.take(address) else {
-        tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
+        shared.nuisances.tell(listener, Nuisance::SurplusConnection, || {
+            tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
+        });
         // Tried once: whoever floods the gateway is not waited for.
         say_and_drop(stream, &Goodbye::SessionLimit.line(listener.protocol));
         return;
@@ -96,7 +115,9 @@ async fn run<P: Speaks>(arrival: &Arrival<'_>, stream: TcpStream, record: &mut R
     // Both boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
     // for days, not for the login.
     match Box::pin(log_in::<P>(arrival, downstream, record)).await {
-        Ok((downstream, upstream)) => Box::pin(P::carry(arrival.shared, downstream, upstream, record)).await,
+        Ok((downstream, upstream, warrant)) => {
+            Box::pin(P::carry(arrival.shared, downstream, upstream, warrant, record)).await
+        }
         Err(ending) => ending,
     }
 }
@@ -106,38 +127,39 @@ async fn log_in<P: Speaks>(
     arrival: &Arrival<'_>,
     mut downstream: Side,
     record: &mut Record,
-) -> Result<(Side, Upstream<P>), Ending> {
+) -> Result<(Side, Upstream<P>, Warrant), Ending> {
     let Arrival { shared, listener, peer } = arrival;
     let mut machine = P::downstream(arrival.shared, holds(&listener.plaintext_login, *peer));
     let mut patience = Patience::of(shared.config.limits.login_timeout);
     let mut failures = 0;
-    let mut upstream = None;
+    let mut opened = None;
     loop {
         let outcome = tokio::select! {
             biased;
-            outcome = downstream.drive(&mut machine, &mut patience) => outcome,
+            outcome = downstream.drive(&mut machine, &patience) => outcome,
             () = shared.drain.began() => {
                 downstream.close(&Goodbye::Draining.line(P::PROTOCOL)).await;
                 return Err(Ending::Drained);
             }
         };
         match outcome {
-            Ok(Outcome::Event(request)) => match attempt::<P>(arrival, &request, record).await {
-                Ok(opened) => {
-                    machine.answer(LoginAnswer::Accepted(P::welcome(&opened.learnt)), &mut downstream.out);
-                    upstream = Some(opened);
+            Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(arrival, &request, record)).await {
+                Ok((upstream, warrant)) => {
+                    machine.answer(LoginAnswer::Accepted(P::welcome(&upstream.learnt)), &mut downstream.out);
+                    shared.uses.note(&upstream.account, warrant.login(), SystemTime::now(), *peer);
+                    opened = Some((upstream, warrant));
                 }
                 Err(failure) => {
                     failures += 1;
-                    record.failed(listener, *peer, &request, &failure);
+                    record.failed(&shared.nuisances, listener, *peer, &request, &failure);
                     let refused = LoginAnswer::Refused { reply: P::refusal(&failure), last: failures == LOGIN_TRIES };
                     machine.answer(refused, &mut downstream.out);
                 }
             },
             Ok(Outcome::Relay) => {
                 // The machines relay only after they were told "accepted"; anything else would be a fault of ours.
-                let opened = upstream.ok_or(Ending::Internal("a relay without a login"))?;
-                return Ok((downstream, opened));
+                let (upstream, warrant) = opened.ok_or(Ending::Internal("a relay without a login"))?;
+                return Ok((downstream, upstream, warrant));
             }
             // No listener offers STARTTLS yet, and no machine asks for it.
             Ok(Outcome::StartTls) => return Err(Ending::Internal("STARTTLS without a certificate")),
@@ -159,7 +181,7 @@ async fn attempt<P: Speaks>(
     arrival: &Arrival<'_>,
     request: &LoginRequest,
     record: &mut Record,
-) -> Result<Upstream<P>, Failure> {
+) -> Result<(Upstream<P>, Warrant), Failure> {
     let budget = arrival.shared.config.budgets.login;
     let work = caught(Box::pin(verify_and_open::<P>(arrival, request, record)));
     match timeout(budget, work).await {
@@ -173,9 +195,20 @@ async fn verify_and_open<P: Speaks>(
     arrival: &Arrival<'_>,
     request: &LoginRequest,
     record: &mut Record,
-) -> Result<Upstream<P>, Failure> {
+) -> Result<(Upstream<P>, Warrant), Failure> {
     let Arrival { shared, listener, peer } = arrival;
-    let verified = shared.verifier.verify(&shared.config, *peer, P::PROTOCOL, request).await?;
+    // Of the two the receiver is the older: what changes while this goes on is seen by the warrant.
+    let changes = shared.directory.clone();
+    let directory = Arc::clone(&changes.borrow());
+    let verified = match shared.verifier.verify(&directory, *peer, P::PROTOCOL, request).await {
+        Err(Denied::Impossible) => {
+            // No throttle counts names that are none, so each such login waits.
+            sleep(shared.config.budgets.impossible_name).await;
+            return Err(Denied::Impossible.into());
+        }
+        verified => verified?,
+    };
+    drop(directory);
     let account: &Arc<Account> = &verified.account;
     record.known(account, &account.logins[verified.login].username);
     let provider = &account.app.provider;
@@ -184,7 +217,8 @@ async fn verify_and_open<P: Speaks>(
             format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
         return Err(Failure::new(FailureKind::Credentials, detail));
     };
-    upstream::log_in::<P>(shared, account, server, Some(record.session())).await
+    let upstream = upstream::log_in::<P>(shared, account, server, Some(record.session())).await?;
+    Ok((upstream, Warrant::of(&verified, P::PROTOCOL, changes)))
 }
 
 #[cfg(test)]

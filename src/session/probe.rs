@@ -1,4 +1,5 @@
-//! `mailferry check`: a real login at one upstream, then one command that fails if the rights behind the login do.
+//! A real login at one upstream, then one command that fails if the rights behind the login do: for `mailferry check`,
+//! and for whoever wants to know what a token opens.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::words::{self, Meaning};
 use super::{Shared, upstream};
 use crate::config::{Account, Protocol, Server};
 use crate::proto::RefusalKind;
+use crate::secret::AccessToken;
 use crate::telemetry::log::PeerText;
 
 /// How many lines an upstream may send before the one that answers: Exchange and Gmail send fewer than ten.
@@ -19,19 +21,25 @@ const MAX_LINES: usize = 64;
 /// The longest line read, in octets.
 const MAX_LINE: usize = 4096;
 
-/// Logs `account` in over `protocol` and asks one thing; what the upstream answered to it, fit to be shown.
-pub(crate) async fn probe(shared: &Shared, account: &Arc<Account>, protocol: Protocol) -> Result<String, Failure> {
+/// Logs `account` in over `protocol` and asks one thing; what the upstream answered to it, fit to be shown. It is done with
+/// `token`, where there is one, else as any login is.
+pub(crate) async fn probe(
+    shared: &Shared,
+    account: &Arc<Account>,
+    protocol: Protocol,
+    token: Option<&AccessToken>,
+) -> Result<String, Failure> {
     let Some(server) = account.app.provider.server(protocol) else {
         return Err(Failure::unavailable(format!("provider {} has no {protocol} server", account.app.provider.name)));
     };
     let budget = shared.config.budgets.login;
     let work = async {
         match protocol {
-            Protocol::Smtp => ask::<Smtp>(shared, account, server, "NOOP", "250", "").await,
+            Protocol::Smtp => ask::<Smtp>(shared, account, server, token, "NOOP", "250", "").await,
             // Exchange accepts a login without rights on the mailbox and refuses the first command ("User is
             // authenticated but not connected"), so the command has to be one that needs the mailbox.
-            Protocol::Imap => ask::<Imap>(shared, account, server, "m1 EXAMINE INBOX", "m1 OK", "m1 ").await,
-            Protocol::Pop3 => ask::<Pop3>(shared, account, server, "STAT", "+OK", "").await,
+            Protocol::Imap => ask::<Imap>(shared, account, server, token, "m1 EXAMINE INBOX", "m1 OK", "m1 ").await,
+            Protocol::Pop3 => ask::<Pop3>(shared, account, server, token, "STAT", "+OK", "").await,
         }
     };
     timeout(budget, work)
@@ -44,11 +52,16 @@ async fn ask<P: Speaks>(
     shared: &Shared,
     account: &Arc<Account>,
     server: &Server,
+    token: Option<&AccessToken>,
     command: &str,
     answer: &str,
     ours: &str,
 ) -> Result<String, Failure> {
-    let mut side = upstream::log_in::<P>(shared, account, server, None).await?.side;
+    let opened = match token {
+        Some(token) => upstream::log_in_with::<P>(shared, account, server, token).await?,
+        None => upstream::log_in::<P>(shared, account, server, None).await?,
+    };
+    let mut side = opened.side;
     side.out.extend_from_slice(format!("{command}\r\n").as_bytes());
     let Some(said) = first_line(&mut side, ours).await else {
         return Err(Failure::unavailable(format!("{}: no answer to {command}", server.host)));
@@ -84,13 +97,13 @@ fn is_about_rights(said: &str) -> bool {
 }
 
 async fn first_line(side: &mut Side, ours: &str) -> Option<String> {
-    let mut patience = Patience::endless();
-    side.flush(&mut patience).await.ok()?;
+    let patience = Patience::endless();
+    side.flush(&patience).await.ok()?;
     for _ in 0..MAX_LINES {
         let line = loop {
             match side.input.line(MAX_LINE).ok()? {
                 Some(line) => break line,
-                None => side.read(&mut patience).await.ok()?,
+                None => side.read(&patience).await.ok()?,
             }
         };
         // An IMAP upstream may say goodbye instead of answering.

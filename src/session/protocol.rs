@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::record::{Ending, Record};
 use super::relay::{RelayTimes, relay};
 use super::upstream::Upstream;
+use super::warrant::Warrant;
 use super::{Shared, mail};
 use crate::config::Protocol;
 use crate::proto::imap::capability::Capabilities;
@@ -35,6 +36,7 @@ pub(crate) trait Speaks: Sized {
         shared: &Shared,
         downstream: Side,
         upstream: Upstream<Self>,
+        warrant: Warrant,
         record: &mut Record,
     ) -> impl Future<Output = Ending> + Send;
 }
@@ -53,7 +55,7 @@ impl Speaks for Smtp {
         smtp::downstream::Downstream::new(smtp::downstream::Offer {
             hostname: shared.config.hostname.clone(),
             auth,
-            extensions: shared.config.common_smtp_extensions(),
+            extensions: shared.directory.borrow().common_smtp_extensions(),
         })
     }
 
@@ -67,8 +69,14 @@ impl Speaks for Smtp {
         failure.smtp()
     }
 
-    async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Self>, record: &mut Record) -> Ending {
-        mail::carry(shared, downstream, upstream, record).await
+    async fn carry(
+        shared: &Shared,
+        downstream: Side,
+        upstream: Upstream<Self>,
+        warrant: Warrant,
+        record: &mut Record,
+    ) -> Ending {
+        mail::carry(shared, downstream, upstream, warrant, record).await
     }
 }
 
@@ -86,7 +94,7 @@ impl Speaks for Imap {
         imap::downstream::Downstream::new(imap::downstream::Offer {
             hostname: shared.config.hostname.clone(),
             auth,
-            capabilities: shared.config.common_imap_capabilities(),
+            capabilities: shared.directory.borrow().common_imap_capabilities(),
         })
     }
 
@@ -102,8 +110,15 @@ impl Speaks for Imap {
         failure.imap()
     }
 
-    async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Self>, record: &mut Record) -> Ending {
-        let relayed = relay(downstream, upstream.side, times(shared, Self::PROTOCOL), &shared.drain).await;
+    async fn carry(
+        shared: &Shared,
+        downstream: Side,
+        upstream: Upstream<Self>,
+        warrant: Warrant,
+        record: &mut Record,
+    ) -> Ending {
+        let times = times(shared, Self::PROTOCOL);
+        let relayed = relay(downstream, upstream.side, times, &shared.drain, warrant.revoked()).await;
         record.relayed(&relayed)
     }
 }
@@ -136,8 +151,15 @@ impl Speaks for Pop3 {
         failure.pop3()
     }
 
-    async fn carry(shared: &Shared, downstream: Side, upstream: Upstream<Self>, record: &mut Record) -> Ending {
-        let relayed = relay(downstream, upstream.side, times(shared, Self::PROTOCOL), &shared.drain).await;
+    async fn carry(
+        shared: &Shared,
+        downstream: Side,
+        upstream: Upstream<Self>,
+        warrant: Warrant,
+        record: &mut Record,
+    ) -> Ending {
+        let times = times(shared, Self::PROTOCOL);
+        let relayed = relay(downstream, upstream.side, times, &shared.drain, warrant.revoked()).await;
         record.relayed(&relayed)
     }
 }

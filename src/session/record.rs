@@ -10,12 +10,13 @@ use tokio::time::Instant;
 
 use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
+use super::nuisance::{Nuisance, Nuisances};
 use super::relay::{RelayEnd, Relayed};
 use super::words::{self, Meaning};
 use crate::config::{Account, Listener};
 use crate::proto::smtp::transaction::{EnvelopeCommand, EnvelopeRefusal, MessageReport};
 use crate::proto::{CloseReason, LoginRequest, ProtoError};
-use crate::telemetry::log::PeerText;
+use crate::telemetry::log::{PeerName, PeerText};
 
 /// What is known about a session so far.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Record {
     begun: Instant,
     who: Option<Who>,
     failures: u32,
+    /// How many of these failures were nuisances.
+    nuisances: u32,
     pub(crate) to_upstream: u64,
     pub(crate) to_downstream: u64,
     messages: u64,
@@ -72,6 +75,8 @@ pub(crate) enum Ending {
     UpstreamEnded,
     #[error("ended by the shutdown")]
     Drained,
+    #[error("the login was revoked")]
+    Revoked,
     #[error("an internal error: {0}")]
     Internal(&'static str),
 }
@@ -89,7 +94,16 @@ const fn closed(reason: CloseReason) -> &'static str {
 impl Record {
     /// Of the session with this number.
     pub(crate) fn new(session: u64) -> Self {
-        Self { session, begun: Instant::now(), who: None, failures: 0, to_upstream: 0, to_downstream: 0, messages: 0 }
+        Self {
+            session,
+            begun: Instant::now(),
+            who: None,
+            failures: 0,
+            nuisances: 0,
+            to_upstream: 0,
+            to_downstream: 0,
+            messages: 0,
+        }
     }
 
     /// The session's number.
@@ -103,9 +117,16 @@ impl Record {
     }
 
     /// A login was not accepted.
-    pub(crate) fn failed(&mut self, listener: &Listener, peer: IpAddr, request: &LoginRequest, failure: &Failure) {
+    pub(crate) fn failed(
+        &mut self,
+        nuisances: &Nuisances,
+        at: &Listener,
+        peer: IpAddr,
+        request: &LoginRequest,
+        failure: &Failure,
+    ) {
         self.failures += 1;
-        let (listener, login, mechanism) = (&listener.name, PeerText(&request.username), request.mechanism);
+        let (listener, login, mechanism) = (&at.name, PeerName(&request.username), request.mechanism);
         let (session, reason, detail) = (self.session, failure.kind, &failure.detail);
         match failure.kind {
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
@@ -113,6 +134,12 @@ impl Record {
             }
             FailureKind::Credentials | FailureKind::Unavailable => {
                 tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
+            }
+            FailureKind::ImpossibleName => {
+                self.nuisances += 1;
+                nuisances.tell(at, Nuisance::ImpossibleName, || {
+                    tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
+                });
             }
         }
     }
@@ -158,6 +185,7 @@ impl Record {
             RelayEnd::Upstream => Ending::UpstreamEnded,
             RelayEnd::Idle => Ending::Idle,
             RelayEnd::Drained => Ending::Drained,
+            RelayEnd::Revoked => Ending::Revoked,
         }
     }
 
@@ -167,8 +195,8 @@ impl Record {
         let seconds = self.begun.elapsed().as_secs_f32();
         let Self { session, failures, to_upstream, to_downstream, messages, .. } = self;
         let (listener, protocol) = (&listener.name, listener.protocol);
-        if self.who.is_none() && *failures == 0 {
-            // A port scan or a health check: of no interest, and a flood of them must not fill the log.
+        if self.who.is_none() && *failures == self.nuisances {
+            // A port scan, a health check or a nuisance: of no interest, and a flood of them must not fill the log.
             tracing::debug!(session, listener, %protocol, %peer, seconds, "session without a login: {ending}");
         } else {
             tracing::info!(

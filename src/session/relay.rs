@@ -55,10 +55,19 @@ pub(crate) enum RelayEnd {
     Idle,
     /// The gateway is shutting down and nothing was under way.
     Drained,
+    /// The session may not go on.
+    Revoked,
 }
 
-/// Relays between the two sides until it is over. Their left-over input goes first, in order.
-pub(crate) async fn relay(downstream: Side, upstream: Side, times: RelayTimes, drain: &Drain) -> Relayed {
+/// Relays between the two sides until it is over, or until `revoked` completes. Their left-over input goes first, in
+/// order.
+pub(crate) async fn relay(
+    downstream: Side,
+    upstream: Side,
+    times: RelayTimes,
+    drain: &Drain,
+    revoked: impl Future<Output = ()>,
+) -> Relayed {
     let (mut down, down_left) = (downstream.stream, downstream.input);
     let (mut up, up_left) = (upstream.stream, upstream.input);
     let mut to_upstream = Direction::new(down_left);
@@ -90,11 +99,15 @@ pub(crate) async fn relay(downstream: Side, upstream: Side, times: RelayTimes, d
         }
     });
     let mut copy = pin!(copy);
-    let end = tokio::select! {
-        biased;
-        end = copy.as_mut() => end,
-        // From here on the clock watches for a moment of silence.
-        () = drain.began() => copy.await,
+    let mut revoked = pin!(revoked);
+    let end = loop {
+        tokio::select! {
+            biased;
+            end = copy.as_mut() => break end,
+            () = revoked.as_mut() => break RelayEnd::Revoked,
+            // From here on the clock watches for a moment of silence.
+            () = drain.began(), if !drain.has_begun() => {}
+        }
     };
     Relayed { to_upstream: to_upstream.moved, to_downstream: to_downstream.moved, end }
 }
@@ -248,6 +261,8 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -272,7 +287,7 @@ mod tests {
     async fn both_ways_at_once_left_over_first_and_nothing_changed() {
         let (down, client) = connection(b"left from the client ").await;
         let (up, server) = connection(b"left from the server ").await;
-        let relaying = tokio::spawn(async move { relay(down, up, PATIENT, &Drain::default()).await });
+        let relaying = tokio::spawn(async move { relay(down, up, PATIENT, &Drain::default(), pending()).await });
         let (mut client_in, mut client_out) = client.into_split();
         let (mut server_in, mut server_out) = server.into_split();
         let (upwards, downwards) = (pattern(3_000_000, 1), pattern(2_000_000, 2));
@@ -305,7 +320,7 @@ mod tests {
     async fn a_side_that_has_ended_still_gets_what_the_other_says() {
         let (down, mut client) = connection(b"").await;
         let (up, mut server) = connection(b"").await;
-        let relaying = tokio::spawn(async move { relay(down, up, PATIENT, &Drain::default()).await });
+        let relaying = tokio::spawn(async move { relay(down, up, PATIENT, &Drain::default(), pending()).await });
         client.write_all(b"QUIT\r\n").await.unwrap();
         client.shutdown().await.unwrap();
         let mut heard = Vec::new();
@@ -324,7 +339,7 @@ mod tests {
         let (down, mut client) = connection(b"").await;
         let (up, _server) = connection(b"").await;
         let times = RelayTimes { idle: Duration::from_millis(1), ..PATIENT };
-        assert_eq!(relay(down, up, times, &Drain::default()).await.end, RelayEnd::Idle);
+        assert_eq!(relay(down, up, times, &Drain::default(), pending()).await.end, RelayEnd::Idle);
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "the client is hung up on");
     }
 
@@ -334,7 +349,7 @@ mod tests {
         let (up, server) = connection(b"").await;
         let times = RelayTimes { half_closed: Duration::from_millis(1), ..PATIENT };
         drop(server);
-        assert_eq!(relay(down, up, times, &Drain::default()).await.end, RelayEnd::Upstream);
+        assert_eq!(relay(down, up, times, &Drain::default(), pending()).await.end, RelayEnd::Upstream);
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     }
 
@@ -344,9 +359,38 @@ mod tests {
         let (up, _server) = connection(b"").await;
         let drain = Drain::default();
         let told = drain.clone();
-        let relaying = tokio::spawn(async move { relay(down, up, PATIENT, &told).await });
+        let relaying = tokio::spawn(async move { relay(down, up, PATIENT, &told, pending()).await });
         drain.run(Duration::ZERO).await;
         assert_eq!(relaying.await.unwrap().end, RelayEnd::Drained);
+    }
+
+    #[tokio::test]
+    async fn a_revocation_ends_it_whatever_moves_and_also_in_a_drain() {
+        for draining in [false, true] {
+            let (down, mut client) = connection(b"").await;
+            let (up, mut server) = connection(b"").await;
+            let drain = Drain::default();
+            let (told, (revoke, revoked)) = (drain.clone(), tokio::sync::oneshot::channel::<()>());
+            let relaying = tokio::spawn(async move {
+                let revoked = async { revoked.await.unwrap() };
+                relay(down, up, PATIENT, &told, revoked).await
+            });
+            let talking = tokio::spawn(async move { while client.write_all(b"more\r\n").await.is_ok() {} });
+            let mut heard = [0; 6];
+            server.read_exact(&mut heard).await.unwrap();
+            if draining {
+                drain.run(Duration::ZERO).await;
+            }
+            revoke.send(()).unwrap();
+            // What is on its way is read, so that the relay always has something to do.
+            let reading =
+                tokio::spawn(async move { while server.read(&mut heard).await.is_ok_and(|read| read > 0) {} });
+            let relayed = relaying.await.unwrap();
+            assert_eq!(relayed.end, RelayEnd::Revoked);
+            assert!(relayed.to_upstream >= 6, "what was moved is told");
+            talking.await.unwrap();
+            reading.await.unwrap();
+        }
     }
 
     #[tokio::test]

@@ -1,9 +1,15 @@
-//! What an idle session weighs, and that a panic in one login stays there.
+//! What an idle session weighs, that a panic in one login stays there, and that strangers do not fill the log.
 
+use std::io;
 use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::task::yield_now;
+use tokio::time::Instant;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::*;
 use crate::config::Environment;
@@ -29,11 +35,6 @@ fn size3<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
 }
 
 /// As [`size3`].
-fn size4<A, B, C, D, F: Future>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
-    size_of::<F>()
-}
-
-/// As [`size3`].
 fn size5<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
     size_of::<F>()
 }
@@ -41,7 +42,7 @@ fn size5<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize 
 fn stays_within_its_budget<P: Speaks>() {
     let protocol = P::PROTOCOL;
     let (story, login) = (size3(|a, b, c| run::<P>(a, b, c)), size3(|a, b, c| log_in::<P>(a, b, c)));
-    let logged_in = size4(|a, b, c, d| P::carry(a, b, c, d));
+    let logged_in = size5(|a, b, c, d, e| P::carry(a, b, c, d, e));
     assert!(story <= STORY, "{protocol}: the story takes {story} octets");
     assert!(login <= LOGIN, "{protocol}: a stranger takes {login} octets");
     assert!(logged_in <= LOGGED_IN, "{protocol}: an idle session takes {logged_in} octets");
@@ -65,8 +66,8 @@ impl Credentials for Panicking {
     }
 }
 
-/// One listener of each protocol, and the login `scanner` with the password `a plain password`.
-fn shared(credentials: Arc<dyn Credentials>) -> Arc<Shared> {
+/// One listener of each protocol, the login `scanner` with the password `a plain password`, and so many sessions.
+fn shared(credentials: Arc<dyn Credentials>, sessions: usize) -> Arc<Shared> {
     let hash = include_str!("../../tests/common/cheap-hash.txt").trim();
     let listeners = Protocol::ALL.map(|protocol| {
         format!("[[listener]]\nname = \"{protocol}\"\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\n")
@@ -79,13 +80,17 @@ fn shared(credentials: Arc<dyn Credentials>) -> Arc<Shared> {
         listeners.concat()
     );
     let mut config = Config::parse(&text, Path::new("m.toml"), &Environment::of_variables([])).unwrap();
+    let directory = Arc::new(Directory::of(&config));
     // Nothing is dialed here, and so the machine that runs this needs no root certificates.
     config.accounts.clear();
     Arc::new(Shared {
         verifier: Verifier::new(&config).unwrap(),
         credentials,
         upstreams: Upstreams::new(&config).unwrap(),
-        limits: Arc::new(SessionLimits::new(10, 10)),
+        directory: watch::channel(directory).1,
+        uses: Arc::default(),
+        limits: Arc::new(SessionLimits::new(sessions, sessions)),
+        nuisances: Nuisances::default(),
         drain: Drain::default(),
         config: Arc::new(config),
     })
@@ -93,7 +98,7 @@ fn shared(credentials: Arc<dyn Credentials>) -> Arc<Shared> {
 
 #[tokio::test]
 async fn a_panic_in_a_login_is_a_passing_fault_and_the_session_goes_on() {
-    let shared = shared(Arc::new(Panicking));
+    let shared = shared(Arc::new(Panicking), 10);
     let credentials =
         Plain { authzid: Vec::new(), authcid: "scanner".into(), password: Password::new("a plain password".into()) };
     let auth = format!("AUTH PLAIN {}", *sasl::encode_base64(&credentials.encode()));
@@ -103,11 +108,7 @@ async fn a_panic_in_a_login_is_a_passing_fault_and_the_session_goes_on() {
         ("USER scanner\r\nPASS a plain password", "-ERR [SYS/TEMP] ", "CAPA", "+OK "),
     ];
     for (listener, (login, refusal, then, answer)) in shared.config.listeners.iter().zip(logins) {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
-        let (stream, peer) = socket.accept().await.unwrap();
-        admit(&shared, listener, stream, peer);
-        let mut client = BufReader::new(client);
+        let mut client = connect(&shared, listener).await;
         for (command, start) in [(login, refusal), (login, refusal), (then, answer)] {
             client.write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
             loop {
@@ -119,5 +120,112 @@ async fn a_panic_in_a_login_is_a_passing_fault_and_the_session_goes_on() {
                 assert!(["220 ", "* OK ", "+OK "].iter().any(|other| line.starts_with(other)), "{command}: {line}");
             }
         }
+    }
+}
+
+/// A client at that listener's door, let in or not.
+async fn connect(shared: &Arc<Shared>, listener: &Arc<Listener>) -> BufReader<TcpStream> {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+    let (stream, peer) = socket.accept().await.unwrap();
+    admit(shared, listener, stream, peer);
+    BufReader::new(client)
+}
+
+/// What this thread logs at `info` and above while the test runs.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let logged = Self::default();
+        let writer = logged.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        (logged, subscriber.set_default())
+    }
+
+    /// The lines since the last call.
+    fn lines(&self) -> Vec<String> {
+        let octets = std::mem::take(&mut *self.0.lock().unwrap());
+        String::from_utf8(octets).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+impl io::Write for Logged {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        io::Write::write(&mut *self.0.lock().unwrap(), octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits past the time in which nuisances are counted.
+async fn a_while() {
+    sleep(Duration::from_millis(10_001)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn surplus_connections_are_counted_and_do_not_fill_the_log() {
+    let (logged, _guard) = Logged::start();
+    let shared = shared(Arc::new(Panicking), 0);
+    let [smtp, imap, ..] = &shared.config.listeners[..] else { panic!("a listener is missing") };
+    for _ in 0..50 {
+        connect(&shared, smtp).await;
+        connect(&shared, imap).await;
+    }
+    let lines = logged.lines();
+    assert_eq!(lines.len(), 2, "one for each listener: {lines:?}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("connection refused: too many sessions"), "{lines:?}");
+    a_while().await;
+    let lines = logged.lines();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.contains("count=49")), "{lines:?}");
+    connect(&shared, smtp).await;
+    assert_eq!(logged.lines(), [""; 0]);
+    a_while().await;
+    let lines = logged.lines();
+    assert!(lines.len() == 1 && lines[0].contains("listener=\"smtp\" count=1"), "{lines:?}");
+    a_while().await;
+    assert_eq!(logged.lines(), [""; 0], "where nothing happens, nothing is said");
+    connect(&shared, smtp).await;
+    assert_eq!(logged.lines().len(), 1, "and the next one is told at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn impossible_names_wait_and_do_not_fill_the_log() {
+    let (logged, _guard) = Logged::start();
+    let shared = shared(Arc::new(Panicking), 10);
+    let password = Password::new(b"a plain password".to_vec());
+    let plain = Plain { authzid: Vec::new(), authcid: vec![0x1b; 1000], password };
+    let message = sasl::encode_base64(&plain.encode());
+    for (listener, (verb, refusal)) in shared.config.listeners.iter().zip([
+        ("AUTH", "535 5.7.8 "),
+        ("t AUTHENTICATE", "t NO [AUTHENTICATIONFAILED] "),
+        ("AUTH", "-ERR [AUTH] "),
+    ]) {
+        let mut client = connect(&shared, listener).await;
+        client.read_line(&mut String::new()).await.unwrap();
+        for _ in 0..LOGIN_TRIES {
+            let begun = Instant::now();
+            client
+                .write_all(format!("{verb} PLAIN {}\r\n", *message).as_bytes())
+                .await
+                .unwrap();
+            let mut line = String::new();
+            client.read_line(&mut line).await.unwrap();
+            assert!(line.starts_with(refusal), "{line}");
+            assert!(begun.elapsed() >= shared.config.budgets.impossible_name, "{line}");
+        }
+        drop(client);
+        while shared.limits.taken() > 0 {
+            yield_now().await;
+        }
+        let lines = logged.lines();
+        assert!(lines.len() == 1 && lines[0].contains("(1000 octets)"), "{lines:?}");
+        assert!(lines[0].len() < 600, "{}", lines[0]);
+        a_while().await;
+        let lines = logged.lines();
+        assert!(lines.len() == 1 && lines[0].contains("count=2"), "{lines:?}");
     }
 }

@@ -15,10 +15,10 @@ use super::{Shared, words};
 use crate::config::{Account, Config, Server, UpstreamTls};
 use crate::net::stream::Stream;
 use crate::net::{dial, tls};
-use crate::oauth::credentials::{TokenError, UpstreamCredential};
+use crate::oauth::credentials::{Generation, TokenError, UpstreamCredential};
 use crate::proto::sasl::xoauth2;
 use crate::proto::{Credential, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, UpstreamEvent, UpstreamRefusal};
-use crate::secret::redacted;
+use crate::secret::{AccessToken, redacted};
 use crate::telemetry::log::PeerText;
 
 /// An upstream that has let us in.
@@ -33,14 +33,15 @@ pub(crate) struct Upstream<P: Speaks> {
 pub(crate) struct Upstreams(HashMap<String, Arc<ClientConfig>>);
 
 impl Upstreams {
-    /// One configuration for each provider that an account uses.
+    /// One configuration for each provider that an account uses or may come to use.
     ///
     /// # Errors
     /// When there is no root certificate at all to trust.
     pub(crate) fn new(config: &Config) -> Result<Self, rustls::Error> {
         let mut configs = HashMap::new();
-        for account in &config.accounts {
-            let provider = &account.app.provider;
+        let used = config.accounts.iter().map(|account| &account.app);
+        for app in used.chain(config.apps.values()) {
+            let provider = &app.provider;
             if !configs.contains_key(&provider.name) {
                 configs.insert(provider.name.clone(), tls::client_config(&provider.ca)?);
             }
@@ -121,6 +122,20 @@ pub(crate) async fn log_in<P: Speaks>(
     }
 }
 
+/// Logs `account` in at `server` with this token and no other.
+pub(crate) async fn log_in_with<P: Speaks>(
+    shared: &Shared,
+    account: &Arc<Account>,
+    server: &Server,
+    token: &AccessToken,
+) -> Result<Upstream<P>, Failure> {
+    let user = account.user(P::PROTOCOL).to_owned();
+    let credential = UpstreamCredential { user, token: token.clone(), generation: Generation(0) };
+    open::<P>(shared, account, server, &credential)
+        .await
+        .map_err(|error| failure(account, server, error))
+}
+
 /// Dials and logs in, within the dial's budget.
 async fn open<P: Speaks>(
     shared: &Shared,
@@ -158,10 +173,10 @@ async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential
     credential: &UpstreamCredential,
 ) -> Result<(Side, C), OpenError> {
     // The whole of it is under the dial's budget.
-    let mut patience = Patience::endless();
+    let patience = Patience::endless();
     let mut learnt = None;
     loop {
-        match side.drive(machine, &mut patience).await.map_err(OpenError::Lost)? {
+        match side.drive(machine, &patience).await.map_err(OpenError::Lost)? {
             Outcome::Event(UpstreamEvent::CredentialWanted) => {
                 let credential = credential_for(&side.stream, server, credential)?;
                 machine.answer(credential, &mut side.out);
@@ -169,7 +184,7 @@ async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential
             Outcome::Event(UpstreamEvent::LoggedIn(told)) => learnt = Some(told),
             Outcome::Event(UpstreamEvent::Refused(refusal)) => {
                 // A polite goodbye, if it can be said; what matters has been learnt.
-                let _ = side.drive(machine, &mut patience).await;
+                let _ = side.drive(machine, &patience).await;
                 return Err(OpenError::Refused(without_token(refusal, credential)));
             }
             Outcome::StartTls => side = start_tls(side, server, tls).await?,

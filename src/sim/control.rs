@@ -3,12 +3,16 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
+use tokio::time::Instant;
+
+use super::endpoint::{self, Issuer};
 use super::faults::{Fault, Plan, TokenFault};
 use super::listener::{Door, Orders, door};
 use super::mailbox::{Flags, Folder, INBOX, Mailbox, Mailboxes, SENT};
 use super::record::{Direction, Record, lock};
+use super::sasl::Mechanism;
 use super::tls::{Acceptors, Authority};
 use super::token::Tokens;
 use super::{Options, Protocol};
@@ -19,6 +23,9 @@ pub(super) struct Shared {
     pub(super) plan: Plan,
     pub(super) record: Record,
     pub(super) tokens: Tokens,
+    pub(super) issuer: Issuer,
+    /// What the mail servers offer.
+    pub(super) mechanisms: Mutex<Vec<Mechanism>>,
     pub(super) mailboxes: Mailboxes,
     pub(super) acceptors: Acceptors,
     submissions: Mutex<Vec<Submission>>,
@@ -78,6 +85,11 @@ impl Control {
     /// Forgets everything that was to go wrong. What a dialogue has already met stays.
     pub fn clear_faults(&self) {
         self.shared.plan.clear();
+    }
+
+    /// Lets the mail servers offer and take these mechanisms and no others. At first XOAUTH2, and at Gmail both.
+    pub fn offer_mechanisms(&self, mechanisms: &[Mechanism]) {
+        *lock(&self.shared.mechanisms) = mechanisms.to_vec();
     }
 
     /// Stops a server's listening, so that connections are refused while the port stays reserved. Connections that are
@@ -212,6 +224,8 @@ impl Shared {
             plan: Plan::default(),
             record: Record::new(),
             tokens: Tokens::new(options.token_lifetime, options.token_length),
+            issuer: Issuer::new(&options),
+            mechanisms: Mutex::new(Mechanism::offered_by(options.personality)),
             mailboxes: Mailboxes::new(&options.mailboxes),
             acceptors: Acceptors::new(authority)?,
             submissions: Mutex::default(),
@@ -221,9 +235,12 @@ impl Shared {
         Ok((shared, [smtp.1, imap.1, pop3.1, http.1]))
     }
 
-    /// The mailbox that a user and a token open; `None` where they do not.
-    pub(super) fn opened_by(&self, user: &str, token: &str) -> Option<&Arc<Mailbox>> {
-        self.mailboxes.get(user).filter(|_| self.tokens.opens(token, Instant::now()))
+    /// The mailbox that a user and a token open over a protocol; `None` where they do not.
+    pub(super) fn opened_by(&self, user: &str, token: &str, protocol: Protocol) -> Option<&Arc<Mailbox>> {
+        let access = self.tokens.access(token, Instant::now())?;
+        self.mailboxes
+            .get(user)
+            .filter(|_| endpoint::opens(self, &access, user, protocol))
     }
 
     /// Delivers what SMTP accepted: a copy for the sender, and one for every recipient who lives here.

@@ -130,10 +130,19 @@ pub enum TokenFault {
     Aadsts(u32),
     /// The client secret is said to be wrong, and repeated: as it is, and as the form spelled it.
     Echo,
+    /// An answer with this `error` (RFC 6749 section 5.2). `slow_down` also lengthens the pauses of the device code that
+    /// was asked about (RFC 8628 section 3.5).
+    Error(&'static str),
     /// The connection ends before an answer.
     Close,
     /// The answer waits until the gate opens: a gate that never opens is an endpoint that hangs.
     Hold(Gate),
+    /// The request is granted, a refresh token rotated, and the connection ends before the answer.
+    LoseAnswer,
+    /// The request is granted, and the answer waits until the gate opens.
+    HoldAnswer(Gate),
+    /// The request is granted, and the answer comes so much later.
+    DelayAnswer(Duration),
     /// The answer comes one octet at a time.
     Drip(Duration),
     /// The answer's body goes on to this many octets.

@@ -1,8 +1,8 @@
-//! A small strict HTTP/1.1 server (RFC 9112): one POST of a form a connection, one answer, closed.
+//! A small strict HTTP/1.1 server (RFC 9112): a connection is one GET or one POST of a form, one answer, and closed.
 
 use std::fmt::Write as _;
 
-use super::endpoint;
+use super::endpoint::{self, Duty};
 use super::faults::TokenFault;
 use super::record::Direction;
 use super::wire::{Flow, Wire};
@@ -63,10 +63,20 @@ impl CannedAnswer {
     }
 }
 
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Post,
+}
+
 /// A request, understood.
 pub(super) struct Request {
+    pub(super) method: Method,
     pub(super) path: String,
+    pub(super) host: String,
     pub(super) basic: Option<String>,
+    /// The fields of the query, and behind them those of the body.
     pub(super) form: Vec<(String, String)>,
 }
 
@@ -75,22 +85,47 @@ impl Request {
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
+
+    /// A field of the form that has to be there and not empty.
+    pub(super) fn required(&self, name: &str) -> Result<&str, endpoint::Denial> {
+        let value = self.field(name).filter(|value| !value.is_empty());
+        value.ok_or_else(|| endpoint::Denial::missing(name))
+    }
+
+    /// Whether its sender proves nothing about themselves.
+    pub(super) fn proves_nothing(&self) -> bool {
+        self.basic.is_none() && self.field("client_secret").is_none() && self.field("client_assertion").is_none()
+    }
+
+    /// The URL it was sent to, as its sender knows it.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}{}", self.host, self.path)
+    }
 }
 
 /// Answers one request.
 pub(super) async fn serve(wire: &mut Wire) -> Flow<()> {
     let request = read_request(wire).await?;
-    let answer = match request {
-        Ok(request) if request.path == "/introspect" => endpoint::introspect(&wire.shared, &request),
-        Ok(request) => {
-            wire.shared.record.note(|seen| seen.token_requests += 1);
-            return answer_token_request(wire, &request).await;
+    let duty = request
+        .as_ref()
+        .ok()
+        .and_then(|request| Duty::of(request, wire.shared.options.personality));
+    let answer = match &request {
+        Ok(request) if duty == Some(Duty::Token) && request.method == Method::Post => {
+            wire.shared.record.note(|seen| {
+                seen.token_requests += 1;
+                let grant = request.field("grant_type").unwrap_or_default();
+                *seen.token_requests_by.entry(grant.into()).or_default() += 1;
+            });
+            return answer_token_request(wire, request).await;
         }
-        Err(why) => {
-            wire.violation(why);
-            CannedAnswer::new(400).body("text/plain", why)
-        }
+        Ok(request) => endpoint::answer(&wire.shared, request, duty),
+        Err(why) => Err(*why),
     };
+    let answer = answer.unwrap_or_else(|why| {
+        wire.violation(why);
+        CannedAnswer::new(400).body("text/plain", why)
+    });
     send(wire, &answer).await
 }
 
@@ -105,9 +140,24 @@ async fn answer_token_request(wire: &mut Wire, request: &Request) -> Flow<()> {
             TokenFault::Hold(gate) => gate.pass().await,
             TokenFault::Drip(pause) => drip = Some(pause),
             TokenFault::Answer(canned) => answer = Some(canned),
-            TokenFault::Aadsts(number) => answer = Some(endpoint::refusal(&wire.shared, number, "Requested.")),
+            TokenFault::Aadsts(number) => answer = Some(endpoint::refusal(&wire.shared, number)),
             TokenFault::Echo => answer = Some(endpoint::echo(&wire.shared, request)),
+            TokenFault::Error(name) => answer = Some(endpoint::error(&wire.shared, request, name)),
             TokenFault::Member(name, value) => answer = Some(endpoint::with_member(answer_so_far(), name, value)),
+            TokenFault::LoseAnswer => {
+                answer_so_far();
+                return Ok(());
+            }
+            TokenFault::HoldAnswer(gate) => {
+                let held = answer_so_far();
+                gate.pass().await;
+                answer = Some(held);
+            }
+            TokenFault::DelayAnswer(delay) => {
+                let delayed = answer_so_far();
+                tokio::time::sleep(delay).await;
+                answer = Some(delayed);
+            }
             TokenFault::Padded(length) => {
                 let mut padded = answer_so_far();
                 padded.body.resize(length.max(padded.body.len()), b' ');
@@ -121,6 +171,9 @@ async fn answer_token_request(wire: &mut Wire, request: &Request) -> Flow<()> {
         }
     }
     let answer = answer.unwrap_or_else(|| endpoint::token(&wire.shared, request));
+    if endpoint::is_invalid_grant(&answer) {
+        wire.shared.record.note(|seen| seen.invalid_grants += 1);
+    }
     let Some(pause) = drip else { return send(wire, &answer).await };
     for octet in answer.write() {
         wire.put(&[octet]);
@@ -153,32 +206,66 @@ async fn read_request(wire: &mut Wire) -> Flow<Result<Request, &'static str>> {
         let Ok(line) = String::from_utf8(line) else { return Ok(Err("a header line is not UTF-8")) };
         head.push(line);
     }
-    let (path, basic, length) = match read_head(&head) {
+    let head = match read_head(&head) {
         Ok(head) => head,
         Err(why) => return Ok(Err(why)),
     };
-    let body = wire.octets(length).await?;
-    let Some(form) = read_form(&body) else { return Ok(Err("the body is not a form")) };
+    let body = wire.octets(head.length).await?;
+    let Some(mut form) = read_form(head.query.as_bytes()) else { return Ok(Err("the query is not a form")) };
+    let Some(in_body) = read_form(&body) else { return Ok(Err("the body is not a form")) };
+    if head.method == Method::Post && !form.is_empty() {
+        // RFC 6749 sections 2.3.1 and 3.2: what a URI holds ends up in logs.
+        return Ok(Err("a POST has a query"));
+    }
+    // RFC 6749 section 3.2.
+    let is_twice = |(at, (name, _)): (usize, &(String, String))| in_body[..at].iter().any(|(other, _)| other == name);
+    if in_body.iter().enumerate().any(is_twice) {
+        return Ok(Err("a field of the form came twice"));
+    }
+    form.extend(in_body);
+    let Head { method, path, host, basic, .. } = head;
     let shown: Vec<_> = form
         .iter()
         .map(|(name, value)| format!("{name}={}", shown_value(name, value)))
         .collect();
-    let line = format!("POST {path} {}", shown.join(" "));
+    let verb = if method == Method::Get { "GET" } else { "POST" };
+    let line = format!("{verb} {path} {}", shown.join(" "));
     wire.shared.record.line(wire.protocol, Direction::ToProvider, line.as_bytes());
-    Ok(Ok(Request { path, basic, form }))
+    Ok(Ok(Request { method, path, host, basic, form }))
 }
 
 fn shown_value<'a>(name: &str, value: &'a str) -> &'a str {
-    if matches!(name, "client_id" | "grant_type" | "scope") { value } else { "[...]" }
+    let harmless = matches!(
+        name,
+        "client_id" | "grant_type" | "scope" | "response_type" | "redirect_uri" | "code_challenge_method" | "prompt"
+    );
+    if harmless { value } else { "[...]" }
 }
 
-/// Path, credentials of the Basic scheme, and the body's length.
-fn read_head(head: &[String]) -> Result<(String, Option<String>, usize), &'static str> {
+/// What a request's head says.
+struct Head {
+    method: Method,
+    path: String,
+    query: String,
+    host: String,
+    /// The credentials of the Basic scheme.
+    basic: Option<String>,
+    /// How long the body is.
+    length: usize,
+}
+
+fn read_head(head: &[String]) -> Result<Head, &'static str> {
     let (first, fields) = head.split_first().ok_or("there is no request line")?;
-    let target = first.strip_prefix("POST ").and_then(|rest| rest.strip_suffix(" HTTP/1.1"));
-    let path = target
-        .filter(|path| path.starts_with('/') && !path.contains(' '))
-        .ok_or("not a POST of HTTP/1.1")?;
+    let (method, target) = match (first.strip_prefix("POST "), first.strip_prefix("GET ")) {
+        (Some(rest), _) => (Method::Post, rest),
+        (None, Some(rest)) => (Method::Get, rest),
+        (None, None) => return Err("neither a GET nor a POST"),
+    };
+    let target = target
+        .strip_suffix(" HTTP/1.1")
+        .filter(|target| target.starts_with('/') && !target.contains(' '))
+        .ok_or("not a request of HTTP/1.1")?;
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (mut host, mut kind, mut length, mut basic) = (None, None, None, None);
     for field in fields {
         // RFC 9112 section 5.1: no space before the colon, and no folding.
@@ -199,16 +286,23 @@ fn read_head(head: &[String]) -> Result<(String, Option<String>, usize), &'stati
             return Err("a header field that may come once came twice");
         }
     }
-    host.ok_or("there is no Host")?;
-    let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default();
-    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err("the body is announced as something that is not a form");
-    }
-    let length = length
-        .and_then(|length| length.parse().ok())
-        .filter(|&length| length <= MAX_BODY);
+    let host = host.ok_or("there is no Host")?.to_owned();
     let basic = basic.and_then(|value| value.strip_prefix("Basic ")).map(String::from);
-    Ok((path.into(), basic, length.ok_or("the body's length is missing or too great")?))
+    let length = match method {
+        Method::Get if length.is_some_and(|length| length != "0") => return Err("a GET has a body"),
+        Method::Get => 0,
+        Method::Post => {
+            let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default();
+            if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+                return Err("the body is announced as something that is not a form");
+            }
+            let length = length.and_then(|length| length.parse().ok());
+            length
+                .filter(|&length| length <= MAX_BODY)
+                .ok_or("the body's length is missing or too great")?
+        }
+    };
+    Ok(Head { method, path: path.into(), query: query.into(), host, basic, length })
 }
 
 /// Reads `application/x-www-form-urlencoded`.

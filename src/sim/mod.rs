@@ -1,4 +1,4 @@
-//! A simulated provider: a token endpoint and SMTP, IMAP and POP3 servers that take XOAUTH2 and nothing else.
+//! A simulated provider: an OAuth identity provider, and SMTP, IMAP and POP3 servers that take its tokens and nothing else.
 //!
 //! `mailferry demo` shows itself against it, and the end-to-end tests break it in every way a provider can break. Its
 //! grammar is its own and strict, and shares nothing with the gateway's machines but the line buffer: a mistake made
@@ -13,8 +13,10 @@ mod imap;
 mod listener;
 mod login;
 mod mailbox;
+mod oauthbearer;
 mod pop3;
 mod record;
+mod sasl;
 mod smtp;
 #[cfg(test)]
 mod testing;
@@ -32,11 +34,14 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 pub use control::{Control, Submission};
+pub use endpoint::{ClientKind, IdTokens, Rotation};
 pub use faults::{Act, Certificate, Fault, Flood, Gate, Moment, Refusal, TokenFault};
 pub use http::CannedAnswer;
 pub use record::Direction;
+pub use sasl::Mechanism;
 
 use control::Shared;
+use endpoint::Duty;
 use listener::Listening;
 
 /// Whose habits the mail servers show where providers differ.
@@ -44,8 +49,11 @@ use listener::Listening;
 pub enum Personality {
     /// Exchange Online: a refused login is final at once, and capabilities are told only when asked for.
     Microsoft,
-    /// Dovecot, and in this Gmail too: a refused login is a challenge first, which the client has to answer.
+    /// Dovecot: a refused login is a challenge first, which the client has to answer. Beyond mail: an identity provider
+    /// that keeps to the RFCs.
     Dovecot,
+    /// Gmail: a challenge first too, refusals of several lines, and capabilities told behind the login unasked.
+    Gmail,
 }
 
 /// One of the simulator's servers.
@@ -57,7 +65,7 @@ pub enum Protocol {
     Imap,
     /// POP3, with TLS as [`Options::starttls`] says.
     Pop3,
-    /// The token endpoint, plain HTTP.
+    /// The identity provider, plain HTTP: the token endpoint and its like.
     Http,
 }
 
@@ -71,7 +79,7 @@ impl Protocol {
 pub struct Options {
     /// Whose habits.
     pub personality: Personality,
-    /// The addresses that have a mailbox; every token opens all of them.
+    /// The addresses that have a mailbox. An app's token opens all of them, a person's that person's.
     pub mailboxes: Vec<String>,
     /// The tenant in the token endpoint's path.
     pub tenant: String,
@@ -158,13 +166,34 @@ impl Simulator {
     /// The token endpoint.
     #[must_use]
     pub fn token_url(&self) -> String {
-        format!("http://{}/{}/oauth2/v2.0/token", self.address(Protocol::Http), self.tenant)
+        self.url(Duty::Token)
+    }
+
+    /// The authorization endpoint, where a browser is sent: the configuration's `authorization_url`.
+    ///
+    /// Beside the page with a link for each mailbox there is a short way for whoever drives a browser: `&sign_in_as=USER`
+    /// behind the URL agrees as that user, and `&decline=yes` declines.
+    #[must_use]
+    pub fn authorization_url(&self) -> String {
+        self.url(Duty::Authorize)
+    }
+
+    /// Where device codes come from: the configuration's `device_authorization_url`.
+    #[must_use]
+    pub fn device_authorization_url(&self) -> String {
+        self.url(Duty::DeviceCode)
+    }
+
+    /// The page on which a person types a device's code. It takes a POST of `user_code` and `sign_in_as` or `decline`.
+    #[must_use]
+    pub fn device_page_url(&self) -> String {
+        self.url(Duty::DevicePage)
     }
 
     /// Where a Dovecot may ask whether a token is good (RFC 7662).
     #[must_use]
     pub fn introspection_url(&self) -> String {
-        format!("http://{}/introspect", self.address(Protocol::Http))
+        self.url(Duty::Introspect)
     }
 
     /// The root, in PEM, that signed the certificate for `localhost` and 127.0.0.1.
@@ -182,6 +211,11 @@ impl Simulator {
     /// Ends the servers and waits until they have.
     pub async fn shutdown(mut self) {
         self.tasks.shutdown().await;
+    }
+
+    fn url(&self, duty: Duty) -> String {
+        let personality = self.control.shared().options.personality;
+        format!("http://{}{}", self.address(Protocol::Http), duty.path(personality, &self.tenant))
     }
 
     const fn address(&self, protocol: Protocol) -> SocketAddr {

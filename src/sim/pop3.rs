@@ -7,6 +7,7 @@ use super::Personality;
 use super::faults::{Moment, Refusal};
 use super::login::{self, Verdict};
 use super::mailbox::{Folder, INBOX, Mailbox, Message};
+use super::sasl::Mechanism;
 use super::wire::{Flow, Wire};
 
 /// RFC 2449 section 4, CRLF included.
@@ -24,6 +25,7 @@ pub(super) async fn serve(wire: &mut Wire) -> Flow<()> {
         wire.say(match personality {
             Personality::Microsoft => "+OK The Microsoft Exchange POP3 service is ready. [UwBJAE0A]",
             Personality::Dovecot => "+OK Dovecot ready.",
+            Personality::Gmail => "+OK Gpop ready for requests from 127.0.0.1 a640c23a62f3a",
         });
     }
     wire.pass(Moment::Greeted).await?;
@@ -92,12 +94,17 @@ impl Session<'_> {
             (Personality::Dovecot, true) => {
                 &["CAPA", "TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE", "SASL XOAUTH2"]
             }
+            (Personality::Gmail, false) => &["RESP-CODES", "EXPIRE 0", "LOGIN-DELAY 300", "TOP", "UIDL", "STLS"],
+            (Personality::Gmail, true) => {
+                &["USER", "RESP-CODES", "EXPIRE 0", "LOGIN-DELAY 300", "TOP", "UIDL", "SASL PLAIN XOAUTH2 OAUTHBEARER"]
+            }
         };
         self.say("+OK");
         for line in lines {
             let keyword = line.split(' ').next().unwrap_or_default();
             if !self.withheld(keyword) {
-                self.say(line);
+                let line = login::offer(&self.wire.shared, line, "");
+                self.say(&line);
             }
         }
         self.say(".");
@@ -129,13 +136,13 @@ impl Session<'_> {
         if self.wire.answered_otherwise(Moment::AuthDue, "").await? {
             return Ok(Next::Command);
         }
-        let (mechanism, initial) = argument.split_once(' ').map_or((argument, None), |(name, ir)| (name, Some(ir)));
-        if !mechanism.eq_ignore_ascii_case("XOAUTH2") {
+        let (name, initial) = argument.split_once(' ').map_or((argument, None), |(name, ir)| (name, Some(ir)));
+        let Some(mechanism) = login::mechanism(&self.wire.shared, name) else {
             return Ok(self.breach("-ERR Authentication mechanism is not supported."));
-        }
+        };
         let response = match (initial, self.personality) {
             (Some(_), Personality::Microsoft) => return self.protocol_error(),
-            (Some(initial), Personality::Dovecot) => initial.as_bytes().to_vec(),
+            (Some(initial), Personality::Dovecot | Personality::Gmail) => initial.as_bytes().to_vec(),
             (None, _) => {
                 self.say("+ ");
                 match self.wire.credential_line(login::response_limit(self.personality)).await? {
@@ -150,33 +157,32 @@ impl Session<'_> {
         if response == b"*" {
             return Ok(self.say("-ERR Authentication aborted by client."));
         }
-        match login::judge(&self.wire.shared, self.wire.protocol, &response) {
+        match login::judge(&self.wire.shared, self.wire.protocol, mechanism, &response) {
             Verdict::Opened { mailbox, .. } => {
                 let messages = mailbox.folder(INBOX, |inbox| inbox.messages.clone()).unwrap_or_default();
                 self.open = Some(Maildrop { mailbox, messages, deleted: HashSet::new() });
                 self.say(match self.personality {
                     Personality::Microsoft => "+OK User successfully authenticated.",
                     Personality::Dovecot => "+OK Logged in.",
+                    Personality::Gmail => "+OK Welcome.",
                 });
                 self.wire.pass(Moment::LoggedIn).await?;
             }
-            Verdict::Refused(refusal) => self.refuse(refusal, &response).await?,
-            Verdict::Malformed(_) => self.refuse(Refusal::Token, &response).await?,
+            Verdict::Refused(refusal) => self.refuse(mechanism, refusal, &response).await?,
+            Verdict::Malformed(_) => self.refuse(mechanism, Refusal::Token, &response).await?,
         }
         Ok(Next::Command)
     }
 
-    async fn refuse(&mut self, refusal: Refusal, response: &[u8]) -> Flow<()> {
-        if login::challenges(self.personality, refusal) {
-            self.say(&format!("+ {}", login::challenge(refusal, response)));
-            let answer = self.wire.line(COMMAND_LIMIT).await?;
-            if answer.as_deref() == Ok(b"*") {
+    async fn refuse(&mut self, mechanism: Mechanism, refusal: Refusal, response: &[u8]) -> Flow<()> {
+        if login::challenges(self.personality, mechanism, refusal) {
+            self.say(&format!("+ {}", login::challenge(self.personality, mechanism, refusal, response)));
+            let answer = self.wire.line(COMMAND_LIMIT).await?.ok();
+            if answer.as_deref() == Some(b"*") {
                 self.say("-ERR Authentication aborted by client.");
                 return Ok(());
             }
-            if answer.as_deref() != Ok(b"") {
-                self.wire.violation("the answer to a failure challenge is not an empty line");
-            }
+            login::check_dismissal(&self.wire.shared, self.wire.protocol, mechanism, answer.as_deref());
         }
         let words = match (refusal, self.personality) {
             (Refusal::Token | Refusal::TokenWithChallenge | Refusal::Echo, Personality::Microsoft) => {
@@ -184,6 +190,9 @@ impl Session<'_> {
             }
             (Refusal::Token | Refusal::TokenWithChallenge | Refusal::Echo, Personality::Dovecot) => {
                 "-ERR [AUTH] Authentication failed."
+            }
+            (Refusal::Token | Refusal::TokenWithChallenge | Refusal::Echo, Personality::Gmail) => {
+                "-ERR [AUTH] Username and password not accepted."
             }
             (Refusal::Policy, _) => "-ERR [SYS/PERM] POP3 is disabled for this mailbox.",
             (Refusal::Rights, _) => "-ERR [SYS/PERM] No rights on this mailbox.",
@@ -251,6 +260,7 @@ impl Session<'_> {
         self.say(match self.personality {
             Personality::Microsoft => "+OK Microsoft Exchange Server POP3 server signing off.",
             Personality::Dovecot => "+OK Logging out.",
+            Personality::Gmail => "+OK Farewell.",
         });
         Next::Hangup
     }

@@ -1,6 +1,6 @@
 //! What the simulator saw: counters, the dialogue with its tokens shortened, and every breach of a grammar.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -37,6 +37,10 @@ pub(super) struct Counts {
 pub(super) struct Seen {
     pub(super) counts: [Counts; 4],
     pub(super) token_requests: usize,
+    /// The same by their `grant_type`.
+    pub(super) token_requests_by: HashMap<String, usize>,
+    pub(super) invalid_grants: usize,
+    pub(super) reused_refresh_tokens: usize,
     pub(super) last_ehlo_name: Option<String>,
     pub(super) violations: Vec<String>,
     pub(super) raw_smtp: Vec<Vec<u8>>,

@@ -155,7 +155,9 @@ pub(super) async fn post(simulator: &Simulator, path: &str, form: &str) -> (Stri
 }
 
 pub(super) async fn token(simulator: &Simulator) -> String {
-    let (head, body) = post(simulator, TOKEN_PATH, TOKEN_FORM).await;
+    let url = simulator.token_url();
+    let path = url.splitn(4, '/').last().map(|path| format!("/{path}")).unwrap();
+    let (head, body) = post(simulator, &path, TOKEN_FORM).await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head} {body}");
     let answer: Value = serde_json::from_str(&body).unwrap();
     answer["access_token"].as_str().unwrap().into()

@@ -1,5 +1,7 @@
 //! The whole way through the simulator, and the faults that all servers share.
 
+mod access;
+
 use super::testing::{ANN, BOB, Client, in_clear, logged_in, simulator, token, xoauth2};
 use super::{Act, Certificate, Control, Fault, Flood, Gate, Moment, Personality, Protocol, Refusal};
 

@@ -26,6 +26,12 @@ struct Kept {
 }
 
 impl MemoryStore {
+    /// The refresh token of a sign-in, without asking for the right to use it.
+    #[must_use]
+    pub fn refresh_token(&self, id: &SignInId) -> Option<SecretText> {
+        self.kept().sign_ins.get(id).map(|(_, refresh_token)| refresh_token.clone())
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

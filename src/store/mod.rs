@@ -1,9 +1,15 @@
 //! What outlives the process: sign-ins with their refresh tokens, and the accounts and logins that commands made.
 //!
-//! Two keepers of the same contract: `sql` in a file, `memory` for tests and the demo. What is secret is sealed
-//! (`seal`) before either sees it. Nothing here is held open across a request to a provider.
+//! Two keepers of the same contract: `sql` in a file, `memory` for tests and the demo. The file sees refresh tokens
+//! only after `seal` has sealed them. Nothing here is held open across a request to a provider.
 
+mod keys;
 pub mod memory;
+mod place;
+mod seal;
+pub mod sql;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;
@@ -15,7 +21,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::config::{Account, Protocol};
+use crate::config::{Account, Protocol, StoreConfig};
 use crate::secret::SecretText;
 
 /// What a store answers, some time from now.

@@ -45,6 +45,24 @@ impl fmt::Debug for PeerText<'_> {
     }
 }
 
+/// The most that is shown of a name a peer gave itself, in octets.
+const NAME_SHOWN: usize = 64;
+
+/// The name a peer gave itself, as [`PeerText`]: of a long one the beginning, and how long it is.
+#[derive(Clone, Copy)]
+pub struct PeerName<'a>(pub &'a [u8]);
+
+impl fmt::Display for PeerName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.0[..self.0.len().min(NAME_SHOWN)];
+        write!(f, "{}", PeerText(shown))?;
+        if shown.len() < self.0.len() {
+            write!(f, "... ({} octets)", self.0.len())?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +71,13 @@ mod tests {
     fn peer_text_cannot_begin_a_line_or_colour_a_terminal() {
         let shown = PeerText(b"a\r\nINFO fake \x1b[31m\xe9\\").to_string();
         assert_eq!(shown, "a\\r\\nINFO fake \\x1b[31m\\xe9\\\\");
+    }
+
+    #[test]
+    fn a_long_name_is_shown_by_its_beginning() {
+        assert_eq!(PeerName(b"scanner\n").to_string(), "scanner\\n");
+        assert_eq!(PeerName(&[b'n'; 64]).to_string(), "n".repeat(64));
+        let shown = PeerName(&[0xff; 1024]).to_string();
+        assert_eq!(shown, "\\xff".repeat(64) + "... (1024 octets)");
     }
 }

@@ -67,6 +67,11 @@ impl Wanted {
         wanted.provider.personality = personality;
         wanted
     }
+
+    /// A gateway that does not take its time to refuse names that no login can have.
+    pub fn brisk() -> Self {
+        Self { change: |config| config.budgets.impossible_name = Duration::ZERO, ..Self::default() }
+    }
 }
 
 /// A provider and a gateway.
@@ -90,7 +95,7 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Self::configuration(&provider, &folder, &wanted);
         (wanted.change)(&mut config);
-        let gateway = Gateway::start(config).unwrap();
+        let gateway = Gateway::start(config).await.unwrap();
         Self { provider, gateway, folder }
     }
 

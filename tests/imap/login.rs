@@ -118,9 +118,9 @@ async fn authenticate_takes_both_mechanisms_with_and_without_an_initial_response
 #[tokio::test]
 async fn what_is_cancelled_or_malformed_is_bad_and_costs_no_try() {
     let setup = Setup::new().await;
-    let mut client = setup.client(Protocol::Imap).await;
     let name = encode_base64(b"scanner");
     let too_long = encode_base64(&[b'x'; 4000]);
+    let mut clients = Vec::new();
     for (begin, steps) in [
         ("c AUTHENTICATE PLAIN", vec!["*"]),
         ("c AUTHENTICATE LOGIN", vec!["*"]),
@@ -138,17 +138,40 @@ async fn what_is_cancelled_or_malformed_is_bad_and_costs_no_try() {
         ("c LOGIN scanner one two", vec![]),
         ("c LOGIN", vec![]),
     ] {
-        client.say(begin).await;
-        for step in steps {
-            let prompt = client.line().await;
-            assert!(prompt.starts_with("+ "), "{begin}: {prompt}");
-            client.say(step).await;
+        let mut client = setup.client(Protocol::Imap).await;
+        // More often than a login may fail.
+        for _ in 0..4 {
+            client.say(begin).await;
+            for step in &steps {
+                let prompt = client.line().await;
+                assert!(prompt.starts_with("+ "), "{begin}: {prompt}");
+                client.say(step).await;
+            }
+            let completion = client.line().await;
+            assert!(completion.starts_with("c BAD "), "{begin}: {completion}");
         }
-        let completion = client.line().await;
-        assert!(completion.starts_with("c BAD "), "{begin}: {completion}");
+        clients.push(client);
     }
     assert_eq!(setup.control().token_requests(), 0);
-    succeed(&mut client, &login_command("tag")).await;
+    for mut client in clients {
+        succeed(&mut client, &login_command("tag")).await;
+    }
+}
+
+#[tokio::test]
+async fn endless_malformed_commands_end_the_connection() {
+    let setup = Setup::new().await;
+    for malformed in ["c AUTHENTICATE {0+}\n{0+}\n", "c LOGIN scanner", "c AUTHENTICATE PLAIN !!!"] {
+        let mut client = setup.client(Protocol::Imap).await;
+        for _ in 0..10 {
+            client.say(malformed).await;
+            let completion = client.line().await;
+            assert!(completion.starts_with("c BAD "), "{malformed}: {completion}");
+        }
+        assert_eq!(client.line().await, "* BYE Too many errors");
+        assert_eq!(client.rest().await, "");
+    }
+    assert_eq!(setup.control().token_requests(), 0);
 }
 
 #[tokio::test]

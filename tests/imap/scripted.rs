@@ -30,7 +30,7 @@ pub async fn setup() -> (Setup, TcpListener) {
     );
     let folder = tempfile::tempdir().unwrap();
     let wanted = Wanted { tables, ..Wanted::default() };
-    let gateway = Gateway::start(Setup::configuration(&provider, &folder, &wanted)).unwrap();
+    let gateway = Gateway::start(Setup::configuration(&provider, &folder, &wanted)).await.unwrap();
     (Setup { provider, gateway, folder }, listener)
 }
 

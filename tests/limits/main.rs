@@ -9,8 +9,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Client, Setup, Wanted, let_pass};
-use mailferry::config::Protocol;
+use common::{Answer, Client, PASSWORD, Setup, Wanted, let_pass};
+use mailferry::config::{Config, Protocol};
+use mailferry::sim::{self, Act, Fault, Gate, Moment};
 use tokio::io::AsyncWriteExt;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -86,6 +87,35 @@ async fn who_does_not_log_in_has_a_minute_however_busy() {
         assert!(words.starts_with(&goodbye(protocol, "4.4.2 ").concat()), "{words}");
         assert_eq!(client.rest().await, "");
         sessions_become(&setup, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_login_takes_upstream_is_not_the_clients_time() {
+    let change = |config: &mut Config| {
+        let long = Duration::from_secs(60 * 60);
+        (config.budgets.login, config.budgets.dial) = (long, long);
+    };
+    let setup = Setup::with(Wanted { change, ..Wanted::default() }).await;
+    for (protocol, server, command, done) in [
+        (Protocol::Smtp, sim::Protocol::Smtp, "NOOP", "250 "),
+        (Protocol::Imap, sim::Protocol::Imap, "a NOOP", "a OK"),
+        (Protocol::Pop3, sim::Protocol::Pop3, "NOOP", "+OK"),
+    ] {
+        let gate = Gate::new();
+        let hold = Fault::At(Moment::CredentialsRead, Act::Hold(gate.clone()));
+        setup.control().fail_next(server, 1, hold);
+        let mut client = setup.client(protocol).await;
+        let holding = async {
+            gate.reached(1).await;
+            let_pass(Duration::from_secs(90)).await;
+            gate.open();
+        };
+        let (answer, ()) = tokio::join!(client.log_in(protocol, "scanner", PASSWORD), holding);
+        assert_eq!(answer, Answer::Accepted, "{protocol}");
+        client.say(command).await;
+        // Fails where the connection ends before.
+        client.until(done).await;
     }
 }
 

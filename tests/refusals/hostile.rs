@@ -41,7 +41,7 @@ async fn assert_wrong(setup: &Setup, protocol: Protocol, lines: &[String]) {
 
 #[tokio::test]
 async fn a_name_is_the_one_that_was_configured_or_none() {
-    let setup = Setup::new().await;
+    let setup = Setup::with(Wanted::brisk()).await;
     for protocol in READING {
         for name in NAMES {
             let plain = encode_base64(format!("\0{name}\0{PASSWORD}").as_bytes());
@@ -75,7 +75,7 @@ async fn a_name_is_the_one_that_was_configured_or_none() {
 
 #[tokio::test]
 async fn long_names_are_refused_and_nothing_is_kept_of_them() {
-    let setup = Setup::new().await;
+    let setup = Setup::with(Wanted::brisk()).await;
     for protocol in READING {
         let mut client = setup.client(protocol).await;
         for length in [256, 900] {

@@ -52,7 +52,9 @@ async fn tls_comes_first_and_the_login_after_it() {
         // The simulator takes no login in the clear.
         assert_eq!(setup.control().violations(), Vec::<String>::new());
         let imap: &[&str] = match personality {
-            sim::Personality::Microsoft => &["CAPABILITY", "STARTTLS", "CAPABILITY", "AUTHENTICATE"],
+            sim::Personality::Microsoft | sim::Personality::Gmail => {
+                &["CAPABILITY", "STARTTLS", "CAPABILITY", "AUTHENTICATE"]
+            }
             sim::Personality::Dovecot => &["STARTTLS", "CAPABILITY", "AUTHENTICATE"],
         };
         for (protocol, begin) in [(Protocol::Imap, imap), (Protocol::Pop3, &["STLS", "AUTH"])] {

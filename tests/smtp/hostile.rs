@@ -51,7 +51,7 @@ async fn names_that_are_more_than_names_are_wrong_names() {
         &longest,
         &longer,
     ];
-    let setup = Setup::new().await;
+    let setup = Setup::with(Wanted::brisk()).await;
     for name in names {
         let mut client = setup.client(Protocol::Smtp).await;
         if !name.contains('\0') {

@@ -48,7 +48,7 @@ impl Scene {
         let file = folder.0.join("mailferry.toml");
         std::fs::write(&file, &text)?;
         let config = Config::parse(&text, &file, &Environment::of_process())?;
-        let gateway = Gateway::start(config)?;
+        let gateway = Gateway::start(config).await?;
         Ok(Self { provider, gateway, password, folder })
     }
 

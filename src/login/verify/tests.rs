@@ -124,7 +124,8 @@ impl Office {
     }
 
     async fn try_from_peer(&self, peer: [u8; 4], protocol: Protocol, request: &LoginRequest) -> Result<usize, Denied> {
-        let verified = self.verifier.verify(&self.config, peer.into(), protocol, request).await?;
+        let directory = Directory::of(&self.config);
+        let verified = self.verifier.verify(&directory, peer.into(), protocol, request).await?;
         Ok(verified.login)
     }
 
@@ -188,7 +189,7 @@ async fn names_no_login_can_have_are_refused_without_computing() {
     ];
     for name in names {
         let refused = office.try_from_peer(OFFICE, Protocol::Imap, &request(name, "right")).await;
-        assert_eq!(refused, Err(Denied::Credentials), "{}", name.escape_ascii());
+        assert_eq!(refused, Err(Denied::Impossible), "{}", name.escape_ascii());
     }
     assert_eq!(office.verifier.computations(), 0);
 }
@@ -196,7 +197,7 @@ async fn names_no_login_can_have_are_refused_without_computing() {
 #[tokio::test]
 async fn nobody_acts_as_somebody_else() {
     let office = Office::new(vec![login("scanner", "right")]);
-    for (authzid, expected) in [("", Ok(0)), ("Scanner", Ok(0)), ("boss", Err(Denied::Credentials))] {
+    for (authzid, expected) in [("", Ok(0)), ("Scanner", Ok(0)), ("boss", Err(Denied::Impossible))] {
         let request = LoginRequest { authzid: authzid.into(), ..request("scanner", "right") };
         assert_eq!(office.try_from_peer(OFFICE, Protocol::Smtp, &request).await, expected, "{authzid}");
     }
@@ -268,15 +269,15 @@ async fn loopback_waits_and_is_then_checked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_attempts_at_once_share_one_computation() {
     let names: Vec<String> = (0..200).map(|number| format!("device{number}")).collect();
-    let config = Arc::new(config(names.iter().map(|name| vec![login(name, "right")]).collect()));
-    let verifier = Verifier::new(&config).unwrap();
+    let config = config(names.iter().map(|name| vec![login(name, "right")]).collect());
+    let (directory, verifier) = (Arc::new(Directory::of(&config)), Verifier::new(&config).unwrap());
     let mut attempts = tokio::task::JoinSet::new();
     for name in names.iter().cycle().take(1000) {
-        let (config, verifier, request) = (Arc::clone(&config), verifier.clone(), request(name, "right"));
+        let (directory, verifier, request) = (Arc::clone(&directory), verifier.clone(), request(name, "right"));
         attempts.spawn(async move {
             let here = [127, 0, 0, 1].into();
             verifier
-                .verify(&config, here, Protocol::Imap, &request)
+                .verify(&directory, here, Protocol::Imap, &request)
                 .await
                 .map(|verified| verified.login)
         });
@@ -432,11 +433,11 @@ async fn a_crowd_from_one_address_is_told_to_come_back() {
         held.push(office.verifier.0.gate.enter(elsewhere, false).await.unwrap());
     }
     let mut attempts = tokio::task::JoinSet::new();
-    let config = Arc::new(config(vec![]));
+    let directory = Arc::new(Directory::default());
     for number in 0..100 {
-        let (config, verifier) = (Arc::clone(&config), office.verifier.clone());
+        let (directory, verifier) = (Arc::clone(&directory), office.verifier.clone());
         let request = request(format!("name{number}"), "x");
-        attempts.spawn(async move { verifier.verify(&config, OFFICE.into(), Protocol::Imap, &request).await.err() });
+        attempts.spawn(async move { verifier.verify(&directory, OFFICE.into(), Protocol::Imap, &request).await.err() });
     }
     for _ in 64..100 {
         assert_eq!(attempts.join_next().await.unwrap().unwrap(), Some(Denied::Busy));
@@ -476,6 +477,15 @@ async fn a_hash_that_cannot_be_checked_is_not_a_wrong_password() {
         assert_eq!(office.attempt("scanner", "right").await, Err(Denied::Busy));
     }
     assert!(office.verifier.0.memory().flights.is_empty());
+}
+
+#[tokio::test]
+async fn a_login_that_has_ended_is_none() {
+    let ends = |at| Login { ends: Some(at), ..login("scanner", "right") };
+    let mut office = Office::new(vec![ends(SystemTime::now() + Duration::from_secs(3600))]);
+    assert_eq!(office.attempt("scanner", "right").await, Ok(0));
+    office.config = config(vec![vec![ends(SystemTime::now())]]);
+    assert_eq!(office.attempt("scanner", "right").await, Err(Denied::Credentials), "though it is remembered");
 }
 
 /// Polls once; `None` while it is pending.

@@ -1,6 +1,9 @@
 //! How each kind of grant gets a token: one file a kind. Nothing here caches or retries.
 
 mod client_credentials;
+mod command;
+mod refresh_token;
+mod service_account;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -8,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::credentials::TokenError;
+use super::endpoint::Endpoint;
 use super::hints::needs_person;
 use crate::config::{Account, App, Grant};
 use crate::net::http::HttpClient;
@@ -58,6 +62,11 @@ pub type FetchFuture = Pin<Box<dyn Future<Output = Result<Issued, TokenError>> +
 pub trait Fetch: Send + Sync + 'static {
     /// Fetches one token, now.
     fn fetch(&self, request: TokenRequest) -> FetchFuture;
+
+    /// Completes when nothing that must not be lost is under way. Nothing may be fetched any more.
+    fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What time the wall clock shows.
@@ -67,35 +76,62 @@ pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub struct HttpFetch {
     clients: HashMap<String, HttpClient>,
     wall: WallClock,
-    sign_ins: Arc<dyn SignIns>,
+    sign_ins: Arc<refresh_token::Keeper>,
 }
 
 impl HttpFetch {
     /// Fetches with `clients`, whose keys are the names of the providers, and with the refresh tokens in `sign_ins`.
     #[must_use]
     pub fn new(clients: HashMap<String, HttpClient>, wall: WallClock, sign_ins: Arc<dyn SignIns>) -> Self {
+        let sign_ins = Arc::new(refresh_token::Keeper::new(sign_ins, WallClock::clone(&wall)));
         Self { clients, wall, sign_ins }
     }
 }
 
 impl Fetch for HttpFetch {
     fn fetch(&self, request: TokenRequest) -> FetchFuture {
-        let client = self.clients.get(&request.app.provider.name).cloned();
-        let wall = Arc::clone(&self.wall);
-        let _sign_ins = Arc::clone(&self.sign_ins);
+        let http = self.clients.get(&request.app.provider.name).cloned();
+        let wall = WallClock::clone(&self.wall);
+        let sign_ins = Arc::clone(&self.sign_ins);
         Box::pin(async move {
-            let Some(http) = client else {
-                let what = format!("The provider {} was not known when mailferry started", request.app.provider.name);
-                return Err(needs_person(what, "Start it again"));
-            };
-            match &request.app.grant {
+            let app = Arc::clone(&request.app);
+            match &app.grant {
+                Grant::Command(command) => command::fetch(command).await,
                 Grant::ClientCredentials(client) => {
-                    client_credentials::fetch(&request.app.provider, client, &request.scopes, http, wall).await
+                    let endpoint = token_endpoint(&app, http, wall)?;
+                    Ok(client_credentials::fetch(&endpoint, client, &request.scopes).await?)
                 }
-                other => Err(needs_person(format!("The grant {} is not built", other.name()), "Choose another")),
+                Grant::ServiceAccount(key_file) => {
+                    let endpoint = token_endpoint(&app, http, wall)?;
+                    let account = request.account.as_ref().ok_or_else(nobody)?;
+                    Ok(service_account::fetch(&endpoint, key_file, &account.address, &request.scopes).await?)
+                }
+                Grant::DeviceCode(_) | Grant::AuthorizationCode { .. } => {
+                    let endpoint = token_endpoint(&app, http, wall)?;
+                    let account = request.account.ok_or_else(nobody)?;
+                    sign_ins.fetch(endpoint, account, request.scopes).await
+                }
             }
         })
     }
+
+    fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.sign_ins.settled())
+    }
+}
+
+/// Where an app's tokens come from.
+fn token_endpoint(app: &App, http: Option<HttpClient>, wall: WallClock) -> Result<Endpoint, TokenError> {
+    let http = http.ok_or_else(|| {
+        let what = format!("The provider {} was not known when mailferry started", app.provider.name);
+        needs_person(what, "Start it again")
+    })?;
+    Endpoint::of(&app.provider.token_url, "token_url", app, http, wall)
+}
+
+/// A token that opens one mailbox was asked for without a mailbox: a fault of ours.
+fn nobody() -> TokenError {
+    needs_person("A token for nobody was asked for", "This is a fault of mailferry; please report it")
 }
 
 /// What a token is good for: accounts whose requests have equal keys share one token.
@@ -127,3 +163,6 @@ impl GrantKey {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

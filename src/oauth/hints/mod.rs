@@ -45,6 +45,11 @@ enum Class {
     Person,
 }
 
+/// Whether a text is one of the codes that are read here, or while a device waits (RFC 8628 section 3.5).
+pub(crate) fn is_known(code: &str) -> bool {
+    oauth::ROWS.iter().any(|row| row.error == code) || oauth::PASSING.contains(&code)
+}
+
 /// What an error answer means.
 pub(crate) fn explain(error: &OAuthError) -> TokenError {
     let description = error.description.as_deref().unwrap_or_default();

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::mem;
 
+use crate::proto::mistakes::{Mistake, Mistakes};
 use crate::proto::sasl::exchange::{Exchange, Progress};
 use crate::proto::{CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, Mechanism, ProtoError, Step};
 
@@ -13,9 +14,6 @@ use super::capability::Capabilities;
 use super::command::{Command, Tag, Verb};
 use super::framing::{Excess, Framed, Framer};
 use super::response::{CONTINUATION, UNTAGGED, write};
-
-/// How many commands that no server knows are answered before the connection ends.
-const MAX_UNKNOWN: u8 = 3;
 
 /// What a listener offers.
 #[derive(Debug, Clone)]
@@ -44,7 +42,7 @@ pub struct Downstream {
     capabilities: Capabilities,
     /// Whether the other side has asked for the list: it then expects the new one untagged as well.
     listed: bool,
-    unknown: u8,
+    mistakes: Mistakes,
     state: State,
 }
 
@@ -81,7 +79,7 @@ impl Downstream {
             auth,
             capabilities: Capabilities::new(basic.chain(capabilities)),
             listed: false,
-            unknown: 0,
+            mistakes: Mistakes::none(),
             state: State::Greeting,
         }
     }
@@ -102,19 +100,20 @@ impl Downstream {
                 Some(command) => self.obey(command, out),
                 None => {
                     write(out, UNTAGGED, "BAD A command begins with a tag and a verb");
-                    self.count_unknown(out)
+                    self.count(Mistake::Unknown, out)
                 }
             },
             Framed::Excessive { start, excess } => {
                 let reply = match excess {
                     Excess::Length => "BAD Command too long",
                     Excess::Literal => "NO [TOOBIG] Literal too long",
+                    Excess::Literals => "BAD Too many literals",
                 };
                 match Tag::cut_from(&start) {
                     Some((tag, _)) => write(out, tag, reply),
                     None => write(out, UNTAGGED, reply),
                 }
-                ready()
+                self.count(Mistake::Malformed, out)
             }
             Framed::Endless => endless(out),
         }
@@ -145,26 +144,53 @@ impl Downstream {
                 return ask(tag, LoginRequest { mechanism, authzid: Vec::new(), username, password });
             }
             Verb::Authenticate { mechanism, initial } => match authenticate::begin(mechanism, initial.as_ref()) {
-                Some(progress) => return go_on(tag, progress, out),
-                None => write(out, tag, "BAD Unknown mechanism: use PLAIN or LOGIN"),
+                Some(progress) => return self.go_on(tag, progress, out),
+                None => {
+                    write(out, tag, "BAD Unknown mechanism: use PLAIN or LOGIN");
+                    return self.count(Mistake::Malformed, out);
+                }
             },
-            Verb::Malformed(why) => write(out, tag, format_args!("BAD {why}")),
+            Verb::Malformed(why) => {
+                write(out, tag, format_args!("BAD {why}"));
+                return self.count(Mistake::Malformed, out);
+            }
             Verb::NotNow => write(out, tag, "BAD Log in first"),
             Verb::Unknown => {
                 write(out, tag, "BAD Unknown command");
-                return self.count_unknown(out);
+                return self.count(Mistake::Unknown, out);
             }
         }
         ready()
     }
 
-    /// Who sends one unknown command after the other speaks another protocol, or sends what is no command.
-    fn count_unknown(&mut self, out: &mut Vec<u8>) -> Turn {
-        self.unknown += 1;
-        if self.unknown < MAX_UNKNOWN {
+    fn read_message(&mut self, tag: Tag, exchange: Exchange, input: &mut Input, out: &mut Vec<u8>) -> Turn {
+        match authenticate::read(exchange, input) {
+            Reading::Incomplete(exchange) => (State::AwaitingMessage { tag, exchange }, Some(Step::NeedInput)),
+            Reading::Read(progress) => self.go_on(tag, progress, out),
+            Reading::Endless => endless(out),
+        }
+    }
+
+    fn go_on(&mut self, tag: Tag, progress: Progress, out: &mut Vec<u8>) -> Turn {
+        match progress {
+            Progress::Prompting(exchange) => {
+                write(out, CONTINUATION, exchange.prompt());
+                (State::AwaitingMessage { tag, exchange }, None)
+            }
+            Progress::Complete(request) => ask(tag, request),
+            Progress::Failed(error) => {
+                write(out, tag, format_args!("BAD {}", authenticate::why(error)));
+                self.count(Mistake::Malformed, out)
+            }
+        }
+    }
+
+    /// Who makes one mistake after the other speaks another protocol, or none.
+    fn count(&mut self, mistake: Mistake, out: &mut Vec<u8>) -> Turn {
+        if !self.mistakes.count(mistake) {
             return ready();
         }
-        write(out, UNTAGGED, "BYE Too many unknown commands");
+        write(out, UNTAGGED, format_args!("BYE {}", mistake.too_many()));
         (State::Ended(CloseReason::TooManyErrors), None)
     }
 
@@ -191,7 +217,7 @@ impl Machine for Downstream {
             let (state, step) = match mem::take(&mut self.state) {
                 State::Greeting => self.greet(out),
                 State::AwaitingCommand(framer) => self.read_command(framer, input, out),
-                State::AwaitingMessage { tag, exchange } => read_message(tag, exchange, input, out),
+                State::AwaitingMessage { tag, exchange } => self.read_message(tag, exchange, input, out),
                 state @ State::AwaitingAnswer { .. } => (state, Some(Step::NeedInput)),
                 State::LoggedIn => (State::LoggedIn, Some(Step::Relay)),
                 State::Ended(reason) => (State::Ended(reason), Some(Step::Close(reason))),
@@ -244,28 +270,6 @@ fn refuse(tag: &Tag, refusal: &Refusal, out: &mut Vec<u8>) {
 
 fn ask(tag: Tag, request: LoginRequest) -> Turn {
     (State::AwaitingAnswer { tag }, Some(Step::Event(request)))
-}
-
-fn read_message(tag: Tag, exchange: Exchange, input: &mut Input, out: &mut Vec<u8>) -> Turn {
-    match authenticate::read(exchange, input) {
-        Reading::Incomplete(exchange) => (State::AwaitingMessage { tag, exchange }, Some(Step::NeedInput)),
-        Reading::Read(progress) => go_on(tag, progress, out),
-        Reading::Endless => endless(out),
-    }
-}
-
-fn go_on(tag: Tag, progress: Progress, out: &mut Vec<u8>) -> Turn {
-    match progress {
-        Progress::Prompting(exchange) => {
-            write(out, CONTINUATION, exchange.prompt());
-            (State::AwaitingMessage { tag, exchange }, None)
-        }
-        Progress::Complete(request) => ask(tag, request),
-        Progress::Failed(error) => {
-            write(out, tag, format_args!("BAD {}", authenticate::why(error)));
-            ready()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@
 
 use std::mem;
 
-use zeroize::Zeroizing;
-
 use crate::proto::line::Line;
 use crate::proto::{Input, MAX_CREDENTIAL, sasl};
 
@@ -18,6 +16,9 @@ pub(super) const MAX_COMMAND: usize = 8 * 1024;
 /// The longest literal taken, in octets. Nothing that may be sent before login is longer: neither a user name or
 /// password nor a value of ID (1,024 octets, RFC 2971 section 3.3).
 pub(super) const MAX_LITERAL: usize = MAX_CREDENTIAL;
+
+/// The most literals that one command may have. ID has 30 pairs of strings (RFC 2971 section 3.3), LOGIN two strings.
+pub(super) const MAX_LITERALS: usize = 60;
 
 /// What was cut.
 pub(super) enum Framed {
@@ -40,6 +41,8 @@ pub(super) enum Excess {
     Length,
     /// A literal in it is.
     Literal,
+    /// It has more literals than such a command can need.
+    Literals,
 }
 
 /// Where in a command the input stands.
@@ -62,6 +65,10 @@ pub(super) struct Partial {
     kept: Line,
     /// How many octets came, kept or not.
     size: usize,
+    /// How many literals were announced and taken.
+    literals: usize,
+    /// Whether its first line, once that is whole, names AUTHENTICATE.
+    authenticates: bool,
     excess: Option<Excess>,
 }
 
@@ -96,12 +103,15 @@ impl Partial {
             Ok(None) => return (Framer::AwaitingLine(self), Some(Framed::Incomplete)),
             Err(_) => return (Framer::default(), Some(Framed::Endless)),
         };
+        if self.size == 0 {
+            self.authenticates = names_authenticate(&line);
+        }
         self.size += before - input.len();
         if self.size > cap {
             self.excess.get_or_insert(Excess::Length);
         }
         let announcement = Announcement::at_the_end_of(&line);
-        self.keep(&line);
+        self.keep(line);
         match announcement {
             None => (Framer::default(), Some(self.complete())),
             Some(announcement) => self.announced(announcement, cap),
@@ -118,6 +128,8 @@ impl Partial {
             self.excess.get_or_insert(Excess::Literal);
         } else if size > cap {
             self.excess.get_or_insert(Excess::Length);
+        } else if self.literals >= self.most_literals() {
+            self.excess.get_or_insert(Excess::Literals);
         }
         match (self.excess, announcement.waits) {
             // Not invited, a waiting sender sends no literal: its command ends here (RFC 3501 section 7.5).
@@ -125,7 +137,9 @@ impl Partial {
             (Some(_), false) if size > 2 * cap => (Framer::default(), Some(Framed::Endless)),
             (Some(_), false) => (Framer::SkippingLiteral { partial: self, octets }, None),
             (None, waits) => {
-                self.keep(b"\r\n");
+                self.literals += 1;
+                self.make_room();
+                self.kept.extend_from_slice(b"\r\n");
                 (Framer::AwaitingLiteral { partial: self, octets }, waits.then_some(Framed::LiteralAwaited))
             }
         }
@@ -135,9 +149,7 @@ impl Partial {
         if input.len() < octets {
             return (Framer::AwaitingLiteral { partial: self, octets }, Some(Framed::Incomplete));
         }
-        let mut literal = Line::new(Vec::with_capacity(octets));
-        self.size += input.take_into(octets, &mut literal);
-        self.keep(&literal);
+        self.size += input.take_into(octets, &mut self.kept);
         (Framer::AwaitingLine(self), None)
     }
 
@@ -154,22 +166,36 @@ impl Partial {
     /// How long this command may be. The octets that say so come long before the cap, so that it does not matter how
     /// many of them there are at the first look.
     fn cap(&self, input: &Input) -> usize {
-        let start = if self.size == 0 { input.unused() } else { &self.kept };
+        let authenticates = if self.size == 0 { names_authenticate(input.unused()) } else { self.authenticates };
         // RFC 4959 section 3: an AUTHENTICATE line may hold a whole SASL message.
-        if names_authenticate(start) { sasl::MAX_LINE } else { MAX_COMMAND }
+        if authenticates { sasl::MAX_LINE } else { MAX_COMMAND }
     }
 
-    /// Adds octets. Of a command that is not to be obeyed, only what there is already stays, and at least its first
+    /// How many literals this command may have: an AUTHENTICATE has room for a long SASL message, and no string in it.
+    const fn most_literals(&self) -> usize {
+        if self.authenticates { 0 } else { MAX_LITERALS }
+    }
+
+    /// Adds a line. Of a command that is not to be obeyed, only what there is already stays, and at least its first
     /// line, for the tag.
-    fn keep(&mut self, octets: &[u8]) {
-        if self.excess.is_some() && !self.kept.is_empty() {
-            return;
+    fn keep(&mut self, line: Line) {
+        if self.kept.is_empty() {
+            self.kept = line;
+        } else if self.excess.is_none() {
+            self.kept.extend_from_slice(&line);
         }
-        // Not extended in place: growing would leave a copy of a password in memory that is given back unwiped.
-        let mut grown = Vec::with_capacity(self.kept.len() + octets.len());
-        grown.extend_from_slice(&self.kept);
-        grown.extend_from_slice(octets);
-        self.kept = Zeroizing::new(grown);
+    }
+
+    /// Makes room for all that may still come, once: a buffer that grew would leave copies of a password behind in
+    /// memory that is given back unwiped, and one copied for each literal would cost the square of their number.
+    fn make_room(&mut self) {
+        /// Within its cap, a command grows by nothing but the CR that a line end may lack before a literal.
+        const ROOM: usize = MAX_COMMAND + MAX_LITERALS;
+        if self.kept.capacity() < ROOM {
+            let mut roomy = Line::new(Vec::with_capacity(ROOM));
+            roomy.extend_from_slice(&self.kept);
+            self.kept = roomy;
+        }
     }
 
     fn complete(self) -> Framed {

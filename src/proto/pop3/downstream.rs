@@ -5,6 +5,7 @@ use std::mem;
 use super::command::{self, Auth, Command};
 use super::response::{Refusal, write_err, write_line, write_ok};
 use crate::proto::line::{Line, Skipped};
+use crate::proto::mistakes::{Mistake, Mistakes};
 use crate::proto::sasl::exchange::{Exchange, ExchangeError, Progress};
 use crate::proto::{
     CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, Mechanism, ProtoError, Step, sasl,
@@ -13,9 +14,6 @@ use crate::secret::Password;
 
 /// The longest command line, its end included, in octets. RFC 2449 section 4 says 255; old clients do not know it.
 pub const MAX_COMMAND_LINE: usize = 1024;
-
-/// How many commands that no POP3 server knows are borne.
-const MAX_UNKNOWN: u8 = 3;
 
 const LINE_TOO_LONG: &str = "Line too long";
 
@@ -35,7 +33,7 @@ pub struct Offer {
 pub struct Downstream {
     offer: Offer,
     state: State,
-    unknown: u8,
+    mistakes: Mistakes,
 }
 
 #[derive(Debug)]
@@ -83,14 +81,14 @@ impl Downstream {
     /// A machine that has said nothing yet.
     #[must_use]
     pub const fn new(offer: Offer) -> Self {
-        Self { offer, state: State::BeforeGreeting, unknown: 0 }
+        Self { offer, state: State::BeforeGreeting, mistakes: Mistakes::none() }
     }
 
     fn on_line(&mut self, expected: Expected, line: &Line, out: &mut Vec<u8>) -> Outcome {
         match expected {
             Expected::Command { user } => self.on_command(Command::parse(line), user, out),
             // RFC 5034 section 4.
-            Expected::SaslMessage(exchange) => on_progress(exchange.respond(line), out),
+            Expected::SaslMessage(exchange) => self.on_progress(exchange.respond(line), out),
         }
     }
 
@@ -119,20 +117,62 @@ impl Downstream {
                 write_ok(out, "Mechanisms follow");
                 write_multi_line(out, &["PLAIN", "LOGIN"]);
             }
-            Command::Auth(auth) => return on_auth(auth, out),
-            Command::Incomplete => write_err(out, "Argument missing"),
+            Command::Auth(auth) => return self.on_auth(&auth, out),
+            Command::Incomplete => {
+                let next = Expected::Command { user };
+                return Outcome::Next(self.on_mistake(Mistake::Malformed, "Argument missing", next, out));
+            }
             Command::NotBeforeLogin => write_err(out, "Log in first"),
             Command::NotOffered => write_err(out, "Not offered"),
             Command::Unknown => {
-                self.unknown += 1;
-                if self.unknown == MAX_UNKNOWN {
-                    Refusal::new("SYS/TEMP", "Too many unknown commands").write(out);
-                    return Outcome::Next(State::Ended(CloseReason::TooManyErrors));
-                }
-                write_err(out, "Unknown command");
+                let next = Expected::Command { user };
+                return Outcome::Next(self.on_mistake(Mistake::Unknown, "Unknown command", next, out));
             }
         }
         Expected::Command { user }.into()
+    }
+
+    fn on_auth(&mut self, auth: &Auth, out: &mut Vec<u8>) -> Outcome {
+        match Exchange::of(&auth.mechanism) {
+            Some(exchange) => {
+                self.on_progress(exchange.begin(auth.initial_response.as_ref().map(Password::expose)), out)
+            }
+            None => self.on_malformed("Unknown mechanism", out),
+        }
+    }
+
+    fn on_progress(&mut self, progress: Progress, out: &mut Vec<u8>) -> Outcome {
+        match progress {
+            Progress::Prompting(exchange) => {
+                // The space belongs to it even before nothing (RFC 5034 section 4): clients compare "+ ".
+                write_line(out, &["+ ", exchange.prompt()]);
+                Expected::SaslMessage(exchange).into()
+            }
+            Progress::Complete(request) => Outcome::Asks(request),
+            Progress::Failed(error) => self.on_malformed(
+                match error {
+                    ExchangeError::Cancelled => "Authentication cancelled",
+                    ExchangeError::Malformed => "Malformed authentication response",
+                    ExchangeError::TooLong => "User name or password too long",
+                },
+                out,
+            ),
+        }
+    }
+
+    /// A mistake behind which everything begins anew.
+    fn on_malformed(&mut self, why: &'static str, out: &mut Vec<u8>) -> Outcome {
+        Outcome::Next(self.on_mistake(Mistake::Malformed, why, Expected::FRESH_COMMAND, out))
+    }
+
+    fn on_mistake(&mut self, mistake: Mistake, why: &'static str, next: Expected, out: &mut Vec<u8>) -> State {
+        if self.mistakes.count(mistake) {
+            Refusal::new("SYS/TEMP", mistake.too_many()).write(out);
+            State::Ended(CloseReason::TooManyErrors)
+        } else {
+            write_err(out, why);
+            State::AwaitingLine(next)
+        }
     }
 
     /// RFC 2449 section 5. RESP-CODES and AUTH-RESP-CODE are promises about the whole session, and so the upstream's to
@@ -175,8 +215,7 @@ impl Machine for Downstream {
                 }
                 State::SkippingLongLine { mut budget } => match input.skip_line(&mut budget) {
                     Skipped::Whole => {
-                        write_err(out, LINE_TOO_LONG);
-                        self.state = State::AwaitingLine(Expected::FRESH_COMMAND);
+                        self.state = self.on_mistake(Mistake::Malformed, LINE_TOO_LONG, Expected::FRESH_COMMAND, out);
                     }
                     Skipped::SoFar => {
                         self.state = State::SkippingLongLine { budget };
@@ -216,38 +255,6 @@ impl Machine for Downstream {
                 }
             }
         };
-    }
-}
-
-fn on_auth(auth: Auth, out: &mut Vec<u8>) -> Outcome {
-    match Exchange::of(&auth.mechanism) {
-        Some(exchange) => on_progress(exchange.begin(auth.initial_response.as_ref().map(Password::expose)), out),
-        None => {
-            write_err(out, "Unknown mechanism");
-            Expected::FRESH_COMMAND.into()
-        }
-    }
-}
-
-fn on_progress(progress: Progress, out: &mut Vec<u8>) -> Outcome {
-    match progress {
-        Progress::Prompting(exchange) => {
-            // The space belongs to it even before nothing (RFC 5034 section 4): clients compare "+ ".
-            write_line(out, &["+ ", exchange.prompt()]);
-            Expected::SaslMessage(exchange).into()
-        }
-        Progress::Complete(request) => Outcome::Asks(request),
-        Progress::Failed(error) => {
-            write_err(
-                out,
-                match error {
-                    ExchangeError::Cancelled => "Authentication cancelled",
-                    ExchangeError::Malformed => "Malformed authentication response",
-                    ExchangeError::TooLong => "User name or password too long",
-                },
-            );
-            Expected::FRESH_COMMAND.into()
-        }
     }
 }
 

@@ -5,11 +5,9 @@ use super::auth::{self, LINE_TOO_LONG};
 use super::command::{Command, MAX_COMMAND, Verb};
 use super::reply::{Reply, write_lines};
 use crate::proto::line::{LineTooLong, Skipped};
+use crate::proto::mistakes::{Mistake, Mistakes};
 use crate::proto::sasl::exchange::{Exchange, Progress};
 use crate::proto::{CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, ProtoError, Step, sasl};
-
-/// How many commands that no server knows a connection may send; the last one ends it.
-const MAX_UNKNOWN: u32 = 3;
 
 /// What the server says it can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +24,7 @@ pub struct Offer {
 pub struct Downstream {
     offer: Offer,
     state: State,
-    /// How many unknown commands there were.
-    unknown: u32,
+    mistakes: Mistakes,
 }
 
 /// A transition takes the state out; where it leaves none behind, a command is next.
@@ -51,7 +48,7 @@ impl Downstream {
     /// A server that has not yet greeted.
     #[must_use]
     pub const fn new(offer: Offer) -> Self {
-        Self { offer, state: State::AwaitingGreeting, unknown: 0 }
+        Self { offer, state: State::AwaitingGreeting, mistakes: Mistakes::none() }
     }
 
     /// The longest line that may come now. An AUTH command carries a SASL response, so it may be as long as one.
@@ -76,7 +73,7 @@ impl Downstream {
             // RFC 5321 section 4.1.4 asks for EHLO first; devices say HELO or nothing, and log in all the same.
             Some(Verb::Auth) if self.offer.auth => match auth::begin(command.arguments) {
                 Ok(progress) => return self.on_progress(progress, out),
-                Err(reply) => reply.write(out),
+                Err(reply) => self.on_mistake(Mistake::Malformed, &reply, out),
             },
             Some(Verb::Auth) => CLEAR_CHANNEL.write(out),
             // The client's name is taken as it is: devices send empty and impossible ones, and it goes nowhere.
@@ -94,17 +91,16 @@ impl Downstream {
                 LOGIN_FIRST.write(out);
                 self.close(CloseReason::RefusedData, &DATA_NOT_TAKEN, out);
             }
-            None => self.on_unknown(out),
+            None => self.on_mistake(Mistake::Unknown, &UNKNOWN_COMMAND, out),
         }
         None
     }
 
-    fn on_unknown(&mut self, out: &mut Vec<u8>) {
-        self.unknown += 1;
-        if self.unknown < MAX_UNKNOWN {
-            UNKNOWN_COMMAND.write(out);
-        } else {
+    fn on_mistake(&mut self, mistake: Mistake, reply: &Reply, out: &mut Vec<u8>) {
+        if self.mistakes.count(mistake) {
             self.close(CloseReason::TooManyErrors, &TOO_MANY_ERRORS, out);
+        } else {
+            reply.write(out);
         }
     }
 
@@ -123,7 +119,7 @@ impl Downstream {
                 Some(request)
             }
             Progress::Failed(error) => {
-                auth::reply(error).write(out);
+                self.on_mistake(Mistake::Malformed, &auth::reply(error), out);
                 None
             }
         }
@@ -150,8 +146,8 @@ impl Machine for Downstream {
                     Skipped::SoFar => return Ok(Step::NeedInput),
                     Skipped::OverBudget => self.close(CloseReason::TooLong, &FAR_TOO_LONG, out),
                     Skipped::Whole => {
-                        LINE_TOO_LONG.write(out);
                         self.state = State::AwaitingCommand;
+                        self.on_mistake(Mistake::Malformed, &LINE_TOO_LONG, out);
                     }
                 },
                 State::AwaitingCommand | State::AwaitingResponse(_) => {

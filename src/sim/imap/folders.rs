@@ -117,7 +117,7 @@ impl Session<'_> {
         let mut changes = mailbox.watch();
         self.wire.say(match self.voice.personality() {
             Personality::Microsoft => "+ IDLE accepted, awaiting DONE command.",
-            Personality::Dovecot => "+ idling",
+            Personality::Dovecot | Personality::Gmail => "+ idling",
         });
         while !self.wire.unused().contains(&b'\n') {
             self.announce();

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use super::faults::{Moment, Refusal};
 use super::login::{self, Verdict};
 use super::mailbox::Mailbox;
+use super::sasl::{Malformed, Mechanism};
 use super::wire::{BadLine, Flow, Hangup, Wire};
-use super::xoauth2::Malformed;
 use parse::{Arguments, LiteralMark};
 use selected::Selected;
 use voice::Voice;
@@ -222,6 +222,7 @@ impl Session<'_> {
 
     fn capabilities(&self) -> String {
         let all = self.voice.capabilities(matches!(self.state, State::NotAuthenticated), self.tls);
+        let all = login::offer(&self.wire.shared, all, "AUTH=");
         let offered = all.split(' ').filter(|word| !self.withheld(word));
         offered.collect::<Vec<_>>().join(" ")
     }
@@ -231,12 +232,13 @@ impl Session<'_> {
     }
 
     async fn authenticate(&mut self, tag: &str, mut arguments: Arguments<'_>) -> Flow<Option<Completion>> {
-        let Some(mechanism) = arguments.space_and_atom() else {
+        let Some(name) = arguments.space_and_atom() else {
             return Ok(Some("BAD Command Argument Error. 11".into()));
         };
-        if !mechanism.eq_ignore_ascii_case("XOAUTH2") || self.withheld("AUTH=XOAUTH2") {
+        let offered = login::mechanism(&self.wire.shared, &name);
+        let Some(mechanism) = offered.filter(|offered| !self.withheld(&format!("AUTH={}", offered.name()))) else {
             return Ok(Some("NO Unsupported authentication mechanism.".into()));
-        }
+        };
         let initial = match arguments.space_and_rest() {
             Some(_) if self.withheld("SASL-IR") => return Ok(Some("BAD Command Argument Error. 12".into())),
             initial => initial.map(<[u8]>::to_vec),
@@ -262,34 +264,40 @@ impl Session<'_> {
         if response == b"*" {
             return Ok(Some("BAD Authentication aborted by client.".into()));
         }
-        match login::judge(&self.wire.shared, self.wire.protocol, &response) {
-            Verdict::Opened { mailbox, .. } => {
+        match login::judge(&self.wire.shared, self.wire.protocol, mechanism, &response) {
+            Verdict::Opened { user, mailbox } => {
                 self.state = State::Authenticated(mailbox);
-                let accepted = self.voice.logged_in(&self.capabilities());
+                let capabilities = self.capabilities();
+                if let Some(unasked) = self.voice.capabilities_after_login(&capabilities) {
+                    self.wire.say(&unasked);
+                }
+                let accepted = self.voice.logged_in(&capabilities, &user);
                 self.complete(tag, &accepted);
                 self.wire.pass(Moment::LoggedIn).await?;
                 Ok(None)
             }
-            Verdict::Refused(refusal) => self.refuse(refusal, &response).await.map(Some),
+            Verdict::Refused(refusal) => self.refuse(mechanism, refusal, &response).await.map(Some),
             Verdict::Malformed(Malformed::Base64) => Ok(Some("BAD Invalid base64 data in the response".into())),
-            Verdict::Malformed(Malformed::Fields) => self.refuse(Refusal::Token, &response).await.map(Some),
+            Verdict::Malformed(Malformed::Fields) => self.refuse(mechanism, Refusal::Token, &response).await.map(Some),
         }
     }
 
     fn hang_up_on_long_response(&mut self) -> Hangup {
-        self.wire.violation("an XOAUTH2 response is longer than the server takes");
+        self.wire.violation("a response with a token is longer than the server takes");
         self.wire.say("* BYE Authentication response is too long");
         Hangup
     }
 
-    async fn refuse(&mut self, refusal: Refusal, response: &[u8]) -> Flow<Completion> {
-        if login::challenges(self.voice.personality(), refusal) {
-            self.wire.say(&format!("+ {}", login::challenge(refusal, response)));
-            match self.wire.line(LINE_LIMIT).await? {
-                Ok(line) if line.is_empty() => {}
-                Ok(line) if line == b"*" => return Ok("BAD Authentication aborted by client.".into()),
-                _ => self.wire.violation("the answer to a failure challenge is not an empty line"),
+    async fn refuse(&mut self, mechanism: Mechanism, refusal: Refusal, response: &[u8]) -> Flow<Completion> {
+        let personality = self.voice.personality();
+        if login::challenges(personality, mechanism, refusal) {
+            self.wire
+                .say(&format!("+ {}", login::challenge(personality, mechanism, refusal, response)));
+            let answer = self.wire.line(LINE_LIMIT).await?.ok();
+            if answer.as_deref() == Some(b"*") {
+                return Ok("BAD Authentication aborted by client.".into());
             }
+            login::check_dismissal(&self.wire.shared, self.wire.protocol, mechanism, answer.as_deref());
         }
         Ok(login::refused(refusal, self.voice.refused(refusal), response))
     }

@@ -96,6 +96,7 @@ impl Session<'_> {
                     "BINARYMIME" if microsoft => "BINARYMIME",
                     _ => return Some("501 5.5.4 Invalid BODY"),
                 },
+                "SMTPUTF8" if self.voice.personality() == Personality::Gmail && value.is_none() => "SMTPUTF8",
                 "AUTH" => "AUTH",
                 "RET" | "ENVID" if microsoft => "DSN",
                 _ => return Some("555 5.5.4 Unsupported parameter"),

@@ -10,8 +10,8 @@ mod voice;
 use super::Personality;
 use super::faults::{Moment, Refusal};
 use super::login::{self, Verdict};
+use super::sasl::{Malformed, Mechanism};
 use super::wire::{BadLine, Flow, Wire};
-use super::xoauth2::Malformed;
 use mail::Transaction;
 use voice::Voice;
 
@@ -115,8 +115,9 @@ impl Session<'_> {
 
     fn say_capabilities(&mut self) {
         let all = self.voice.capabilities(self.tls, self.wire.shared.options.max_message);
+        let all = all.into_iter().map(|line| login::offer(&self.wire.shared, &line, ""));
         let keyword = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
-        let offered: Vec<_> = all.into_iter().filter(|line| !self.withheld(&keyword(line))).collect();
+        let offered: Vec<_> = all.filter(|line| !self.withheld(&keyword(line))).collect();
         let hello = self.voice.hello();
         self.say(&format!("250-{hello}"));
         for (at, line) in offered.iter().enumerate() {
@@ -135,7 +136,7 @@ impl Session<'_> {
         if self.wire.answered_otherwise(Moment::StartTlsDue, "").await? {
             return Ok(Next::Command);
         }
-        self.say("220 2.0.0 SMTP server ready");
+        self.say(self.voice.start_tls());
         self.wire.pass(Moment::StartTlsAnswered).await?;
         self.wire.start_tls().await?;
         self.tls = true;
@@ -161,14 +162,14 @@ impl Session<'_> {
         if self.wire.answered_otherwise(Moment::AuthDue, "").await? {
             return Ok(Next::Command);
         }
-        match mechanism.as_str() {
-            "XOAUTH2" if !self.withheld("AUTH") => self.xoauth2(initial).await,
-            "LOGIN" if self.voice.personality() == Personality::Microsoft => self.auth_login().await,
+        match (mechanism.as_str(), login::mechanism(&self.wire.shared, &mechanism)) {
+            (_, Some(mechanism)) if !self.withheld("AUTH") => self.with_token(mechanism, initial).await,
+            ("LOGIN", _) if self.voice.personality() != Personality::Dovecot => self.auth_login().await,
             _ => Ok(self.breach("504 5.7.4 Unrecognized authentication type")),
         }
     }
 
-    async fn xoauth2(&mut self, initial: Option<&str>) -> Flow<Next> {
+    async fn with_token(&mut self, mechanism: Mechanism, initial: Option<&str>) -> Flow<Next> {
         let response = match initial {
             Some(response) => response.as_bytes().to_vec(),
             None => {
@@ -190,34 +191,35 @@ impl Session<'_> {
             let cancelled = self.voice.cancelled();
             return Ok(self.say(&cancelled));
         }
-        match login::judge(&self.wire.shared, self.wire.protocol, &response) {
+        match login::judge(&self.wire.shared, self.wire.protocol, mechanism, &response) {
             Verdict::Opened { user, .. } => {
                 self.account = Some(user);
                 let accepted = self.voice.logged_in();
                 self.say(accepted);
                 self.wire.pass(Moment::LoggedIn).await?;
             }
-            Verdict::Refused(refusal) => self.refuse(refusal, &response).await?,
+            Verdict::Refused(refusal) => self.refuse(mechanism, refusal, &response).await?,
             Verdict::Malformed(Malformed::Base64) => _ = self.say("501 5.5.2 Cannot decode the response"),
-            Verdict::Malformed(Malformed::Fields) => _ = self.say("501 5.5.124 Invalid XOAUTH2 auth data"),
+            Verdict::Malformed(Malformed::Fields) => {
+                self.say(&format!("501 5.5.124 Invalid {} auth data", mechanism.name()));
+            }
         }
         Ok(Next::Command)
     }
 
-    async fn refuse(&mut self, refusal: Refusal, response: &[u8]) -> Flow<()> {
-        if login::challenges(self.voice.personality(), refusal) {
-            self.say(&format!("334 {}", login::challenge(refusal, response)));
-            match self.wire.line(COMMAND_LIMIT).await? {
-                Ok(line) if line.is_empty() => {}
-                Ok(line) if line == b"*" => {
-                    self.say("501 5.5.2 Authentication aborted by client.");
-                    return Ok(());
-                }
-                _ => self.wire.violation("the answer to a failure challenge is not an empty line"),
+    async fn refuse(&mut self, mechanism: Mechanism, refusal: Refusal, response: &[u8]) -> Flow<()> {
+        let personality = self.voice.personality();
+        if login::challenges(personality, mechanism, refusal) {
+            self.say(&format!("334 {}", login::challenge(personality, mechanism, refusal, response)));
+            let answer = self.wire.line(COMMAND_LIMIT).await?.ok();
+            if answer.as_deref() == Some(b"*") {
+                self.say("501 5.5.2 Authentication aborted by client.");
+                return Ok(());
             }
+            login::check_dismissal(&self.wire.shared, self.wire.protocol, mechanism, answer.as_deref());
         }
         let refused = login::refused(refusal, self.voice.refused(refusal), response);
-        self.say(&refused);
+        self.say_lines(&refused);
         Ok(())
     }
 
@@ -230,8 +232,8 @@ impl Session<'_> {
             }
         }
         self.wire.violation("a password was sent where only a token opens");
-        let refused = self.voice.basic_disabled();
-        Ok(self.say(&refused))
+        self.say_lines(&self.voice.basic_disabled());
+        Ok(Next::Command)
     }
 
     async fn small_command(&mut self, verb: &str) -> Flow<Next> {
@@ -252,6 +254,13 @@ impl Session<'_> {
     fn quit(&mut self) -> Next {
         self.say("221 2.0.0 Service closing transmission channel");
         Next::Hangup
+    }
+
+    /// A reply of one line or more.
+    fn say_lines(&mut self, reply: &str) {
+        for line in reply.split("\r\n") {
+            self.say(line);
+        }
     }
 
     fn say(&mut self, line: &str) -> Next {

@@ -244,6 +244,35 @@ fn verbs_of_the_standard_are_refused_for_ever_and_others_three_times() {
     assert_eq!(played.events, []);
 }
 
+#[test]
+fn nine_malformed_commands_are_borne_and_the_tenth_ends_the_session() {
+    let too_long = format!("a NOOP {}", "x".repeat(8 * 1024));
+    let not_read = format!("a LOGIN {{5000+}}\r\n{}", "x".repeat(5000));
+    for malformed in [
+        "a AUTHENTICATE {0+}\n{0+}\n",
+        "a AUTHENTICATE CRAM-MD5",
+        "a AUTHENTICATE PLAIN !!!",
+        "a AUTHENTICATE PLAIN\r\n*",
+        "a LOGIN user",
+        "a NOOP x",
+        "a LOGIN {5000}",
+        &not_read,
+        &too_long,
+    ] {
+        let malformed = format!("{malformed}\r\n");
+        let login = "b LOGIN user pass\r\nrest";
+        let borne = talk([malformed.repeat(9), login.into()].concat());
+        assert_eq!(borne.ending, Some(Ending::Relay), "{malformed}");
+
+        // Neither commands that are none of the kind nor a wrong password set the count back.
+        let between = "c NOOP\r\nd SELECT x\r\ne XYZZY\r\nf LOGIN user wrong\r\n";
+        let ended = talk([&malformed.repeat(5), between, &malformed.repeat(5), login].concat());
+        assert_eq!(ended.ending, Some(Ending::Close(CloseReason::TooManyErrors)), "{malformed}");
+        assert!(said(&ended).ends_with("\r\n* BYE Too many errors\r\n"), "{}", said(&ended));
+        assert_eq!(ended.left, login.as_bytes(), "{malformed}");
+    }
+}
+
 /// Row 7: whatever a name holds, it reaches the session whole and once; row 8: and bounded.
 #[test]
 fn hostile_names_reach_the_session_as_they_are() {

@@ -166,6 +166,23 @@ fn known_verbs_out_of_place_are_refused_for_ever_and_unknown_ones_three_times() 
 }
 
 #[test]
+fn nine_malformed_commands_are_borne_and_the_tenth_closes() {
+    let too_long = "x".repeat(MAX_COMMAND_LINE);
+    for malformed in ["USER", "PASS", "AUTH CRAM-MD5", "AUTH PLAIN !!!", "AUTH PLAIN\r\n*", &too_long] {
+        let malformed = format!("{malformed}\r\n");
+        let borne = played(format!("{}QUIT\r\n", malformed.repeat(9)).as_bytes());
+        assert_eq!(borne.ending, Some(Ending::Close(CloseReason::Quit)), "{malformed}");
+
+        let between = "STAT\r\nEHLO a\r\nUSER tim\r\nPASS wrong\r\n";
+        let octets = [&malformed.repeat(5), between, &malformed.repeat(5), "QUIT\r\n"].concat();
+        let ended = played(octets.as_bytes());
+        assert_eq!(ended.ending, Some(Ending::Close(CloseReason::TooManyErrors)), "{malformed}");
+        assert!(ended.out.ends_with(b"-ERR [SYS/TEMP] Too many errors\r\n"), "{}", ended.text());
+        assert_eq!(ended.left, b"QUIT\r\n", "{malformed}");
+    }
+}
+
+#[test]
 fn a_refused_login_needs_its_user_again_and_the_last_one_closes() {
     let no = "-ERR [AUTH] User name or password wrong\r\n";
     let send = "+OK Send the password\r\n";

@@ -221,6 +221,23 @@ fn the_third_unknown_command_ends_the_connection() {
     assert_eq!(played.left, b"NOOP\r\n");
 }
 
+#[test]
+fn nine_malformed_commands_are_borne_and_the_tenth_ends_the_connection() {
+    let too_long = format!("NOOP {}", "x".repeat(MAX_COMMAND));
+    for malformed in ["AUTH", "AUTH CRAM-MD5", "AUTH PLAIN !!!", "AUTH PLAIN\r\n*", "AUTH PLAIN a b", &too_long] {
+        let malformed = format!("{malformed}\r\n");
+        let borne = with_answer(&format!("{}QUIT\r\n", malformed.repeat(9)), ACCEPTED);
+        assert_eq!(borne.ending, Some(Ending::Close(CloseReason::Quit)), "{malformed}");
+
+        let between = format!("NOOP\r\nMAIL FROM:<a@b>\r\nXYZZY\r\nAUTH PLAIN {PLAIN}\r\n");
+        let octets = [&malformed.repeat(5), &between[..], &malformed.repeat(5), "QUIT\r\n"].concat();
+        let ended = with_answer(&octets, refused(false));
+        assert_eq!(ended.ending, Some(Ending::Close(CloseReason::TooManyErrors)), "{malformed}");
+        assert!(ended.text().ends_with("\r\n421 4.7.0 Too many errors, closing\r\n"), "{}", ended.text());
+        assert_eq!(ended.left, b"QUIT\r\n", "{malformed}");
+    }
+}
+
 /// Hostile case 11: what a client pipelines behind AUTH waits for the answer, and goes to whoever it is for.
 #[test]
 fn what_follows_auth_waits_for_the_answer() {

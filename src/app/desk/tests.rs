@@ -1,0 +1,582 @@
+//! Requests against a desk with a store in memory, a simulated provider, and tokens from a script.
+
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::super::parts::Fetches;
+use super::testing::{FlakyStore, HASH, configuration};
+use super::*;
+use crate::app::parts::Parts;
+use crate::config::{Config, Environment, Protocol};
+use crate::control::{AccountState, AccountStatus, AddLogin, LoginStatus, SignInRequest};
+use crate::login::verify::Denied;
+use crate::oauth::credentials::Credentials;
+use crate::oauth::grant::{Fetch, FetchFuture, Issued, TokenRequest};
+use crate::proto::{LoginRequest, Mechanism};
+use crate::secret::{AccessToken, Password, SecretText};
+use crate::session::Upstreams;
+use crate::sim::{self, Fault, Refusal as Refused, Simulator};
+use crate::store::{Leased, SignInId, SignIns};
+
+const SCANNER: &str = "scanner@contoso.example";
+const ANN: &str = "ann@contoso.example";
+
+/// Gives out the provider's own token for apps. For people it spends the refresh token, and gives a successor.
+struct Script {
+    token: AccessToken,
+    sign_ins: Arc<dyn SignIns>,
+    spent: Arc<Mutex<Vec<String>>>,
+}
+
+impl Fetch for Script {
+    fn fetch(&self, request: TokenRequest) -> FetchFuture {
+        let token = self.token.clone();
+        let issued = Issued {
+            token,
+            lives: Duration::from_secs(3600),
+            refresh_token: None,
+            refresh_lives: None,
+            id_token: None,
+        };
+        let id = request.account.as_deref().and_then(SignInId::of);
+        let (sign_ins, spent) = (Arc::clone(&self.sign_ins), Arc::clone(&self.spent));
+        Box::pin(async move {
+            let Some(id) = id else { return Ok(issued) };
+            let now = SystemTime::now();
+            let leased = sign_ins.lease(&id, now, now + Duration::from_secs(60)).await.unwrap();
+            let Leased::Taken { number, refresh_token } = leased else { panic!("{leased:?}") };
+            let next = format!("{}+", refresh_token.expose());
+            spent.lock().unwrap().push(refresh_token.expose().to_owned());
+            assert!(sign_ins.settle(&id, number, Some(SecretText::new(next)), now).await.unwrap());
+            Ok(issued)
+        })
+    }
+}
+
+struct Stage {
+    provider: Simulator,
+    desk: FrontDesk,
+    store: Arc<FlakyStore>,
+    spent: Arc<Mutex<Vec<String>>>,
+    token: String,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let options = sim::Options { mailboxes: vec![SCANNER.into(), ANN.into()], ..sim::Options::default() };
+        let provider = Simulator::start(options).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), provider.ca_pem()).unwrap();
+        let text = configuration(&format!(
+            "token_url = \"{}\"\nca = \"ca.pem\"\n\
+             smtp = {{ host = \"localhost\", port = {}, tls = \"starttls\" }}\n\
+             imap = {{ host = \"localhost\", port = {}, tls = \"implicit\" }}",
+            provider.token_url(),
+            provider.smtp().port(),
+            provider.imap().port(),
+        ));
+        let file = folder.path().join("mailferry.toml");
+        let config = Arc::new(Config::parse(&text, &file, &Environment::of_variables([])).unwrap());
+        let store = Arc::new(FlakyStore::default());
+        let whole = Parts::assemble(Arc::clone(&config), Arc::<FlakyStore>::clone(&store))
+            .await
+            .unwrap();
+        let credential = whole
+            .tokens
+            .credential(&config.accounts[0], Protocol::Smtp, None)
+            .await
+            .unwrap();
+        let spent = Arc::<Mutex<Vec<String>>>::default();
+        let (token, seen) = (credential.token, Arc::clone(&spent));
+        let issued = token.expose().to_owned();
+        let fetches: Fetches =
+            Arc::new(move |sign_ins| Arc::new(Script { token: token.clone(), sign_ins, spent: Arc::clone(&seen) }));
+        let upstreams = Upstreams::new(&config).unwrap();
+        let parts = Parts::with(config, Arc::<FlakyStore>::clone(&store), upstreams, fetches)
+            .await
+            .unwrap();
+        Self { provider, desk: FrontDesk::new(parts), store, spent, token: issued }
+    }
+
+    /// With Ann's account, and a login for it.
+    async fn with_ann() -> Self {
+        let stage = Self::set().await;
+        stage
+            .done(Request::AddAccount { address: ANN.into(), app: "people".into() })
+            .await;
+        stage.ask(add_login(ANN, "ann")).await;
+        stage
+    }
+
+    async fn ask(&self, request: Request) -> Answer {
+        self.ask_and_listen(request).await.0
+    }
+
+    async fn ask_and_listen(&self, request: Request) -> (Answer, Vec<String>) {
+        let (progress, mut told) = mpsc::channel(100);
+        let answer = self.desk.handle(request, progress).await;
+        let mut lines = Vec::new();
+        while let Some(line) = told.recv().await {
+            lines.push(line);
+        }
+        (answer, lines)
+    }
+
+    async fn done(&self, request: Request) -> String {
+        match self.ask(request).await {
+            Answer::Done(what) => what,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What a request is refused with; `usage`: whose fault it must be.
+    async fn refused(&self, request: Request, usage: bool) -> String {
+        let shown = format!("{request:?}");
+        match self.ask(request).await {
+            Answer::Failed { usage: of_request, what } if of_request == usage => what,
+            other => panic!("{shown}: {other:?}"),
+        }
+    }
+
+    async fn accounts(&self) -> Vec<AccountStatus> {
+        match self.ask(Request::Accounts).await {
+            Answer::Accounts(accounts) => accounts,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn logins(&self) -> Vec<LoginStatus> {
+        match self.ask(Request::Logins).await {
+            Answer::Logins(logins) => logins,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn made(&self, request: Request) -> i64 {
+        match self.ask(request).await {
+            Answer::Login { id } => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whether a user name and the common password are let in.
+    async fn opens(&self, username: &str) -> bool {
+        let request = LoginRequest {
+            mechanism: Mechanism::Plain,
+            authzid: Vec::new(),
+            username: username.into(),
+            password: Password::new(b"a plain password".to_vec()),
+        };
+        let shared = &self.desk.parts.shared;
+        let directory = Arc::clone(&shared.directory.borrow());
+        let here: IpAddr = [192, 168, 7, 20].into();
+        match shared.verifier.verify(&directory, here, Protocol::Smtp, &request).await {
+            Ok(_) => true,
+            Err(Denied::Credentials) => false,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn sign_in(&self, names: &[&str]) -> SignInRequest {
+        SignInRequest {
+            account: ANN.into(),
+            refresh_token: "first".into(),
+            refresh_lives: None,
+            access_token: Some(self.token.clone()),
+            lives: 3600,
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+            by: "root".into(),
+        }
+    }
+
+    fn kept(&self) -> Option<String> {
+        let account = self.desk.parts.registry.directory().account(ANN).map(Arc::clone).unwrap();
+        let kept = self.store.refresh_token(&SignInId::of(&account).unwrap());
+        kept.map(|kept| kept.expose().to_owned())
+    }
+}
+
+fn add_login(account: &str, username: &str) -> Request {
+    Request::AddLogin(login(account, username))
+}
+
+fn login(account: &str, username: &str) -> AddLogin {
+    AddLogin {
+        account: account.into(),
+        username: Some(username.into()),
+        device: "Scanner 3rd floor".into(),
+        password_hash: HASH.trim().into(),
+        protocols: vec![],
+        networks: vec![],
+    }
+}
+
+#[tokio::test]
+async fn an_account_made_by_a_command_is_there_at_once() {
+    let stage = Stage::set().await;
+    let what = stage
+        .done(Request::AddAccount { address: ANN.into(), app: "people".into() })
+        .await;
+    assert!(what.contains("mailferry sign-in ann@contoso.example"), "{what}");
+    let accounts = stage.accounts().await;
+    let [scanner, ann] = &accounts[..] else { panic!("{accounts:?}") };
+    assert_eq!(
+        (scanner.state, scanner.from_the_file, scanner.grant.as_str()),
+        (AccountState::Unused, true, "client-credentials")
+    );
+    assert_eq!((ann.state, ann.from_the_file, ann.app.as_str()), (AccountState::SignedOut, false, "people"));
+    assert!(ann.detail.as_ref().unwrap().contains("mailferry sign-in"));
+    // The same again, otherwise written, with another app.
+    stage
+        .done(Request::AddAccount { address: "Ann@Contoso.example".into(), app: "contoso".into() })
+        .await;
+    let ann = stage.accounts().await.pop().unwrap();
+    assert_eq!((ann.address.as_str(), ann.app.as_str(), ann.state), (ANN, "contoso", AccountState::Unused));
+
+    for (address, app, word) in [
+        ("nobody", "people", "address"),
+        ("a b@c", "people", "address"),
+        (ANN, "nowhere", "there are: contoso, people"),
+        ("Scanner@contoso.example", "people", "change it there"),
+    ] {
+        let what = stage
+            .refused(Request::AddAccount { address: address.into(), app: app.into() }, true)
+            .await;
+        assert!(what.contains(word), "{what}");
+    }
+    assert_eq!(stage.accounts().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_login_works_from_when_it_is_made_until_it_is_revoked() {
+    let stage = Stage::set().await;
+    assert!(!stage.opens("copier").await);
+    let wanted = AddLogin {
+        username: Some("Copier".into()),
+        protocols: vec![Protocol::Imap, Protocol::Smtp],
+        networks: vec!["192.168.7.9/24".into()],
+        ..login("SCANNER@contoso.example", "")
+    };
+    let id = stage.made(Request::AddLogin(wanted)).await;
+    assert!(stage.opens("copier").await);
+    let logins = stage.logins().await;
+    let [file, copier] = &logins[..] else { panic!("{logins:?}") };
+    assert_eq!((file.id, file.username.as_str(), file.unseen), (None, "scanner", false));
+    assert_eq!(
+        *copier,
+        LoginStatus {
+            id: Some(id),
+            account: SCANNER.into(),
+            username: "copier".into(),
+            device: "Scanner 3rd floor".into(),
+            protocols: vec![Protocol::Smtp, Protocol::Imap],
+            networks: vec!["192.168.7.0/24".into()],
+            ends: None,
+            used: None,
+            from: None,
+            unseen: false,
+        }
+    );
+    let what = stage.done(Request::RevokeLogin { id }).await;
+    assert!(what.contains("copier of scanner@contoso.example, is revoked") && !what.contains("still"), "{what}");
+    assert!(!stage.opens("copier").await);
+    assert!(
+        stage
+            .refused(Request::RevokeLogin { id }, true)
+            .await
+            .contains("there is no login")
+    );
+    assert!(stage.opens("scanner").await);
+}
+
+#[tokio::test]
+async fn a_login_that_the_file_could_not_have_is_refused() {
+    let stage = Stage::with_ann().await;
+    let good = || login(SCANNER, "copier");
+    let many = stage.made(add_login(SCANNER, "many")).await;
+    for _ in 1..4 {
+        stage.made(add_login(SCANNER, "many")).await;
+    }
+    let dear = HASH.trim().replacen("m=8", "m=9999999", 1);
+    for (wanted, word) in [
+        (
+            AddLogin { account: "nobody@contoso.example".into(), ..good() },
+            "there is no account nobody@contoso.example; there are: scanner@",
+        ),
+        (AddLogin { username: Some("ann".into()), ..good() }, "opens ann@contoso.example already"),
+        (AddLogin { username: Some("many".into()), ..good() }, "has 4 passwords"),
+        (AddLogin { username: Some(String::new()), ..good() }, "no user name"),
+        (AddLogin { username: Some("sc\u{e4}nner".into()), ..good() }, "no user name"),
+        (AddLogin { username: Some("x\x01y".into()), ..good() }, "no user name"),
+        (AddLogin { password_hash: "a plain password".into(), ..good() }, "mailferry passwd"),
+        (AddLogin { password_hash: dear, ..good() }, "costs too much"),
+        (AddLogin { networks: vec!["the office".into()], ..good() }, "no network"),
+        (AddLogin { protocols: vec![Protocol::Pop3], ..good() }, "has no pop3"),
+        (AddLogin { device: "two\nlines".into(), ..good() }, "one line"),
+        (AddLogin { device: "x".repeat(201), ..good() }, "one line"),
+    ] {
+        let what = stage.refused(Request::AddLogin(wanted), true).await;
+        assert!(what.contains(word) && !what.contains('\n'), "{what}");
+        assert!(!what.contains("a plain password"), "{what}");
+    }
+    let rotate = |id, grace| Request::RotateLogin { id, password_hash: HASH.trim().into(), grace };
+    assert!(stage.refused(rotate(many, 60), true).await.contains("has 4 passwords"));
+    assert!(stage.refused(rotate(9999, 60), true).await.contains("there is no login 9999"));
+    assert!(stage.refused(rotate(many, u64::MAX), true).await.contains("a year"));
+    assert_eq!(stage.logins().await.len(), 6);
+    stage.store.fail(true);
+    let what = stage.refused(Request::AddLogin(good()), false).await;
+    assert_eq!(what, "the disk is full: make room");
+}
+
+#[tokio::test]
+async fn a_replaced_password_is_taken_on_for_its_time() {
+    let stage = Stage::set().await;
+    let id = stage.made(add_login(SCANNER, "copier")).await;
+    let other = "$argon2id$v=19$m=8,t=1,p=1$bm8gc3VjaCBsb2dpbiEhIQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let rotate = |id, grace| Request::RotateLogin { id, password_hash: other.into(), grace };
+    let new = stage.made(rotate(id, 3600)).await;
+    assert_ne!(new, id);
+    assert!(stage.opens("copier").await, "with the old password");
+    let logins = stage.logins().await;
+    let ends: Vec<_> = logins.iter().map(|login| (login.id, login.ends.is_some())).collect();
+    assert_eq!(ends, [(None, false), (Some(id), true), (Some(new), false)]);
+    let what = stage.refused(rotate(id, 3600), true).await;
+    assert!(what.contains("replaced already"), "{what}");
+    let what = stage.done(Request::RevokeLogin { id: new }).await;
+    assert!(what.contains("1 other password(s) of copier are still taken"), "{what}");
+    stage.done(Request::RevokeLogin { id }).await;
+
+    let id = stage.made(add_login(SCANNER, "copier")).await;
+    stage.made(rotate(id, 0)).await;
+    assert!(!stage.opens("copier").await, "the old password is worth nothing at once");
+    assert_eq!(stage.logins().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_use_is_shown_before_and_after_it_is_written() {
+    let stage = Stage::set().await;
+    stage.made(add_login(SCANNER, "copier")).await;
+    let registry = &stage.desk.parts.registry;
+    let directory = registry.directory();
+    let account = directory.account(SCANNER).unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for (at, written) in [(then, false), (then, true), (SystemTime::now(), false)] {
+        registry.uses().note(account, &account.logins[1], at, [192, 168, 7, 20].into());
+        if written {
+            registry.close().await;
+        }
+        let logins = stage.logins().await;
+        assert_eq!((logins[0].used, logins[0].from), (None, None));
+        assert_eq!(logins[1].used.unwrap(), at.try_into().unwrap());
+        assert_eq!(logins[1].from, Some([192, 168, 7, 20].into()));
+        assert_eq!(logins[1].unseen, at == then, "not for 90 days");
+    }
+}
+
+#[tokio::test]
+async fn a_check_tells_each_step_and_what_waiting_may_mend() {
+    let stage = Stage::set().await;
+    let check = || Request::Check { account: "Scanner@contoso.example".into() };
+    let (answer, lines) = stage.ask_and_listen(check()).await;
+    assert_eq!(answer, Answer::Checked { wrong: 0, waiting_may_help: false });
+    let [token, smtp, imap] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(token, "ok    scanner@contoso.example: token from simulated");
+    assert!(smtp.starts_with("ok    scanner@contoso.example: smtp: 250 "), "{smtp}");
+    assert!(imap.starts_with("ok    scanner@contoso.example: imap: m1 OK "), "{imap}");
+    assert_eq!(stage.accounts().await[0].state, AccountState::Ready);
+
+    stage
+        .provider
+        .control()
+        .fail(sim::Protocol::Imap, Fault::RefuseLogin(Refused::Rights));
+    let (answer, lines) = stage.ask_and_listen(check()).await;
+    assert_eq!(answer, Answer::Checked { wrong: 1, waiting_may_help: true });
+    assert!(lines[2].starts_with("FAIL  scanner@contoso.example: imap: "), "{lines:?}");
+    assert!(
+        stage
+            .refused(Request::Check { account: "x\x1b[31m".into() }, true)
+            .await
+            .contains("x\\x1b[31m; there are")
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_is_the_accounts_address_is_enough() {
+    let stage = Stage::with_ann().await;
+    let done = stage
+        .done(Request::SignIn(stage.sign_in(&["x9f3", "ANN@contoso.example"])))
+        .await;
+    assert_eq!(done, "ann@contoso.example is signed in as ANN@contoso.example");
+    assert_eq!(stage.provider.control().logins_ok(sim::Protocol::Smtp), 0, "nothing had to be tried");
+    assert_eq!(stage.kept().as_deref(), Some("first"));
+    let ann = stage.accounts().await.pop().unwrap();
+    let sign_in = ann.sign_in.unwrap();
+    assert_eq!(
+        (ann.state, sign_in.by.as_str(), sign_in.client_id.as_str()),
+        (AccountState::Ready, "root", "for-people")
+    );
+    assert_eq!(sign_in.name.as_deref(), Some("ANN@contoso.example"));
+    assert_eq!(stage.spent.lock().unwrap().len(), 0, "the token that came along is used");
+
+    assert!(
+        stage
+            .done(Request::SignOut { account: ANN.into() })
+            .await
+            .contains("signed out")
+    );
+    assert_eq!((stage.kept(), stage.accounts().await[1].state), (None, AccountState::SignedOut));
+    assert!(
+        stage
+            .refused(Request::SignOut { account: ANN.into() }, true)
+            .await
+            .contains("nobody is signed in")
+    );
+}
+
+#[tokio::test]
+async fn another_name_or_none_is_tried_for_real() {
+    for (names, shown) in
+        [(&["bob@contoso.example\x1b"][..], "bob@contoso.example\\x1b"), (&[], "somebody the provider does not name")]
+    {
+        let stage = Stage::with_ann().await;
+        let (answer, lines) = stage.ask_and_listen(Request::SignIn(stage.sign_in(names))).await;
+        let expected =
+            format!("ann@contoso.example is signed in as {shown}, which opens ann@contoso.example over smtp, imap");
+        assert_eq!(answer, Answer::Done(expected));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let control = stage.provider.control();
+        assert_eq!([sim::Protocol::Smtp, sim::Protocol::Imap].map(|protocol| control.logins_ok(protocol)), [1, 1]);
+        assert_eq!(stage.kept().as_deref(), Some("first"));
+        assert_eq!(control.violations(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_does_not_open_the_account_is_not_kept() {
+    for with_token in [true, false] {
+        for protocol in [sim::Protocol::Smtp, sim::Protocol::Imap] {
+            let stage = Stage::with_ann().await;
+            stage.provider.control().fail(protocol, Fault::RefuseLogin(Refused::Token));
+            let mut request = stage.sign_in(&["bob@contoso.example"]);
+            if !with_token {
+                request.access_token = None;
+            }
+            let what = stage.refused(Request::SignIn(request), false).await;
+            assert!(what.contains("bob@contoso.example") && what.contains(ANN) && what.contains("not kept"), "{what}");
+            assert!(!what.contains(&stage.token[..20]) && !what.contains("first"), "{what}");
+            assert_eq!((stage.kept(), stage.accounts().await[1].state), (None, AccountState::SignedOut));
+            assert!(
+                stage
+                    .desk
+                    .parts
+                    .tokens
+                    .status(stage.desk.parts.registry.directory().account(ANN).unwrap())
+                    .is_none()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_sign_in_stays_when_a_later_one_is_refused() {
+    let stage = Stage::with_ann().await;
+    stage.done(Request::SignIn(stage.sign_in(&[ANN]))).await;
+    stage
+        .provider
+        .control()
+        .fail(sim::Protocol::Imap, Fault::RefuseLogin(Refused::Rights));
+    let request = SignInRequest { refresh_token: "second".into(), ..stage.sign_in(&["bob@contoso.example"]) };
+    stage.refused(Request::SignIn(request), false).await;
+    assert_eq!((stage.kept().as_deref(), stage.accounts().await[1].state), (Some("first"), AccountState::Ready));
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_tried_nothing_is_kept() {
+    let stage = Stage::with_ann().await;
+    for protocol in [sim::Protocol::Smtp, sim::Protocol::Imap] {
+        stage.provider.control().fail(protocol, Fault::RefuseLogin(Refused::Temporary));
+    }
+    let what = stage.refused(Request::SignIn(stage.sign_in(&[])), false).await;
+    assert!(what.contains("try again later"), "{what}");
+    assert_eq!(stage.kept(), None);
+    // One answer is enough.
+    stage.provider.control().clear_faults();
+    stage
+        .provider
+        .control()
+        .fail(sim::Protocol::Imap, Fault::RefuseLogin(Refused::Temporary));
+    let done = stage.done(Request::SignIn(stage.sign_in(&[]))).await;
+    assert!(done.ends_with("over smtp"), "{done}");
+}
+
+#[tokio::test]
+async fn a_refresh_token_alone_is_tried_and_its_successor_kept() {
+    let stage = Stage::with_ann().await;
+    let request = SignInRequest { access_token: None, ..stage.sign_in(&[]) };
+    stage.done(Request::SignIn(request)).await;
+    assert_eq!(*stage.spent.lock().unwrap(), ["first"]);
+    assert_eq!(stage.kept().as_deref(), Some("first+"), "the first one is worth nothing any more");
+    assert_eq!(stage.accounts().await[1].state, AccountState::Ready);
+}
+
+#[tokio::test]
+async fn a_sign_in_where_nobody_signs_in_is_refused() {
+    let stage = Stage::set().await;
+    let request = SignInRequest { account: SCANNER.into(), ..stage.sign_in(&[SCANNER]) };
+    assert!(
+        stage
+            .refused(Request::SignIn(request), true)
+            .await
+            .contains("client-credentials")
+    );
+    assert!(
+        stage
+            .refused(Request::SignOut { account: SCANNER.into() }, true)
+            .await
+            .contains("nobody signs in")
+    );
+    stage
+        .done(Request::AddAccount { address: ANN.into(), app: "people".into() })
+        .await;
+    let what = stage.refused(Request::SignIn(stage.sign_in(&[])), true).await;
+    assert!(what.contains("mailferry login add ann@contoso.example"), "{what}");
+    let request = SignInRequest { access_token: Some("a token".into()), ..stage.sign_in(&[ANN]) };
+    stage.refused(Request::SignIn(request), false).await;
+    assert_eq!(stage.kept(), None);
+}
+
+#[tokio::test]
+async fn a_test_message_goes_the_way_of_every_message() {
+    let stage = Stage::set().await;
+    let send = |to: &str| Request::SendTest { account: SCANNER.into(), to: to.into() };
+    let said = stage.done(send(ANN)).await;
+    assert!(said.starts_with("250 2.0.0 "), "{said}");
+    let control = stage.provider.control();
+    let [sent] = &control.submissions()[..] else { panic!() };
+    assert_eq!(
+        (sent.account.as_str(), sent.from.as_str(), sent.recipients.as_slice()),
+        (SCANNER, SCANNER, &[ANN.to_owned()][..])
+    );
+    let message = String::from_utf8(control.messages(ANN).pop().unwrap()).unwrap();
+    let (head, body) = message.split_once("\r\n\r\n").unwrap();
+    for field in
+        ["From: <scanner@contoso.example>", "To: <ann@contoso.example>", "Subject: ", "Date: ", "Message-ID: <"]
+    {
+        assert!(head.lines().any(|line| line.starts_with(field)), "{field} is not in {head}");
+    }
+    assert!(body.ends_with("simulated.\r\n") && body.is_ascii(), "{body}");
+    assert_eq!(control.violations(), Vec::<String>::new());
+
+    for to in ["nobody", "<ann@contoso.example>", "ann@contoso.example> NOTIFY=NEVER"] {
+        stage.refused(send(to), true).await;
+    }
+    let no = sim::Act::Say("550 5.1.1 No such user".into());
+    control.fail(sim::Protocol::Smtp, Fault::At(sim::Moment::RcptDue, no));
+    let what = stage.refused(send(ANN), false).await;
+    assert!(what.ends_with("RCPT was answered: 550 5.1.1 No such user"), "{what}");
+    assert_eq!(control.submissions().len(), 1);
+}

@@ -1,0 +1,97 @@
+//! Where commands ask: the gateway that runs, through its control socket; or, where none runs, this very process with the
+//! store opened. Never both: the store is not opened beside a gateway.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::StartError;
+use super::desk::FrontDesk;
+use super::parts::{Parts, open_store};
+use crate::config::Config;
+use crate::control::{self, Answer, AskError, Desk, Request};
+
+/// Asks whoever can answer.
+pub struct Office {
+    config: Arc<Config>,
+    /// What answers here, once it had to.
+    here: Option<Parts>,
+}
+
+/// Why there is no answer. The text says what to do.
+#[derive(Debug, Error)]
+pub enum OfficeError {
+    /// A gateway runs, and could not be asked.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// No gateway runs, and the store or what else is needed could not be opened.
+    #[error(transparent)]
+    Open(#[from] StartError),
+}
+
+impl Office {
+    /// Sees whether a gateway runs that may be asked. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// When one may run that this user may not ask.
+    pub async fn open(config: Config) -> Result<Self, OfficeError> {
+        control::listens(&config.state_dir).await?;
+        Ok(Self { config: Arc::new(config), here: None })
+    }
+
+    /// Asks one thing. `on_progress` is told how it goes. A gateway that was started or stopped since the last time is
+    /// noticed.
+    ///
+    /// # Errors
+    /// See [`OfficeError`].
+    pub async fn ask(&mut self, request: Request, mut on_progress: impl FnMut(&str)) -> Result<Answer, OfficeError> {
+        match control::ask(&self.config.state_dir, &request, &mut on_progress).await {
+            Err(AskError::NobodyListens) => {}
+            outcome => {
+                self.leave().await;
+                return Ok(outcome?);
+            }
+        }
+        let parts = match self.here.take() {
+            Some(parts) => parts,
+            None => {
+                Parts::assemble(Arc::clone(&self.config), open_store(&self.config).await.map_err(StartError::from)?)
+                    .await?
+            }
+        };
+        let desk = FrontDesk::new(self.here.insert(parts).clone());
+        let (progress, mut told) = mpsc::channel(16);
+        let mut answer = desk.handle(request, progress);
+        let answer = loop {
+            tokio::select! {
+                biased;
+                Some(words) = told.recv() => on_progress(&words),
+                answer = &mut answer => break answer,
+            }
+        };
+        while let Ok(words) = told.try_recv() {
+            on_progress(&words);
+        }
+        Ok(answer)
+    }
+
+    /// Finishes what must not be lost: a refresh token may be on its way.
+    pub async fn close(mut self) {
+        self.leave().await;
+    }
+
+    async fn leave(&mut self) {
+        if let Some(parts) = self.here.take() {
+            parts.close().await;
+        }
+    }
+}
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        if let Some(parts) = &self.here {
+            parts.stop();
+        }
+    }
+}

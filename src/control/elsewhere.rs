@@ -1,0 +1,53 @@
+//! Where there are no Unix sockets: nobody listens, and commands open the store themselves.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Answer, AskError, ControlError, Desk, Request};
+
+/// Holds nothing.
+#[derive(Debug)]
+pub struct Claim;
+
+/// Answers nobody.
+#[derive(Debug)]
+pub struct Server;
+
+/// Takes nothing.
+///
+/// # Errors
+/// None.
+pub fn claim(_: &Path) -> Result<Claim, ControlError> {
+    Ok(Claim)
+}
+
+impl Claim {
+    /// Answers nobody.
+    ///
+    /// # Errors
+    /// None.
+    pub fn serve(self, _: Arc<dyn Desk>) -> Result<Server, ControlError> {
+        Ok(Server)
+    }
+}
+
+impl Server {
+    /// There is nothing to be closed.
+    pub async fn close(self) {}
+}
+
+/// Nobody listens.
+///
+/// # Errors
+/// None.
+pub async fn listens(_: &Path) -> Result<bool, AskError> {
+    Ok(false)
+}
+
+/// Nobody is there to be asked.
+///
+/// # Errors
+/// [`AskError::NobodyListens`].
+pub async fn ask(_: &Path, _: &Request, _: impl FnMut(&str)) -> Result<Answer, AskError> {
+    Err(AskError::NobodyListens)
+}
