@@ -23,7 +23,19 @@ const LAYERS: &[Layer] = &[
     Layer { path: "src/lib.rs", modules: &[], crates: &[] },
     Layer {
         path: "src/cli/",
-        modules: &["app", "config", "control", "login", "oauth::credentials", "proto", "secret", "sim", "telemetry"],
+        modules: &[
+            "app",
+            "config",
+            "control",
+            "login",
+            "net::redirect",
+            "oauth::credentials",
+            "oauth::sign_in",
+            "proto",
+            "secret",
+            "sim",
+            "telemetry",
+        ],
         crates: &["*"],
     },
     Layer {

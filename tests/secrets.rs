@@ -16,6 +16,7 @@ use common::{ADDRESS, Client, HASH, PASSWORD, Wanted, login_table};
 use mailferry::config::Protocol;
 use mailferry::sim::{self, Act, CannedAnswer, Fault, Moment, Refusal, Simulator, TokenFault};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 const WRONG: &str = "n0t the password";
 
@@ -213,14 +214,19 @@ async fn log_in_in_every_way(addresses: &[(Protocol, SocketAddr); 3], provider: 
             let answer = try_to_log_in(&mut greeted(address).await, &lines).await;
             assert!(accepted.iter().any(|start| answer.starts_with(start)), "{answer}");
         }
+        // At once: a wrong password that comes again waits for its answer.
+        let mut refused = JoinSet::new();
         for lines in logins(protocol, "scanner", WRONG) {
-            let mut client = greeted(address).await;
-            let answer = try_to_log_in(&mut client, &lines).await;
-            assert!(!accepted.iter().any(|start| answer.starts_with(start)), "{answer}");
-            // A password where none belongs, as a program out of step sends it.
-            client.say(PASSWORD).await;
-            client.line().await;
+            refused.spawn(async move {
+                let mut client = greeted(address).await;
+                let answer = try_to_log_in(&mut client, &lines).await;
+                assert!(!accepted.iter().any(|start| answer.starts_with(start)), "{answer}");
+                // A password where none belongs, as a program out of step sends it.
+                client.say(PASSWORD).await;
+                client.line().await;
+            });
         }
+        refused.join_all().await;
         let server = match protocol {
             Protocol::Smtp => sim::Protocol::Smtp,
             Protocol::Imap => sim::Protocol::Imap,

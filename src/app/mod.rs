@@ -14,12 +14,14 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 
 use self::desk::FrontDesk;
+pub use self::parts::sign_in;
 use self::parts::{Parts, open_store};
 use crate::config::{Config, Listener};
 use crate::control::{self, ControlError};
 use crate::drain::Drain;
 use crate::login::verify::NoRandomness;
 use crate::net::listener;
+use crate::oauth::credentials::TokenError;
 use crate::session::{Shared, admit};
 use crate::store::StoreError;
 
@@ -70,6 +72,9 @@ pub enum StartError {
     /// Commands could not reach the gateway.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// Nobody can sign in for the account.
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 fn bind_hint(error: &io::Error) -> &'static str {
@@ -102,6 +107,7 @@ impl Gateway {
             }
         }
         let Self { parts, bound, accepting, control } = &mut gateway;
+        parts.begin_upkeep();
         *control = Some(claim.serve(Arc::new(FrontDesk::new(parts.clone())))?);
         for (listener, (socket, address)) in sockets {
             tracing::info!(listener = listener.name, protocol = %listener.protocol, %address, "listening");

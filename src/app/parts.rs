@@ -6,15 +6,18 @@ use std::time::{Duration, SystemTime};
 
 use super::StartError;
 use super::registry::Registry;
-use crate::config::Config;
+use crate::config::{Account, Config};
 use crate::drain::Drain;
 use crate::login::verify::Verifier;
 use crate::net::http::{HttpClient, HttpTimeouts};
+use crate::net::tls;
 use crate::oauth::grant::{Fetch, HttpFetch, WallClock};
 use crate::oauth::service::TokenService;
+use crate::oauth::sign_in::SignIn;
+use crate::oauth::upkeep::Upkeep;
 use crate::session::limits::SessionLimits;
 use crate::session::{Nuisances, Shared, Upstreams};
-use crate::store::memory::MemoryStore;
+use crate::store::sql::SqlStore;
 use crate::store::{SignIns, Store, StoreError};
 use crate::system;
 
@@ -76,6 +79,15 @@ impl Parts {
         Ok(Self { shared, tokens, fetches, store, registry, keeping })
     }
 
+    /// Begins to look after sign-ins that nobody uses, and after dates. For a gateway that stays.
+    pub(super) fn begin_upkeep(&self) {
+        let sign_ins: Arc<dyn SignIns> = Arc::<dyn Store>::clone(&self.store);
+        let registry = Arc::clone(&self.registry);
+        let accounts = Box::new(move || registry.directory().accounts.clone());
+        let upkeep = Upkeep::new(Arc::clone(&self.tokens), sign_ins, accounts, wall_clock());
+        self.keeping.spawn(upkeep.run());
+    }
+
     /// Finishes what must not be lost, after the last session.
     pub(super) async fn close(&self) {
         self.keeping.run(Duration::ZERO).await;
@@ -93,8 +105,17 @@ impl Parts {
 ///
 /// # Errors
 /// When it cannot be opened.
-pub(super) async fn open_store(_: &Config) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(Arc::new(MemoryStore::default()))
+pub(super) async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    let store = SqlStore::open(&config.store, &config.state_dir).await?;
+    for sign_in in store.left_behind(SystemTime::now()).await? {
+        let account = &sign_in.account;
+        tracing::warn!(
+            account,
+            "a refresh was under way when mailferry last stopped; if the provider gave a new refresh token meanwhile, it is \
+             lost and may be asked for by `mailferry sign-in {account}`"
+        );
+    }
+    Ok(Arc::new(store))
 }
 
 pub(super) fn wall_clock() -> WallClock {
@@ -111,6 +132,16 @@ fn over_http(config: &Config, upstreams: &Upstreams) -> Result<Fetches, StartErr
         clients.insert(provider.to_owned(), HttpClient::new(tls, timeouts)?);
     }
     Ok(Arc::new(move |sign_ins| Arc::new(HttpFetch::new(clients.clone(), wall_clock(), sign_ins))))
+}
+
+/// Prepares a person's sign-in for `account`. What is obtained goes to an [`Office`](super::office::Office).
+///
+/// # Errors
+/// When TLS cannot be verified, or nobody signs in for that account.
+pub fn sign_in(account: Arc<Account>) -> Result<SignIn, StartError> {
+    let tls = tls::client_config(&account.app.provider.ca)?;
+    let client = HttpClient::new(&tls, HttpTimeouts::default())?;
+    Ok(SignIn::new(account, client, wall_clock())?)
 }
 
 /// As many sessions as configured, or as the descriptor limit allows.

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use super::Failure;
 use super::card::Card;
 use super::login::NewLogin;
-use super::office::{ask_again, open, unexpected};
+use super::office::{ask, unexpected, within};
 use crate::config::Protocol;
 use crate::control::{Answer, Request};
 
@@ -66,14 +66,17 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
     }
     let made_here = known.is_none();
     // The office takes the configuration with it; the card is written from another reading.
-    let mut office = open(super::configuration(path)?).await?;
-    if made_here {
-        let request = Request::AddAccount { address: add.address.clone(), app: app.name.clone() };
-        let Answer::Done(_) = ask_again(&mut office, request).await? else { return Err(unexpected()) };
-    }
     let login = NewLogin::make(None, &add.device)?;
-    let request = login.request(&add.address, &add.device, &add.protocols, &add.networks);
-    let Answer::Login { .. } = ask_again(&mut office, request).await? else { return Err(unexpected()) };
+    within(super::configuration(path)?, async |office| {
+        if made_here {
+            let request = Request::AddAccount { address: add.address.clone(), app: app.name.clone() };
+            let Answer::Done(_) = ask(office, request).await? else { return Err(unexpected()) };
+        }
+        let request = login.request(&add.address, &add.device, &add.protocols, &add.networks);
+        let Answer::Login { .. } = ask(office, request).await? else { return Err(unexpected()) };
+        Ok(())
+    })
+    .await?;
     let card = Card {
         config: &config,
         address: &add.address,

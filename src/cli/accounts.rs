@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::Failure;
-use super::office::{ask, unexpected};
+use super::office::{ask, unexpected, within};
 use crate::control::{AccountState, AccountStatus, Answer, Request};
 
 /// See how each account is
@@ -22,7 +22,9 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let config = super::configuration(config)?;
-    let Answer::Accounts(accounts) = ask(config, Request::Accounts).await? else { return Err(unexpected()) };
+    let Answer::Accounts(accounts) = within(config, async |office| ask(office, Request::Accounts).await).await? else {
+        return Err(unexpected());
+    };
     let text = if args.json {
         serde_json::to_string_pretty(&accounts).context("the accounts cannot be written as JSON")? + "\n"
     } else {

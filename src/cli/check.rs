@@ -4,9 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::anyhow;
-
 use super::Failure;
+use super::office::{ask, ask_telling, unexpected, within};
 use crate::app::office::Office;
 use crate::control::{Answer, Request};
 
@@ -42,12 +41,12 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
     if args.offline {
         return Ok(out.write_all(lines.as_bytes()).map_err(anyhow::Error::new)?);
     }
-    let mut office = Office::open(config).await.map_err(anyhow::Error::new)?;
-    let accounts = chosen(&mut office, &args.accounts).await?;
-    out.write_all(lines.as_bytes()).map_err(anyhow::Error::new)?;
-    let wrong = check(&mut office, &accounts, args.wait, &mut out).await;
-    office.close().await;
-    match wrong? {
+    let wrong = within(config, async |office| {
+        let accounts = chosen(office, &args.accounts).await?;
+        out.write_all(lines.as_bytes()).map_err(anyhow::Error::new)?;
+        check(office, &accounts, args.wait, &mut out).await
+    });
+    match wrong.await? {
         0 => Ok(()),
         _ => Err(Failure::Found),
     }
@@ -57,7 +56,7 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
 async fn check(office: &mut Office, accounts: &[String], wait: bool, out: &mut impl Write) -> Result<u32, Failure> {
     let tries = if wait { MOST_TRIES } else { 1 };
     for attempt in 1..=tries {
-        let (wrong, waiting_may_help) = check_all(office, accounts, out).await?;
+        let (wrong, waiting_may_help) = check_all(office, accounts).await?;
         if wrong == 0 || attempt == tries || !waiting_may_help {
             return Ok(wrong);
         }
@@ -71,7 +70,9 @@ async fn check(office: &mut Office, accounts: &[String], wait: bool, out: &mut i
 
 /// Those that are named, or all there are.
 async fn chosen(office: &mut Office, names: &[String]) -> Result<Vec<String>, Failure> {
-    let Answer::Accounts(known) = ask(office, Request::Accounts, |_| {}).await? else { return Err(unexpected()) };
+    let Answer::Accounts(known) = ask_telling(office, Request::Accounts, |_| {}).await? else {
+        return Err(unexpected());
+    };
     let mut known: Vec<_> = known.into_iter().map(|account| account.address).collect();
     for name in names {
         if !known.iter().any(|address| address.eq_ignore_ascii_case(name)) {
@@ -83,31 +84,12 @@ async fn chosen(office: &mut Office, names: &[String]) -> Result<Vec<String>, Fa
 }
 
 /// Every step of every account: how many went wrong, and whether waiting may help.
-async fn check_all(office: &mut Office, accounts: &[String], out: &mut impl Write) -> Result<(u32, bool), Failure> {
+async fn check_all(office: &mut Office, accounts: &[String]) -> Result<(u32, bool), Failure> {
     let mut all = (0, false);
     for account in accounts {
-        let mut broken = Ok(());
-        let tell = |line: &str| {
-            if broken.is_ok() {
-                broken = writeln!(out, "{line}").and_then(|()| out.flush());
-            }
-        };
-        let answer = ask(office, Request::Check { account: account.clone() }, tell).await?;
-        broken.map_err(anyhow::Error::new)?;
+        let answer = ask(office, Request::Check { account: account.clone() }).await?;
         let Answer::Checked { wrong, waiting_may_help } = answer else { return Err(unexpected()) };
         all = (all.0 + wrong, all.1 | waiting_may_help);
     }
     Ok(all)
-}
-
-async fn ask(office: &mut Office, request: Request, tell: impl FnMut(&str)) -> Result<Answer, Failure> {
-    match office.ask(request, tell).await.map_err(anyhow::Error::new)? {
-        Answer::Failed { usage: true, what } => Err(Failure::Usage(what)),
-        Answer::Failed { usage: false, what } => Err(Failure::Failed(anyhow!(what))),
-        answer => Ok(answer),
-    }
-}
-
-fn unexpected() -> Failure {
-    Failure::Failed(anyhow!("the running gateway gave an answer that this version does not know; restart it"))
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use super::office::{ask_again, done, open, unexpected};
+use super::office::{ask, done, unexpected, within};
 use super::{Failure, passwd};
 use crate::config::Protocol;
 use crate::control::{AddLogin, Answer, LoginStatus, Request};
@@ -65,20 +65,16 @@ pub(super) struct Add {
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let config = super::configuration(config)?;
-    match args {
+    within(config, async |office| match args {
         Args::Add(add) => {
             let login = NewLogin::make(add.username.clone(), &add.device)?;
             let request = login.request(&add.account, &add.device, &add.protocols, &add.networks);
-            let mut office = open(config).await?;
-            let Answer::Login { id } = ask_again(&mut office, request).await? else { return Err(unexpected()) };
+            let Answer::Login { id } = ask(office, request).await? else { return Err(unexpected()) };
             let username = login.username.as_deref().unwrap_or(&add.account);
             show(&format!("login {id}: user {username}, password {}\n", *login.password))
         }
         Args::List { json } => {
-            let mut office = open(config).await?;
-            let Answer::Logins(logins) = ask_again(&mut office, Request::Logins).await? else {
-                return Err(unexpected());
-            };
+            let Answer::Logins(logins) = ask(office, Request::Logins).await? else { return Err(unexpected()) };
             let text = if *json {
                 serde_json::to_string_pretty(&logins).context("the logins cannot be written as JSON")? + "\n"
             } else {
@@ -86,15 +82,15 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
             };
             show(&text)
         }
-        Args::Revoke { id } => done(config, Request::RevokeLogin { id: *id }).await,
+        Args::Revoke { id } => done(office, Request::RevokeLogin { id: *id }).await,
         Args::Rotate { id, grace } => {
             let login = NewLogin::make(None, "")?;
             let request = Request::RotateLogin { id: *id, password_hash: login.hash.clone(), grace: grace.as_secs() };
-            let mut office = open(config).await?;
-            let Answer::Login { id } = ask_again(&mut office, request).await? else { return Err(unexpected()) };
+            let Answer::Login { id } = ask(office, request).await? else { return Err(unexpected()) };
             show(&format!("login {id}: password {}\n", *login.password))
         }
-    }
+    })
+    .await
 }
 
 /// A login with a password that nobody has seen yet.

@@ -11,6 +11,7 @@ mod office;
 mod passwd;
 mod send_test;
 mod serve;
+mod sign_in;
 mod sign_out;
 
 use std::fmt;
@@ -47,6 +48,7 @@ enum Command {
     Demo(demo::Args),
     Check(check::Args),
     Init(init::Args),
+    SignIn(sign_in::Args),
     SignOut(sign_out::Args),
     Accounts(accounts::Args),
     #[command(subcommand)]
@@ -66,6 +68,7 @@ impl Cli {
             Command::Demo(args) => demo::run(args).await,
             Command::Check(args) => check::run(args, config).await,
             Command::Init(args) => init::run(args, config),
+            Command::SignIn(args) => sign_in::run(args, config).await,
             Command::SignOut(args) => sign_out::run(args, config).await,
             Command::Accounts(args) => accounts::run(args, config).await,
             Command::Account(args) => account::run(args, config).await,

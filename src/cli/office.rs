@@ -9,22 +9,37 @@ use crate::app::office::Office;
 use crate::config::Config;
 use crate::control::{Answer, Request};
 
-/// Asks one thing, and prints what is told on the way. A refusal is an error.
-pub(super) async fn ask(config: Config, request: Request) -> Result<Answer, Failure> {
-    let mut office = open(config).await?;
-    ask_again(&mut office, request).await
+/// Does something that asks, and lets the office finish what must not be lost.
+pub(super) async fn within<T>(
+    config: Config,
+    work: impl AsyncFnOnce(&mut Office) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut office = Office::open(config).await.map_err(anyhow::Error::new)?;
+    let outcome = work(&mut office).await;
+    office.close().await;
+    outcome
 }
 
-/// Where several things are asked in a row.
-pub(super) async fn open(config: Config) -> Result<Office, Failure> {
-    Ok(Office::open(config).await.map_err(anyhow::Error::new)?)
-}
-
-/// Asks one thing of an office that is open.
-pub(super) async fn ask_again(office: &mut Office, request: Request) -> Result<Answer, Failure> {
+/// Asks one thing; what is told on the way goes to standard output.
+pub(super) async fn ask(office: &mut Office, request: Request) -> Result<Answer, Failure> {
     let mut out = std::io::stdout();
-    // Nobody is left to tell when standard output is gone; the answer counts all the same.
-    let tell = |line: &str| _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    let mut broken = Ok(());
+    let tell = |line: &str| {
+        if broken.is_ok() {
+            broken = writeln!(out, "{line}").and_then(|()| out.flush());
+        }
+    };
+    let answer = ask_telling(office, request, tell).await?;
+    broken.map_err(anyhow::Error::new)?;
+    Ok(answer)
+}
+
+/// Asks one thing. A refusal is an error.
+pub(super) async fn ask_telling(
+    office: &mut Office,
+    request: Request,
+    tell: impl FnMut(&str),
+) -> Result<Answer, Failure> {
     match office.ask(request, tell).await.map_err(anyhow::Error::new)? {
         Answer::Failed { usage: true, what } => Err(Failure::Usage(what)),
         Answer::Failed { usage: false, what } => Err(Failure::Failed(anyhow!(what))),
@@ -32,18 +47,15 @@ pub(super) async fn ask_again(office: &mut Office, request: Request) -> Result<A
     }
 }
 
-/// What a command says that only wants to have something done.
-pub(super) async fn done(config: Config, request: Request) -> Result<(), Failure> {
-    match ask(config, request).await? {
-        Answer::Done(what) => {
-            _ = writeln!(std::io::stdout(), "{what}");
-            Ok(())
-        }
+/// Has something done, and prints what was.
+pub(super) async fn done(office: &mut Office, request: Request) -> Result<(), Failure> {
+    match ask(office, request).await? {
+        Answer::Done(what) => Ok(writeln!(std::io::stdout(), "{what}").map_err(anyhow::Error::new)?),
         _ => Err(unexpected()),
     }
 }
 
 /// The gateway that runs answers something else than it was asked: it is of another version.
 pub(super) fn unexpected() -> Failure {
-    Failure::Failed(anyhow!("the running gateway gave an answer this version does not know; restart it"))
+    Failure::Failed(anyhow!("the running gateway gave an answer that this version does not know; restart it"))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Failure;
-use super::office::done;
+use super::office::{done, within};
 use crate::control::Request;
 
 /// Send a test message through an account
@@ -20,5 +20,6 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let config = super::configuration(config)?;
-    done(config, Request::SendTest { account: args.account.clone(), to: args.to.clone() }).await
+    let request = Request::SendTest { account: args.account.clone(), to: args.to.clone() };
+    within(config, async |office| done(office, request).await).await
 }

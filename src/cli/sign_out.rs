@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Failure;
-use super::office::done;
+use super::office::{done, within};
 use crate::control::Request;
 
 /// Forget the sign-in of an account
@@ -18,5 +18,6 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let config = super::configuration(config)?;
-    done(config, Request::SignOut { account: args.account.clone() }).await
+    let request = Request::SignOut { account: args.account.clone() };
+    within(config, async |office| done(office, request).await).await
 }

@@ -2,6 +2,7 @@
 //!
 //! An attempt is counted when it begins and forgiven when it succeeds, so that a hundred guesses sent at once are
 //! not a hundred free guesses. For the same reason those that are delayed stand in line, each behind the one before.
+//! What was found out about a password that failed is kept as long as its failure: it need not be checked again.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -27,6 +28,10 @@ pub const LOOPBACK_SLOWED: Duration = Duration::from_secs(2);
 
 /// The longest an attempt stands in line. It leaves most of a login's 25 s to the gate, the token and the dial.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a password that has been found wrong waits for its answer when it comes again, at least. It stands in no
+/// line: its answer costs nothing and tells nothing new.
+pub const REPEATED: Duration = Duration::from_secs(1);
 
 /// What the first counted failure costs on loopback; each further one doubles it.
 const LOOPBACK_FIRST: Duration = Duration::from_millis(100);
@@ -83,13 +88,29 @@ pub enum Refused {
     Crowded,
 }
 
+/// What a check has found out about a password that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It fits none of the name's hashes, so it is wrong wherever it comes from.
+    Wrong,
+    /// It fits, but may not be used there. Elsewhere it may.
+    Misplaced,
+}
+
 /// A password that failed, or that is being tried.
 #[derive(Debug)]
 struct Failure {
     at: Instant,
     password: Fingerprint,
-    /// The attempt that added it and has not ended yet. `None`: it was checked, and wrong.
-    trying: Option<u64>,
+    state: State,
+}
+
+/// How far a password has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The attempt of this number has added it and has not ended yet.
+    Trying(u64),
+    Checked(Found),
 }
 
 /// What is remembered of one (address, login) pair.
@@ -139,7 +160,8 @@ impl Throttle {
     }
 
     /// Whether an attempt may go on, and counts it until [`succeeded`](Self::succeeded) or
-    /// [`withdrawn`](Self::withdrawn) says otherwise. Trying the same password again counts nothing.
+    /// [`withdrawn`](Self::withdrawn) says otherwise. Trying the same password again counts nothing; one that was checked
+    /// waits for at least [`REPEATED`]. Once the wait is over, [`found`](Self::found) tells whether to check it at all.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -163,35 +185,52 @@ impl Throttle {
         pair.blocked_until = None;
         pair.forget_older(now, within);
         let others = pair.failures.iter().filter(|failure| failure.password != password).count();
-        let known = others < pair.failures.len();
+        let known = pair.failures.iter().find(|failure| failure.password == password);
+        let known = known.map(|failure| failure.state);
         if !origin.is_loopback() && others >= allowed {
             return Err(Refused::Blocked);
         }
-        let delay = delay(origin, others, allowed, slowed.is_some());
-        let wait = if others == 0 {
+        let checked = matches!(known, Some(State::Checked(_)));
+        let before = if checked { pair.failures.len() } else { others };
+        let delay = delay(origin, before, allowed, slowed.is_some());
+        let wait = if checked {
+            delay.max(REPEATED)
+        } else if others == 0 {
             // A pair's first password stands in no line: behind a guesser of other names it would never get its turn.
             delay
         } else {
             pair.line_up(now, delay, slowed)?
         };
         self.attempts += 1;
-        if !known && pair.failures.len() < allowed {
+        if known.is_none() && pair.failures.len() < allowed {
             pair.failures
-                .push_back(Failure { at: now, password, trying: Some(self.attempts) });
+                .push_back(Failure { at: now, password, state: State::Trying(self.attempts) });
         }
         Ok(Attempt { wait, number: self.attempts })
     }
 
-    /// The password was wrong, or right in the wrong place.
-    pub fn failed(&mut self, now: Instant, origin: Origin, name: &str, password: Fingerprint) {
+    /// What is remembered of a password of this pair that has failed.
+    #[must_use]
+    pub fn found(&self, now: Instant, origin: Origin, name: &str, password: &Fingerprint) -> Option<Found> {
+        let pair = self.pairs.get(&(origin, name.to_owned()))?;
+        let failure = pair.failures.iter().find(|failure| failure.password == *password)?;
+        match failure.state {
+            State::Checked(found) if recent(now, failure.at, self.limits.within) => Some(found),
+            State::Checked(_) | State::Trying(_) => None,
+        }
+    }
+
+    /// The password was checked, and `found` not to open anything here.
+    pub fn failed(&mut self, now: Instant, origin: Origin, name: &str, password: Fingerprint, found: Found) {
         let FailedLogins { within, block, .. } = self.limits;
         let allowed = self.allowed_failures();
         let pair = self.pairs.entry((origin, name.to_owned()), Pair::default);
         pair.forget_older(now, within);
         if let Some(known) = pair.failures.iter_mut().find(|failure| failure.password == password) {
-            known.trying = None;
+            known.state = State::Checked(found);
         } else if pair.failures.len() < allowed {
-            pair.failures.push_back(Failure { at: now, password, trying: None });
+            pair.failures
+                .push_back(Failure { at: now, password, state: State::Checked(found) });
         }
         if !origin.is_loopback() && pair.failures.len() >= allowed {
             pair.failures.clear();
@@ -216,7 +255,7 @@ impl Throttle {
     pub fn withdrawn(&mut self, origin: Origin, name: &str, attempt: &Attempt) {
         let key = (origin, name.to_owned());
         let Some(pair) = self.pairs.get_mut(&key) else { return };
-        pair.failures.retain(|failure| failure.trying != Some(attempt.number));
+        pair.failures.retain(|failure| failure.state != State::Trying(attempt.number));
         if pair.failures.is_empty() && pair.blocked_until.is_none() {
             self.pairs.remove(&key);
         }

@@ -18,7 +18,7 @@ use super::bounded::Bounded;
 use super::decoy::Decoys;
 use super::directory::Directory;
 use super::gate::{Full, Gate};
-use super::throttle::{Fingerprint, Origin, Refused, Throttle};
+use super::throttle::{Fingerprint, Found, Origin, Refused, Throttle};
 use crate::config::{Account, Config, Login, Protocol, holds};
 use crate::proto::LoginRequest;
 use crate::secret::Password;
@@ -171,7 +171,7 @@ impl Verifier {
 
         // A password that fits where it may not be used gets no quick answer: the time would tell that it fits.
         let remembered = self.0.remembered(&fingerprint);
-        if let Some(verified) = remembered.and_then(|fits| candidates.choose(&fits, peer, protocol)) {
+        if let Some(verified) = remembered.as_ref().and_then(|fits| candidates.choose(fits, peer, protocol)) {
             // What it has used up of going first it does not get back here: only a computation is worth that.
             self.0.memory().proven.entry((origin, name), || GOES_FIRST);
             return Ok(verified);
@@ -180,6 +180,14 @@ impl Verifier {
         let attempt = self.0.memory().throttle.begin(Instant::now(), origin, &name, fingerprint)?;
         if !attempt.wait.is_zero() {
             tokio::time::sleep(attempt.wait).await;
+        }
+        let found = self.0.memory().throttle.found(Instant::now(), origin, &name, &fingerprint);
+        match (found, remembered) {
+            // Nobody keeps the cores busy with what is known already. One that fits where it may not be used is answered
+            // in the same way and time: else its computing again would tell that it fits.
+            (Some(Found::Wrong), _) | (Some(Found::Misplaced), Some(_)) => return Err(Denied::Credentials),
+            // Which hashes it fits was forgotten, and it may be used here.
+            (Some(Found::Misplaced), None) | (None, _) => {}
         }
 
         let known = candidates.account.is_some();
@@ -205,7 +213,8 @@ impl Verifier {
                 Ok(verified)
             }
             None => {
-                memory.throttle.failed(Instant::now(), origin, &name, fingerprint);
+                let found = if fits.is_empty() { Found::Wrong } else { Found::Misplaced };
+                memory.throttle.failed(Instant::now(), origin, &name, fingerprint, found);
                 Err(Denied::Credentials)
             }
         }

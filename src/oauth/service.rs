@@ -133,7 +133,11 @@ impl TokenService {
     pub async fn shutdown(&self, grace: Duration) {
         self.0.stopping.cancel();
         self.0.tasks.close();
-        if timeout(grace, self.0.tasks.wait()).await.is_err() {
+        let landed = async {
+            self.0.tasks.wait().await;
+            self.0.fetch.settled().await;
+        };
+        if timeout(grace, landed).await.is_err() {
             self.0.cutting.cancel();
             self.0.tasks.wait().await;
         }

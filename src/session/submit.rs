@@ -89,14 +89,14 @@ fn transparent(message: &[u8]) -> Vec<u8> {
 
 /// Says something and reads the reply to it; `None` where none comes.
 async fn ask(side: &mut Side, octets: &[u8]) -> Option<Vec<ReplyLine>> {
-    let mut patience = Patience::endless();
+    let patience = Patience::endless();
     side.out.extend_from_slice(octets);
-    side.flush(&mut patience).await.ok()?;
+    side.flush(&patience).await.ok()?;
     let mut replies = ReplyReader::default();
     loop {
         match replies.read(&mut side.input).ok()? {
             Some(reply) => return Some(reply),
-            None => side.read(&mut patience).await.ok()?,
+            None => side.read(&patience).await.ok()?,
         }
     }
 }

@@ -55,7 +55,7 @@ fn status(
     now: SystemTime,
 ) -> LoginStatus {
     // One of the file that was never used may be a minute old: nobody knows when it was written.
-    let last = used.map(|used| used.at).or(stored.map(|stored| stored.made));
+    let last = used.map(|used| used.at).or_else(|| stored.map(|stored| stored.made));
     let networks = login.networks.iter().flatten().map(ToString::to_string);
     LoginStatus {
         id: match login.origin {

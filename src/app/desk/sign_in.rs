@@ -23,12 +23,11 @@ pub(super) async fn sign_in(parts: &Parts, request: SignInRequest, progress: &Pr
     let SignInRequest { account: address, refresh_token, refresh_lives, access_token, lives, names, by } = request;
     let refresh_token = SecretText::new(refresh_token);
     let account = account(&parts.registry.directory(), &address)?;
-    let (id, client) = match (SignInId::of(&account), account.app.client()) {
-        (Some(id), Some(client)) => (id, client),
-        _ => return Err(nobody_needed(&account)),
+    let (Some(id), Some(client)) = (SignInId::of(&account), account.app.client()) else {
+        return Err(nobody_needed(&account));
     };
     let own = names.iter().find(|name| name.eq_ignore_ascii_case(&account.address));
-    let name = own.or(names.first()).map(|name| cut(name));
+    let name = own.or_else(|| names.first()).map(|name| cut(name));
     let now = SystemTime::now();
     let new = NewSignIn {
         account: account.address.clone(),
@@ -164,7 +163,7 @@ async fn proven(
         (accepted, _) => {
             let name = names
                 .first()
-                .map_or("somebody the provider does not name".to_owned(), |name| shown(name));
+                .map_or_else(|| "somebody the provider does not name".to_owned(), |name| shown(name));
             Ok(format!("as {name}, which opens {address} over {}", accepted.join(", ")))
         }
     }

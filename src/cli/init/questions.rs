@@ -112,7 +112,7 @@ mod tests {
                 .parse::<u32>()
                 .ok()
                 .filter(|n| n % 2 == 0)
-                .ok_or("an even number".to_owned())
+                .ok_or_else(|| "an even number".to_owned())
         };
         let (answer, prompts) = asked("3\n4\n", |questions| questions.text("How many", None, even));
         assert_eq!((answer.unwrap(), prompts.as_str()), (4, "How many:   an even number\nHow many: "));

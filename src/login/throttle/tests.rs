@@ -26,7 +26,7 @@ fn begin(throttle: &mut Throttle, now: Instant, from: Origin, name: &str, number
 /// An attempt that fails as soon as its turn has come; its wait.
 fn fail(throttle: &mut Throttle, now: Instant, from: Origin, name: &str, number: u32) -> Result<Duration, Refused> {
     let wait = begin(throttle, now, from, name, number)?;
-    throttle.failed(now + wait, from, name, password(number));
+    throttle.failed(now + wait, from, name, password(number), Found::Wrong);
     Ok(wait)
 }
 
@@ -64,9 +64,48 @@ fn guesses_sent_at_once_are_counted_before_any_has_failed() {
 fn the_same_wrong_password_counts_once() {
     let mut throttle = Throttle::new(LIMITS);
     let (now, from) = (Instant::now(), origin("192.0.2.1"));
+    assert_eq!(fail(&mut throttle, now, from, "scanner", 7), AT_ONCE);
     for _ in 0..100 {
-        assert_eq!(fail(&mut throttle, now, from, "scanner", 7), AT_ONCE);
+        assert_eq!(fail(&mut throttle, now, from, "scanner", 7), Ok(REPEATED));
     }
+    for number in 10..19 {
+        assert_eq!(fail(&mut throttle, now, from, "scanner", number), AT_ONCE, "{number}");
+    }
+    assert_eq!(begin(&mut throttle, now, from, "scanner", 7), Err(Refused::Blocked), "those were the nine others");
+}
+
+#[test]
+fn what_was_found_is_kept_as_long_as_the_failure() {
+    let mut throttle = Throttle::new(LIMITS);
+    let (now, from) = (Instant::now(), origin("192.0.2.1"));
+    let found = |throttle: &Throttle, now, from, name| throttle.found(now, from, name, &password(1));
+    let _waiting = throttle.begin(now, from, "scanner", password(1)).unwrap();
+    assert_eq!(found(&throttle, now, from, "scanner"), None, "it is being tried");
+    throttle.failed(now, from, "scanner", password(1), Found::Wrong);
+    throttle.failed(now, from, "printer", password(1), Found::Misplaced);
+    assert_eq!(found(&throttle, now, from, "scanner"), Some(Found::Wrong));
+    assert_eq!(found(&throttle, now, from, "printer"), Some(Found::Misplaced));
+    assert_eq!(throttle.found(now, from, "scanner", &password(2)), None);
+    assert_eq!(found(&throttle, now, origin("192.0.2.2"), "scanner"), None);
+
+    let almost = now + LIMITS.within - Duration::from_secs(1);
+    assert_eq!(found(&throttle, almost, from, "scanner"), Some(Found::Wrong));
+    assert_eq!(found(&throttle, now + LIMITS.within, from, "scanner"), None);
+    throttle.succeeded(from, "scanner");
+    assert_eq!(found(&throttle, almost, from, "scanner"), None);
+}
+
+#[test]
+fn a_password_found_wrong_waits_as_a_new_one_would_but_stands_in_no_line() {
+    let mut throttle = Throttle::new(LIMITS);
+    let (now, from) = (Instant::now(), origin("127.0.0.1"));
+    for number in 0..5 {
+        fail(&mut throttle, now, from, "scanner", number).unwrap();
+    }
+    for number in (0..5).cycle().take(100) {
+        assert_eq!(begin(&mut throttle, now, from, "scanner", number), milliseconds(1600), "after five, as a sixth");
+    }
+    assert_eq!(begin(&mut throttle, now, from, "scanner", 5), milliseconds(1500 + 1600), "they took no place");
 }
 
 #[test]
@@ -157,7 +196,7 @@ fn after_fifty_names_all_of_an_address_stand_in_one_line_but_who_has_not_failed(
         let beside_them = if from.is_loopback() { AT_ONCE } else { Ok(SLOWED) };
         for number in 10..50 {
             assert_eq!(begin(&mut throttle, now, from, &format!("neighbour{number}"), 1), beside_them);
-            assert_eq!(begin(&mut throttle, now, from, &format!("name{number}"), 1), beside_them, "known to be wrong");
+            assert_eq!(begin(&mut throttle, now, from, &format!("name{number}"), 1), Ok(step), "known to be wrong");
         }
         let later = now + Duration::from_secs(60);
         assert_eq!(begin(&mut throttle, later, from, "name0", 3), Ok(step), "the line moves on");
@@ -197,7 +236,7 @@ fn an_unchecked_attempt_leaves_nothing_behind_but_a_block() {
     assert!(throttle.pairs.get(&(from, "scanner".into())).is_none());
 
     let unchecked = throttle.begin(now, from, "scanner", password(0)).unwrap();
-    throttle.failed(now, from, "scanner", password(0));
+    throttle.failed(now, from, "scanner", password(0), Found::Wrong);
     throttle.withdrawn(from, "scanner", &unchecked);
     assert_eq!(begin(&mut throttle, now, from, "scanner", 1), Err(Refused::Blocked));
 }

@@ -3,6 +3,7 @@
 use argon2::password_hash::CustomizedPasswordHasher;
 use argon2::{Algorithm, Params, Version};
 
+use super::super::throttle::REPEATED;
 use super::*;
 use crate::config::{
     App, Budgets, Client, EndpointUrl, FailedLogins, Grant, Limits, Log, LogFormat, LoginOrigin, Proof, Provider,
@@ -140,9 +141,100 @@ async fn the_right_password_is_computed_once_and_then_remembered() {
     assert_eq!(office.attempt("scanner", "right").await, Ok(0));
     assert_eq!(office.attempt("SCANNER", "right").await, Ok(0));
     assert_eq!(office.verifier.computations(), 1);
-    assert_eq!(office.attempt("scanner", "wrong").await, Err(Denied::Credentials));
-    assert_eq!(office.attempt("scanner", "wrong").await, Err(Denied::Credentials));
-    assert_eq!(office.verifier.computations(), 3, "only success is remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_repeated_costs_time_and_no_computation() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    for peer in [OFFICE, [127, 0, 0, 1]] {
+        // Also of a name nobody has: the time does not tell.
+        for name in ["scanner", "nobody"] {
+            let (computed, wrong) = (office.verifier.computations(), request(name, "wrong"));
+            for repeated in 0..20 {
+                let before = Instant::now();
+                let denied = office.try_from_peer(peer, Protocol::Smtp, &wrong).await;
+                assert_eq!(denied, Err(Denied::Credentials));
+                let waited = if repeated == 0 { Duration::ZERO } else { REPEATED };
+                assert_eq!(before.elapsed().as_millis(), waited.as_millis(), "{name}, {repeated}");
+            }
+            assert_eq!(office.verifier.computations(), computed + 1, "{name}");
+        }
+        assert_eq!(office.try_from_peer(peer, Protocol::Smtp, &request("scanner", "right")).await, Ok(0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_computed_again_once_its_failure_is_too_old_or_the_hash_another() {
+    let mut office = Office::new(vec![login("scanner", "right")]);
+    let within = office.config.limits.failed_logins.within;
+    for computed in 1..4 {
+        for _ in 0..3 {
+            assert_eq!(office.attempt("scanner", "new").await, Err(Denied::Credentials));
+            assert_eq!(office.verifier.computations(), computed);
+        }
+        tokio::time::advance(within).await;
+    }
+    assert_eq!(office.attempt("scanner", "new").await, Err(Denied::Credentials));
+    office.config = config(vec![vec![login("scanner", "new")]]);
+    assert_eq!(office.attempt("scanner", "new").await, Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_below_the_limit_with_a_wrong_password_each_do_not_keep_the_cores_busy() {
+    let config = Arc::new(config(vec![vec![login("scanner", "right")]]));
+    let verifier = Verifier::new(&config).unwrap();
+    let mut connections = tokio::task::JoinSet::new();
+    for name in 0..49 {
+        let (config, verifier, request) = (Arc::clone(&config), verifier.clone(), request(format!("name{name}"), "x"));
+        connections.spawn(async move {
+            for _ in 0..20 {
+                let denied = verifier
+                    .verify(&Directory::of(&config), OFFICE.into(), Protocol::Imap, &request)
+                    .await
+                    .err();
+                assert_eq!(denied, Some(Denied::Credentials));
+            }
+        });
+    }
+    connections.join_all().await;
+    assert_eq!(verifier.computations(), 49);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_sent_again_while_it_waits_is_computed_once() {
+    let office = Office::new(vec![login("scanner", "right")]);
+    for name in 0..50 {
+        office.attempt(&format!("name{name}"), "x").await.unwrap_err();
+    }
+    // The address is slowed now. The second comes a second after the first, which still has four to wait.
+    let second = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        office.attempt("scanner", "wrong").await
+    };
+    let denied = tokio::join!(office.attempt("scanner", "wrong"), second);
+    assert_eq!(denied, (Err(Denied::Credentials), Err(Denied::Credentials)));
+    assert_eq!(office.verifier.computations(), 51);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_password_in_the_wrong_place_takes_as_long_as_a_wrong_one_every_time() {
+    let smtp_only = Login { protocols: vec![Protocol::Smtp], ..login("scanner", "right") };
+    let office = Office::new(vec![smtp_only, login("printer", "other")]);
+    for name in ["scanner", "printer"] {
+        let (computed, request) = (office.verifier.computations(), request(name, "right"));
+        for waited in [Duration::ZERO, REPEATED, REPEATED] {
+            let before = Instant::now();
+            let denied = office.try_from_peer(OFFICE, Protocol::Imap, &request).await;
+            assert_eq!(denied, Err(Denied::Credentials));
+            assert_eq!(before.elapsed().as_millis(), waited.as_millis(), "{name}");
+            assert_eq!(office.verifier.computations(), computed + 1, "{name}");
+        }
+    }
+    // Where it may be used it passes, also when nobody remembers which hash it fits.
+    assert_eq!(office.attempt("scanner", "right").await, Ok(0));
+    office.verifier.0.memory().verified = Bounded::new(VERIFIED);
+    assert_eq!(office.attempt("scanner", "right").await, Ok(0));
+    assert_eq!(office.verifier.computations(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -353,8 +445,8 @@ async fn a_guesser_on_loopback_delays_neither_other_names_nor_a_remembered_passw
     assert!(guesser.await.unwrap().iter().any(|(_, denied)| *denied == Denied::Busy));
 }
 
-#[tokio::test]
-async fn failures_are_remembered_though_the_same_passwords_find_the_gate_full() {
+#[tokio::test(start_paused = true)]
+async fn passwords_found_wrong_need_no_place_at_the_gate_and_stay_counted() {
     let office = Arc::new(Office::new(vec![login("scanner", "right")]));
     for guess in 0..9 {
         assert_eq!(office.attempt("scanner", &format!("guess{guess}")).await, Err(Denied::Credentials));
@@ -371,15 +463,16 @@ async fn failures_are_remembered_though_the_same_passwords_find_the_gate_full() 
         assert!(poll_once(place).await.is_none());
     }
     for guess in 0..9 {
-        assert_eq!(office.attempt("scanner", &format!("guess{guess}")).await, Err(Denied::Busy));
+        assert_eq!(office.attempt("scanner", &format!("guess{guess}")).await, Err(Denied::Credentials));
     }
+    assert_eq!(office.attempt("scanner", "unchecked").await, Err(Denied::Busy));
     drop(places);
     drop(held);
     assert_eq!(office.attempt("scanner", "guess9").await, Err(Denied::Credentials));
     assert_eq!(office.attempt("scanner", "guess10").await, Err(Denied::Throttled));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_pair_that_succeeded_goes_first_until_it_has_been_wrong_too_often() {
     let office = Office::new(vec![login("scanner", "right"), login("scanner", "spare")]);
     let goes_first = || {
@@ -391,12 +484,12 @@ async fn a_pair_that_succeeded_goes_first_until_it_has_been_wrong_too_often() {
             .get(&(Origin::of(OFFICE.into()), "scanner".into()))
             .copied()
     };
-    assert_eq!(office.attempt("scanner", "wrong").await, Err(Denied::Credentials));
+    assert_eq!(office.attempt("scanner", "guess").await, Err(Denied::Credentials));
     assert_eq!(goes_first(), None);
     assert_eq!(office.attempt("scanner", "right").await, Ok(0));
-    for left in [2, 1, 0, 0] {
-        assert_eq!(office.attempt("scanner", "wrong").await, Err(Denied::Credentials));
-        assert_eq!(goes_first(), Some(left));
+    for (guess, left) in [("a", 2), ("a", 2), ("b", 1), ("c", 0), ("d", 0)] {
+        assert_eq!(office.attempt("scanner", guess).await, Err(Denied::Credentials));
+        assert_eq!(goes_first(), Some(left), "what is not computed goes nowhere first");
     }
     assert_eq!(office.attempt("scanner", "right").await, Ok(0));
     assert_eq!(goes_first(), Some(0), "a remembered password gives nothing back");

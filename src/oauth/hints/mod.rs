@@ -45,9 +45,9 @@ enum Class {
     Person,
 }
 
-/// Whether a text is one of the codes that are read here, or while a device waits (RFC 8628 section 3.5).
+/// Whether a text is one of OAuth's codes that are known here.
 pub(crate) fn is_known(code: &str) -> bool {
-    oauth::ROWS.iter().any(|row| row.error == code) || oauth::PASSING.contains(&code)
+    oauth::PASSING.contains(&code) || oauth::ROWS.iter().any(|row| row.error == code)
 }
 
 /// What an error answer means.
