@@ -320,6 +320,11 @@ async fn no_secret_in_a_trace_level_log(format: &str) {
     {
         assert!(log.contains(expected), "{expected:?} is not in the log");
     }
+    let refused = log
+        .lines()
+        .find(|line| line.contains("token refused; asking for a fresh one"))
+        .unwrap();
+    assert!(refused.contains(" session=") || refused.contains("\"session\":"), "{refused}");
     // What peers repeated is hidden and the rest of it shown, in the log and to the program alike.
     for expected in [
         "Authentication unsuccessful",

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use mailferry::proto::sasl::plain::Plain;
-use mailferry::proto::sasl::{decode_base64, encode_base64, xoauth2};
+use mailferry::proto::sasl::{decode_base64, decode_challenge, encode_base64, oauthbearer, xoauth2};
 use mailferry::proto::{MAX_CREDENTIAL, MAX_SAID};
 use mailferry::secret::AccessToken;
 
@@ -13,7 +13,7 @@ const MAX: usize = 64;
 fuzz_target!(|data: &[u8]| {
     base64(data);
     plain(data);
-    assert!(xoauth2::decode_challenge(data).len() <= MAX_SAID);
+    assert!(decode_challenge(data).len() <= MAX_SAID);
     if let Some((user, token)) = std::str::from_utf8(data).ok().and_then(|text| text.split_once('\n')) {
         login(user, token);
     }
@@ -43,6 +43,13 @@ fn login(user: &str, token: &str) {
     // One user and one token: no octet of either can have opened another field.
     assert_eq!(*message, format!("user={user}\x01auth=Bearer {}\x01\x01", token.expose()).into_bytes());
     assert_eq!(message.iter().filter(|octet| **octet == 1).count(), 3);
+    let message = oauthbearer::encode(user, &token, "mail.example", 993).expect("the same users have a place in both");
+    let message = decode_base64(message.as_bytes(), usize::MAX).expect("what we encode decodes");
+    let fields: Vec<&[u8]> = message.split(|octet| *octet == 1).collect();
+    let auth = format!("auth=Bearer {}", token.expose());
+    assert_eq!(fields[1..], [&b"host=mail.example"[..], b"port=993", auth.as_bytes(), b"", b""]);
+    // `n,a=` and the comma behind the user, which holds none itself.
+    assert_eq!(fields[0].iter().filter(|octet| **octet == b',').count(), 2);
 }
 
 fn without_padding(text: &[u8]) -> &[u8] {

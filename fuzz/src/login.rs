@@ -66,7 +66,7 @@ where
     M: Machine<Event = UpstreamEvent<C>, Answer = Credential>,
 {
     let token = AccessToken::parse("token".into()).expect("a clean token");
-    let credential = Credential { user: "scanner@contoso.example".into(), token };
+    let credential = Credential { user: "scanner@contoso.example".into(), token, host: "mail.example".into(), port: 993 };
     // What is no question ignores the answer.
     plays_alike(dialogue, || Watched { machine: machine(), fit: !starttls }, |_| Some(credential.clone()));
 }

@@ -132,13 +132,17 @@ pub enum LoginAnswer<A, R> {
     },
 }
 
-/// Whom an upstream machine logs in as. It has none until it asks ([`UpstreamEvent::CredentialWanted`]).
+/// Whom an upstream machine logs in as, and where. It has none until it asks ([`UpstreamEvent::CredentialWanted`]).
 #[derive(Debug, Clone)]
 pub struct Credential {
     /// The mailbox: `user=` of XOAUTH2.
     pub user: String,
     /// The token that opens it.
     pub token: AccessToken,
+    /// The name of the server that it is for, which OAUTHBEARER says to the server.
+    pub host: String,
+    /// Its port, likewise.
+    pub port: u16,
 }
 
 /// What a dialogue with an upstream comes to. `C` is what the protocol learnt on success.
@@ -158,11 +162,11 @@ pub enum UpstreamEvent<C> {
 pub struct UpstreamRefusal {
     /// Whose fault it is, from the codes in the reply and nothing else.
     pub kind: RefusalKind,
-    /// Where in the dialogue, as a phrase: "greeting", "STARTTLS", "AUTH XOAUTH2".
+    /// Where in the dialogue, as a phrase: "greeting", "STARTTLS", "AUTH XOAUTH2", "AUTHENTICATE OAUTHBEARER".
     pub stage: &'static str,
     /// The upstream's words, one line, cut at 512 octets. Peer text: escape it wherever it is shown.
     pub said: Vec<u8>,
-    /// What a failure challenge held after base64 (XOAUTH2's JSON), cut at 512 octets. Peer text.
+    /// What a failure challenge held after base64 (JSON), cut at 512 octets. Peer text.
     pub challenge: Option<Vec<u8>>,
 }
 
@@ -177,7 +181,7 @@ pub enum RefusalKind {
     Policy,
     /// The upstream cannot serve anyone right now.
     Transient,
-    /// The upstream lacks what we need: no XOAUTH2, no STARTTLS.
+    /// The upstream lacks what we need: no mechanism that takes a token, no STARTTLS.
     Unsupported,
 }
 

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::drive::{Patience, Side};
 use super::failure::{Failure, FailureKind};
 use super::protocol::Smtp;
-use super::{Shared, upstream};
+use super::{Shared, upstream, words};
 use crate::config::Account;
 use crate::proto::smtp::reply::{ReplyLine, ReplyReader};
 use crate::telemetry::log::PeerText;
@@ -48,8 +48,7 @@ pub(crate) async fn submit(
             let code = reply.first().map_or(0, |line| line.code);
             said = shown(&reply);
             if code / 10 != good / 10 {
-                let kind = if code / 100 == 4 { FailureKind::Unavailable } else { FailureKind::NeedsPerson };
-                return Err(Failure::new(kind, format!("{}: {step} was answered: {said}", server.host)));
+                return Err(refused(&server.host, step, &said));
             }
         }
         Ok(said)
@@ -60,6 +59,16 @@ pub(crate) async fn submit(
         let what = format!("{}: no answer within {PATIENCE:?}; whether it was sent is not known", server.host);
         Err(Failure::unavailable(what))
     })
+}
+
+/// Whose fault a refused step is, and what to do about it where that is known.
+fn refused(host: &str, step: &str, said: &str) -> Failure {
+    let what = format!("{host}: {step} was answered: {said}");
+    match words::of_reply(said.as_bytes()) {
+        Some(meaning) => Failure::new(meaning.failure(), format!("{what}. {meaning}")),
+        None if said.starts_with('4') => Failure::unavailable(what),
+        None => Failure::new(FailureKind::NeedsPerson, what),
+    }
 }
 
 /// A message as DATA carries it (RFC 5321 section 4.5.2): no line of it can end it.
@@ -101,6 +110,24 @@ fn shown(reply: &[ReplyLine]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refused_is_explained() {
+        for (said, kind, words) in [
+            (
+                "554 5.2.252 SendAsDenied; a@x",
+                FailureKind::MissingRights,
+                ": 554 5.2.252 SendAsDenied; a@x. The mailbox may not",
+            ),
+            ("432 4.3.2 Concurrent connections", FailureKind::Unavailable, "fewer programs"),
+            ("451 4.9.9 no", FailureKind::Unavailable, "RCPT was answered: 451 4.9.9 no"),
+            ("550 5.1.1 no", FailureKind::NeedsPerson, "RCPT was answered: 550 5.1.1 no"),
+        ] {
+            let failure = refused("smtp.example.com", "RCPT", said);
+            assert_eq!(failure.kind, kind, "{said}");
+            assert!(failure.detail.contains(words), "{}", failure.detail);
+        }
+    }
 
     #[test]
     fn no_line_of_a_message_can_end_it() {

@@ -1,4 +1,4 @@
-//! The upstream's half of a login: a credential, a connection, XOAUTH2; once more with a fresh token if this one was refused.
+//! The upstream's half of a login: a credential, a connection, a login; once more with a fresh token if this one was refused.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ use crate::config::{Account, Config, Server, UpstreamTls};
 use crate::net::stream::Stream;
 use crate::net::{dial, tls};
 use crate::oauth::credentials::{Generation, TokenError, UpstreamCredential};
-use crate::proto::sasl::xoauth2;
+use crate::proto::sasl::{oauthbearer, xoauth2};
 use crate::proto::{Credential, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, UpstreamEvent, UpstreamRefusal};
 use crate::secret::{AccessToken, redacted};
 use crate::telemetry::log::PeerText;
@@ -185,7 +185,7 @@ async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential
             Outcome::Event(UpstreamEvent::Refused(refusal)) => {
                 // A polite goodbye, if it can be said; what matters has been learnt.
                 let _ = side.drive(machine, &patience).await;
-                return Err(OpenError::Refused(without_token(refusal, credential)));
+                return Err(OpenError::Refused(without_token(refusal, server, credential)));
             }
             Outcome::StartTls => side = start_tls(side, server, tls).await?,
             Outcome::Relay => {
@@ -201,9 +201,12 @@ async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential
 /// the machine has done or forgotten before it asked.
 fn credential_for(stream: &Stream, server: &Server, credential: &UpstreamCredential) -> Result<Credential, OpenError> {
     match (stream, server.tls) {
-        (Stream::Tls(_), _) | (Stream::Plain(_), UpstreamTls::None) => {
-            Ok(Credential { user: credential.user.clone(), token: credential.token.clone() })
-        }
+        (Stream::Tls(_), _) | (Stream::Plain(_), UpstreamTls::None) => Ok(Credential {
+            user: credential.user.clone(),
+            token: credential.token.clone(),
+            host: server.host.clone(),
+            port: server.port,
+        }),
         (Stream::Plain(_), UpstreamTls::Implicit | UpstreamTls::StartTls) => Err(OpenError::InClear),
     }
 }
@@ -223,10 +226,13 @@ async fn start_tls(side: Side, server: &Server, tls: &Arc<ClientConfig>) -> Resu
     }
 }
 
-/// The refusal without what an upstream that explains too much repeats in it: the token, and the line that it came in.
-fn without_token(refusal: UpstreamRefusal, credential: &UpstreamCredential) -> UpstreamRefusal {
-    let message = xoauth2::encode(&credential.user, &credential.token).unwrap_or_default();
-    let secrets = [credential.token.expose(), &message];
+/// The refusal without what an upstream that explains too much repeats in it: the token, and the line that it came in, by
+/// either mechanism.
+fn without_token(refusal: UpstreamRefusal, server: &Server, credential: &UpstreamCredential) -> UpstreamRefusal {
+    let UpstreamCredential { user, token, .. } = credential;
+    let by_xoauth2 = xoauth2::encode(user, token).unwrap_or_default();
+    let by_oauthbearer = oauthbearer::encode(user, token, &server.host, server.port).unwrap_or_default();
+    let secrets = [token.expose(), &by_xoauth2, &by_oauthbearer];
     UpstreamRefusal {
         said: redacted(&refusal.said, &secrets),
         challenge: refusal.challenge.map(|challenge| redacted(&challenge, &secrets)),
@@ -377,6 +383,28 @@ mod tests {
             run_in_clear(pop3(), UpstreamTls::None, to_pop3).await,
         ] {
             assert!(heard.contains(MESSAGE), "where no TLS is wanted, none is needed: {heard}");
+        }
+    }
+
+    #[test]
+    fn whatever_the_upstream_repeats_of_the_login_is_taken_out() {
+        let credential = UpstreamCredential {
+            user: "user@example.com".into(),
+            token: AccessToken::parse("a-token-of-some-length".into()).unwrap(),
+            generation: Generation(1),
+        };
+        let server = server(UpstreamTls::Implicit);
+        let UpstreamCredential { user, token, .. } = &credential;
+        let by_xoauth2 = xoauth2::encode(user, token).unwrap();
+        let by_oauthbearer = oauthbearer::encode(user, token, &server.host, server.port).unwrap();
+        for secret in [token.expose(), &by_xoauth2, &by_oauthbearer] {
+            let said = format!("535 5.7.8 no: {secret}").into_bytes();
+            let refusal =
+                UpstreamRefusal { kind: RefusalKind::Token, stage: "AUTH", challenge: Some(said.clone()), said };
+            let shown = without_token(refusal, &server, &credential);
+            for shown in [shown.said, shown.challenge.unwrap()] {
+                assert_eq!(String::from_utf8_lossy(&shown), "535 5.7.8 no: [redacted]");
+            }
         }
     }
 

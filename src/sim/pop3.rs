@@ -138,7 +138,8 @@ impl Session<'_> {
         }
         let (name, initial) = argument.split_once(' ').map_or((argument, None), |(name, ir)| (name, Some(ir)));
         let Some(mechanism) = login::mechanism(&self.wire.shared, name) else {
-            return Ok(self.breach("-ERR Authentication mechanism is not supported."));
+            // Who has not asked for CAPA finds out this way (RFC 5034 section 4).
+            return Ok(self.say("-ERR Authentication mechanism is not supported."));
         };
         let response = match (initial, self.personality) {
             (Some(_), Personality::Microsoft) => return self.protocol_error(),

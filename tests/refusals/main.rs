@@ -4,6 +4,7 @@
 mod common;
 mod hostile;
 mod local;
+mod mechanism;
 mod relay;
 mod starttls;
 mod upstream;

@@ -51,7 +51,7 @@ pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output
         }
         "smtp-upstream" => {
             use smtp::upstream::{Plan, Upstream};
-            script.knows_only(&["hostname", "starttls", "user", "token"]);
+            script.knows_only(&["hostname", "starttls", "user", "token", "host", "port"]);
             visitor.visit(|| Upstream::new(Plan { hostname: hostname(), starttls: starttls() }))
         }
         "imap-downstream" => {
@@ -63,7 +63,7 @@ pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output
         }
         "imap-upstream" => {
             use imap::upstream::{Plan, Upstream};
-            script.knows_only(&["starttls", "tag", "user", "token"]);
+            script.knows_only(&["starttls", "tag", "user", "token", "host", "port"]);
             let tag = || script.value("tag", "A").to_owned();
             visitor.visit(|| Upstream::new(Plan { starttls: starttls(), tag: tag() }))
         }
@@ -76,7 +76,7 @@ pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output
         }
         "pop3-upstream" => {
             use pop3::upstream::{Plan, Upstream};
-            script.knows_only(&["starttls", "user", "token"]);
+            script.knows_only(&["starttls", "user", "token", "host", "port"]);
             visitor.visit(|| Upstream::new(Plan { starttls: starttls() }))
         }
         other => panic!("no machine: {other:?}"),
@@ -209,7 +209,10 @@ fn credential<C>(event: &UpstreamEvent<C>, script: &Script) -> Option<Credential
     let UpstreamEvent::CredentialWanted = event else { return None };
     let token = script.value("token", "token");
     let Some(token) = AccessToken::parse(token.to_owned()) else { panic!("no token: {token:?}") };
-    Some(Credential { user: script.value("user", "user@example.com").to_owned(), token })
+    let value = |key, default| script.value(key, default).to_owned();
+    let port = value("port", "143");
+    let Ok(port) = port.parse() else { panic!("no port: {port:?}") };
+    Some(Credential { user: value("user", "user@example.com"), token, host: value("host", "server.example.com"), port })
 }
 
 fn tell_request(request: &LoginRequest) -> Vec<String> {

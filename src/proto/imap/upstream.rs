@@ -1,10 +1,11 @@
-//! The side that faces the provider: greeting, STARTTLS where it is demanded, login with XOAUTH2, as the client.
+//! The side that faces the provider: greeting, STARTTLS where it is demanded, login with a token, as the client.
 
 use std::mem;
 
 use zeroize::Zeroizing;
 
-use crate::proto::sasl::xoauth2;
+use crate::proto::sasl::bearer::Bearer;
+use crate::proto::sasl::decode_challenge;
 use crate::proto::{
     CloseReason, Credential, Input, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, Step, UpstreamEvent,
     UpstreamRefusal, said,
@@ -21,7 +22,6 @@ const MAX_INITIAL_RESPONSE_LINE: usize = 8 * 1024;
 /// Commands, and in the log the stages of the dialogue.
 const CAPABILITY: &str = "CAPABILITY";
 const STARTTLS: &str = "STARTTLS";
-const AUTHENTICATE: &str = "AUTHENTICATE XOAUTH2";
 
 /// What to do upstream.
 #[derive(Debug, Clone)]
@@ -60,14 +60,17 @@ enum State {
     Handshaking,
     /// The session has been asked for the credential.
     AwaitingCredential {
+        mechanism: Bearer,
         offer: Capabilities,
     },
     /// AUTHENTICATE was sent without the credential; it is ready for when it is asked for.
     AwaitingInvitation {
+        mechanism: Bearer,
         message: Zeroizing<String>,
     },
     /// The credential was sent. `listed` came since then.
     AwaitingVerdict {
+        mechanism: Bearer,
         challenge: Option<Vec<u8>>,
         listed: Capabilities,
     },
@@ -152,24 +155,33 @@ impl Upstream {
     }
 
     fn react_to_offer(&mut self, offer: Capabilities, out: &mut Vec<u8>) -> Turn {
-        let (needed, stage) = if self.fit { ("AUTH=XOAUTH2", CAPABILITY) } else { (STARTTLS, STARTTLS) };
-        if !offer.has(needed) {
-            return (give_up(RefusalKind::Unsupported, stage, offer.to_string().as_bytes()), None);
-        }
+        let without = |stage| (give_up(RefusalKind::Unsupported, stage, offer.to_string().as_bytes()), None);
         if self.fit {
-            return (State::AwaitingCredential { offer }, Some(Step::Event(UpstreamEvent::CredentialWanted)));
+            let Some(mechanism) = Bearer::chosen(|name| offer.has(&format!("AUTH={name}"))) else {
+                return without(CAPABILITY);
+            };
+            let asking = State::AwaitingCredential { mechanism, offer };
+            return (asking, Some(Step::Event(UpstreamEvent::CredentialWanted)));
+        }
+        if !offer.has(STARTTLS) {
+            return without(STARTTLS);
         }
         self.command(out, STARTTLS);
         (State::AwaitingTls, None)
     }
 
-    fn authenticate(&mut self, offer: &Capabilities, credential: &Credential, out: &mut Vec<u8>) -> State {
-        let Credential { user, token } = credential;
-        let Some(message) = xoauth2::encode(user, token) else {
+    fn authenticate(
+        &mut self,
+        mechanism: Bearer,
+        offer: &Capabilities,
+        credential: &Credential,
+        out: &mut Vec<u8>,
+    ) -> State {
+        let Some(message) = mechanism.message(credential) else {
             // As over SMTP and POP3: the configuration is at fault, not the server.
-            return give_up(RefusalKind::Policy, AUTHENTICATE, b"the mailbox's name cannot be sent");
+            return give_up(RefusalKind::Policy, mechanism.authenticate(), b"the mailbox's name cannot be sent");
         };
-        let command = format!("{} {AUTHENTICATE}", self.tags.next());
+        let command = format!("{} {}", self.tags.next(), mechanism.authenticate());
         let line = command.len() + " ".len() + message.len() + "\r\n".len();
         // As in `send`.
         out.reserve_exact(line);
@@ -177,20 +189,20 @@ impl Upstream {
         // RFC 4959 section 3.
         if offer.has("SASL-IR") && line <= MAX_INITIAL_RESPONSE_LINE {
             out.push(b' ');
-            return send(&message, out);
+            return send(mechanism, &message, out);
         }
         out.extend_from_slice(b"\r\n");
-        State::AwaitingInvitation { message }
+        State::AwaitingInvitation { mechanism, message }
     }
 
     fn react_to_continuation(&self, state: State, text: &[u8], out: &mut Vec<u8>) -> Result<Turn, ProtoError> {
         match state {
-            State::AwaitingInvitation { message } => Ok((send(&message, out), None)),
-            // XOAUTH2 says why it fails in a challenge, and completes the command only after an empty answer.
-            State::AwaitingVerdict { challenge: None, listed } => {
-                out.extend_from_slice(b"\r\n");
-                let challenge = Some(xoauth2::decode_challenge(text.trim_ascii()));
-                Ok((State::AwaitingVerdict { challenge, listed }, None))
+            State::AwaitingInvitation { mechanism, message } => Ok((send(mechanism, &message, out), None)),
+            // Why a token fails is said in a challenge, and the command is completed only after its answer.
+            State::AwaitingVerdict { mechanism, challenge: None, listed } => {
+                out.extend_from_slice(mechanism.dismissal());
+                let challenge = Some(decode_challenge(text.trim_ascii()));
+                Ok((State::AwaitingVerdict { mechanism, challenge, listed }, None))
             }
             State::AwaitingVerdict { challenge: Some(_), .. } => {
                 out.extend_from_slice(b"*\r\n");
@@ -270,7 +282,7 @@ impl Machine for Upstream {
 
     fn answer(&mut self, credential: Credential, out: &mut Vec<u8>) {
         self.state = match mem::take(&mut self.state) {
-            State::AwaitingCredential { offer } => self.authenticate(&offer, &credential, out),
+            State::AwaitingCredential { mechanism, offer } => self.authenticate(mechanism, &offer, &credential, out),
             unasked => unasked,
         };
     }
@@ -282,7 +294,9 @@ impl State {
         Ok(match self {
             Self::AwaitingGreeting => return Err(ProtoError::UpstreamMisbehaved("no greeting")),
             Self::AwaitingOffer { .. } => Self::AwaitingOffer { offer: list },
-            Self::AwaitingVerdict { challenge, .. } => Self::AwaitingVerdict { challenge, listed: list },
+            Self::AwaitingVerdict { mechanism, challenge, .. } => {
+                Self::AwaitingVerdict { mechanism, challenge, listed: list }
+            }
             Self::AwaitingCapabilities { .. } => Self::AwaitingCapabilities { listed: list },
             other => other,
         })
@@ -294,7 +308,9 @@ impl State {
             Self::AwaitingGreeting => "greeting",
             Self::AwaitingOffer { .. } => CAPABILITY,
             Self::AwaitingTls => STARTTLS,
-            Self::AwaitingInvitation { .. } | Self::AwaitingVerdict { .. } => AUTHENTICATE,
+            Self::AwaitingInvitation { mechanism, .. } | Self::AwaitingVerdict { mechanism, .. } => {
+                mechanism.authenticate()
+            }
             _ => "after login",
         }
     }
@@ -318,7 +334,7 @@ impl State {
             // page for a person to visit.
             (Some("CONTACTADMIN" | "PRIVACYREQUIRED" | "REFERRAL" | "WEBALERT"), _) => RefusalKind::Policy,
             (Some("UNAVAILABLE" | "INUSE" | "LIMIT" | "SERVERBUG"), _) => RefusalKind::Transient,
-            // A challenge is XOAUTH2's own way to say that the token is no good.
+            // A challenge is the mechanisms' own way to say that the token is no good.
             (_, Self::AwaitingVerdict { challenge: Some(_), .. }) if condition.status == Status::No => {
                 RefusalKind::Token
             }
@@ -347,12 +363,12 @@ impl Tags {
     }
 }
 
-fn send(message: &str, out: &mut Vec<u8>) -> State {
+fn send(mechanism: Bearer, message: &str, out: &mut Vec<u8>) -> State {
     // So that no growth of the buffer leaves a copy of the token behind.
     out.reserve_exact(message.len() + 2);
     out.extend_from_slice(message.as_bytes());
     out.extend_from_slice(b"\r\n");
-    State::AwaitingVerdict { challenge: None, listed: Capabilities::default() }
+    State::AwaitingVerdict { mechanism, challenge: None, listed: Capabilities::default() }
 }
 
 fn log_in(listed: Capabilities) -> Turn {
@@ -371,7 +387,7 @@ fn refuse(state: State, condition: &Condition) -> State {
     State::Refusing { refusal, farewell: condition.status != Status::Bye }
 }
 
-/// The login cannot be tried: the upstream does not offer what it takes, or the user name has no place in XOAUTH2's message.
+/// The login cannot be tried: the upstream does not offer what it takes, or the user name has no place in the message.
 fn give_up(kind: RefusalKind, stage: &'static str, words: &[u8]) -> State {
     let refusal = UpstreamRefusal { kind, stage, said: said(words), challenge: None };
     State::Refusing { refusal, farewell: true }

@@ -1,11 +1,13 @@
-//! POP3 to a provider: greeting, STLS where it is demanded (RFC 2595 section 4), AUTH XOAUTH2 in two steps, outcome. It
-//! never asks for capabilities: a provider reached over POP3 has what is needed or is of no use.
+//! POP3 to a provider: greeting, STLS where it is demanded (RFC 2595 section 4), AUTH in two steps, outcome. It never asks
+//! for capabilities, which would cost every provider a round trip: a server that does not know XOAUTH2 says so before the
+//! token is sent, and is then asked for OAUTHBEARER.
 
 use std::mem;
 
 use super::response::Response;
 use crate::proto::line::Line;
-use crate::proto::sasl::xoauth2;
+use crate::proto::sasl::bearer::Bearer;
+use crate::proto::sasl::decode_challenge;
 use crate::proto::{
     CloseReason, Credential, Input, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, Step, UpstreamEvent,
     UpstreamRefusal, said,
@@ -22,7 +24,7 @@ pub struct Plan {
     pub starttls: bool,
 }
 
-/// The machine. Every line leads to a later state, so the dialogue has five lines of the upstream at most.
+/// The machine. Every line leads to a later state, so the dialogue has six lines of the upstream at most.
 #[derive(Debug)]
 pub struct Upstream {
     state: State,
@@ -38,11 +40,18 @@ enum State {
     /// The driver does the handshake. Nothing has been learnt before it that would have to be forgotten.
     Handshaking,
     /// AUTH was sent.
-    AwaitingGoAhead,
+    AwaitingGoAhead {
+        mechanism: Bearer,
+    },
     /// The session has been asked for the credential.
-    AwaitingCredential,
-    AwaitingOutcome,
+    AwaitingCredential {
+        mechanism: Bearer,
+    },
+    AwaitingOutcome {
+        mechanism: Bearer,
+    },
     AwaitingRefusal {
+        mechanism: Bearer,
         challenge: Vec<u8>,
     },
     LoggedIn,
@@ -72,8 +81,8 @@ impl Machine for Upstream {
         loop {
             // An error ends the dialogue, so it does not matter that it leaves the machine in this state.
             let (state, step) = match mem::replace(&mut self.state, State::Ended) {
-                State::Handshaking => (say_auth(out), None),
-                State::AwaitingCredential => (State::AwaitingCredential, Some(Step::NeedInput)),
+                State::Handshaking => (say_auth(Bearer::Xoauth2, out), None),
+                asked @ State::AwaitingCredential { .. } => (asked, Some(Step::NeedInput)),
                 State::LoggedIn => (State::LoggedIn, Some(Step::Relay)),
                 State::Refusing(refusal) => (State::Refused, Some(Step::Event(UpstreamEvent::Refused(refusal)))),
                 State::Refused => {
@@ -99,7 +108,7 @@ impl Machine for Upstream {
 
     fn answer(&mut self, credential: Credential, out: &mut Vec<u8>) {
         self.state = match mem::replace(&mut self.state, State::Ended) {
-            State::AwaitingCredential => send_token(&credential, out),
+            State::AwaitingCredential { mechanism } => send_token(mechanism, &credential, out),
             unasked => unasked,
         };
     }
@@ -119,7 +128,7 @@ impl State {
                 out.extend_from_slice(b"STLS\r\n");
                 Ok((Self::AwaitingTls, None))
             }
-            (Self::AwaitingGreeting { starttls: false }, Response::Ok) => Ok((say_auth(out), None)),
+            (Self::AwaitingGreeting { starttls: false }, Response::Ok) => Ok((say_auth(Bearer::Xoauth2, out), None)),
             (Self::AwaitingGreeting { .. }, Response::Err { code }) => {
                 Ok(refused(kind(code, RefusalKind::Transient), "greeting", line, None))
             }
@@ -127,56 +136,56 @@ impl State {
             (Self::AwaitingTls, Response::Err { code }) => {
                 Ok(refused(kind(code, RefusalKind::Unsupported), "STLS", line, None))
             }
-            (Self::AwaitingGoAhead, Response::Continue(_)) => {
-                Ok((Self::AwaitingCredential, Some(Step::Event(UpstreamEvent::CredentialWanted))))
+            (Self::AwaitingGoAhead { mechanism }, Response::Continue(_)) => {
+                Ok((Self::AwaitingCredential { mechanism }, Some(Step::Event(UpstreamEvent::CredentialWanted))))
             }
-            (Self::AwaitingGoAhead, Response::Err { code }) => {
-                Ok(refused(kind(code, RefusalKind::Unsupported), AUTH, line, None))
+            (Self::AwaitingGoAhead { mechanism }, Response::Err { code }) => {
+                match (mechanism, kind(code, RefusalKind::Unsupported)) {
+                    (Bearer::Xoauth2, RefusalKind::Unsupported) => Ok((say_auth(Bearer::Oauthbearer, out), None)),
+                    (_, kind) => Ok(refused(kind, mechanism.auth(), line, None)),
+                }
             }
-            (Self::AwaitingOutcome, Response::Ok) => {
+            (Self::AwaitingOutcome { .. }, Response::Ok) => {
                 Ok((Self::LoggedIn, Some(Step::Event(UpstreamEvent::LoggedIn(())))))
             }
-            (Self::AwaitingOutcome, Response::Continue(challenge)) => {
-                // The challenge says why it failed; only our empty line brings the -ERR.
-                out.extend_from_slice(b"\r\n");
-                Ok((Self::AwaitingRefusal { challenge: xoauth2::decode_challenge(challenge) }, None))
+            (Self::AwaitingOutcome { mechanism }, Response::Continue(challenge)) => {
+                // The challenge says why it failed; only our answer brings the -ERR.
+                out.extend_from_slice(mechanism.dismissal());
+                Ok((Self::AwaitingRefusal { mechanism, challenge: decode_challenge(challenge) }, None))
             }
-            (Self::AwaitingOutcome, Response::Err { code }) => {
-                Ok(refused(kind(code, RefusalKind::Token), AUTH, line, None))
+            (Self::AwaitingOutcome { mechanism }, Response::Err { code }) => {
+                Ok(refused(kind(code, RefusalKind::Token), mechanism.auth(), line, None))
             }
-            (Self::AwaitingRefusal { challenge }, Response::Err { code }) => {
-                Ok(refused(kind(code, RefusalKind::Token), AUTH, line, Some(challenge)))
+            (Self::AwaitingRefusal { mechanism, challenge }, Response::Err { code }) => {
+                Ok(refused(kind(code, RefusalKind::Token), mechanism.auth(), line, Some(challenge)))
             }
             (Self::AwaitingRefusal { .. }, Response::Continue(_)) => {
                 out.extend_from_slice(b"*\r\n");
-                Err(ProtoError::UpstreamMisbehaved("a second challenge after XOAUTH2 had failed"))
+                Err(ProtoError::UpstreamMisbehaved("a second challenge"))
             }
             _ => Err(ProtoError::UpstreamMisbehaved("a POP3 response out of place")),
         }
     }
 }
 
-/// The command, and in the log the stage of the dialogue.
-const AUTH: &str = "AUTH XOAUTH2";
-
 /// Never with an initial response: Microsoft closes the connection at a line this long.
-fn say_auth(out: &mut Vec<u8>) -> State {
-    out.extend_from_slice(AUTH.as_bytes());
+fn say_auth(mechanism: Bearer, out: &mut Vec<u8>) -> State {
+    out.extend_from_slice(mechanism.auth().as_bytes());
     out.extend_from_slice(b"\r\n");
-    State::AwaitingGoAhead
+    State::AwaitingGoAhead { mechanism }
 }
 
-fn send_token(Credential { user, token }: &Credential, out: &mut Vec<u8>) -> State {
-    let Some(message) = xoauth2::encode(user, token) else {
+fn send_token(mechanism: Bearer, credential: &Credential, out: &mut Vec<u8>) -> State {
+    let Some(message) = mechanism.message(credential) else {
         out.extend_from_slice(b"*\r\n");
         let why = b"not tried: the mailbox's address is empty or holds a control character";
-        return State::Refusing(refusal(RefusalKind::Policy, AUTH, why, None));
+        return State::Refusing(refusal(RefusalKind::Policy, mechanism.auth(), why, None));
     };
     // At once, so that no growth of the buffer leaves a copy of the token behind.
     out.reserve(message.len() + 2);
     out.extend_from_slice(message.as_bytes());
     out.extend_from_slice(b"\r\n");
-    State::AwaitingOutcome
+    State::AwaitingOutcome { mechanism }
 }
 
 fn refusal(kind: RefusalKind, stage: &'static str, line: &[u8], challenge: Option<Vec<u8>>) -> UpstreamRefusal {

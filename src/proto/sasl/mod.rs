@@ -1,7 +1,9 @@
 //! SASL messages (RFC 4422): encode and decode, nothing else. Who asks for which, and when, is the machines' affair.
 
+pub(crate) mod bearer;
 pub(crate) mod exchange;
 pub mod login;
+pub mod oauthbearer;
 pub mod plain;
 pub mod xoauth2;
 
@@ -10,6 +12,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use super::said;
 
 /// The longest line of a SASL exchange, its end included, in octets. RFC 4954 section 4 asks for 12,288; base64 of the
 /// longest credentials or of a Microsoft token fits.
@@ -65,11 +69,22 @@ pub fn encode_base64(octets: &[u8]) -> Zeroizing<String> {
     text
 }
 
+/// What a failure challenge of XOAUTH2 or OAUTHBEARER says, cut at [`MAX_SAID`](crate::proto::MAX_SAID) octets: JSON at the
+/// providers that send one. A challenge that is not base64 is shown as it came. Peer text: escape it wherever it is shown.
+#[must_use]
+pub fn decode_challenge(text: &[u8]) -> Vec<u8> {
+    match decode_base64(text, text.len()) {
+        Ok(octets) => said(&octets),
+        Err(_) => said(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proto::MAX_SAID;
 
     fn decode(text: &str) -> Result<Vec<u8>, SaslError> {
         decode_base64(text.as_bytes(), 64).map(|octets| octets.to_vec())
@@ -99,6 +114,16 @@ mod tests {
             let text = encode_base64(&vec![1; length]);
             assert_eq!(text.capacity(), text.len());
         }
+    }
+
+    #[test]
+    fn a_challenge_is_decoded_or_shown_as_it_came() {
+        let dovecot = b"eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIiwic2NvcGUiOiJtYWlsIn0=";
+        assert_eq!(decode_challenge(dovecot), br#"{"status":"401","schemes":"bearer","scope":"mail"}"#);
+        assert_eq!(decode_challenge(b"not base64!"), b"not base64!");
+        assert_eq!(decode_challenge(b""), b"");
+        assert_eq!(decode_challenge(&[b'Y'; 4000]).len(), MAX_SAID);
+        assert_eq!(decode_challenge(&[b'*'; 4000]).len(), MAX_SAID);
     }
 
     proptest! {

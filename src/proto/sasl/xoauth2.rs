@@ -1,9 +1,8 @@
-//! XOAUTH2, as Google and Microsoft document it: the message that logs us in upstream, and the challenge when it fails.
+//! XOAUTH2, as Google and Microsoft document it: the message that logs us in upstream.
 
 use zeroize::Zeroizing;
 
-use super::{decode_base64, encode_base64};
-use crate::proto::said;
+use super::encode_base64;
 use crate::secret::AccessToken;
 
 /// The message, base64-encoded on one line: `user=<user>^Aauth=Bearer <token>^A^A`.
@@ -22,20 +21,12 @@ pub fn encode(user: &str, token: &AccessToken) -> Option<Zeroizing<String>> {
     Some(encode_base64(message.as_bytes()))
 }
 
-/// What a failure challenge says, cut at [`MAX_SAID`](crate::proto::MAX_SAID) octets: JSON at the providers that send
-/// one. A challenge that is not base64 is shown as it came. Peer text: escape it wherever it is shown.
-#[must_use]
-pub fn decode_challenge(text: &[u8]) -> Vec<u8> {
-    match decode_base64(text, text.len()) {
-        Ok(octets) => said(&octets),
-        Err(_) => said(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::proto::MAX_SAID;
+    use crate::proto::sasl::decode_base64;
     use crate::secret::MAX_ACCESS_TOKEN;
 
     fn token(text: &str) -> AccessToken {
@@ -75,13 +66,20 @@ mod tests {
         assert_eq!(longest.capacity(), longest.len());
     }
 
-    #[test]
-    fn a_challenge_is_decoded_or_shown_as_it_came() {
-        let dovecot = b"eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIiwic2NvcGUiOiJtYWlsIn0=";
-        assert_eq!(decode_challenge(dovecot), br#"{"status":"401","schemes":"bearer","scope":"mail"}"#);
-        assert_eq!(decode_challenge(b"not base64!"), b"not base64!");
-        assert_eq!(decode_challenge(b""), b"");
-        assert_eq!(decode_challenge(&[b'Y'; 4000]).len(), MAX_SAID);
-        assert_eq!(decode_challenge(&[b'*'; 4000]).len(), MAX_SAID);
+    /// Reads a message as Google describes it; user and token.
+    fn decode(message: &[u8]) -> Option<(String, String)> {
+        let text = String::from_utf8(decode_base64(message, usize::MAX).ok()?.to_vec()).ok()?;
+        let mut fields = text.strip_suffix("\x01\x01")?.split('\x01');
+        let user = fields.next()?.strip_prefix("user=")?.to_owned();
+        let token = fields.next()?.strip_prefix("auth=Bearer ")?.to_owned();
+        fields.next().is_none().then_some((user, token))
+    }
+
+    proptest! {
+        #[test]
+        fn what_we_encode_decodes(user in "[^\\p{Cc}]{1,40}", text in "[!-~]{1,60}") {
+            let message = encode(&user, &token(&text)).unwrap();
+            prop_assert_eq!(decode(message.as_bytes()), Some((user, text)));
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! SMTP up to the login where we are the client (RFC 5321, 3207, 4954): greeting, EHLO, STARTTLS, AUTH XOAUTH2.
-//! It refreshes no token and sends no mail.
+//! SMTP up to the login where we are the client (RFC 5321, 3207, 4954): greeting, EHLO, STARTTLS, AUTH with a
+//! token. It refreshes no token and sends no mail.
 
 use std::mem;
 
@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 use super::extensions::Extensions;
 use super::reply::{ReplyLine, ReplyReader};
 use crate::proto::ProtoError::UpstreamMisbehaved;
-use crate::proto::sasl::xoauth2;
+use crate::proto::sasl::bearer::Bearer;
+use crate::proto::sasl::decode_challenge;
 use crate::proto::{
     CloseReason, Credential, Input, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, Step, UpstreamEvent,
     UpstreamRefusal, said,
@@ -36,6 +37,7 @@ enum State {
     Handshaking,
     /// The session has been asked for the credential.
     AwaitingCredential {
+        mechanism: Bearer,
         extensions: Extensions,
     },
     LoggedIn,
@@ -57,11 +59,13 @@ enum Expected {
     /// To AUTH. An initial response could pass the 512 octets of a command line (RFC 4954 section 4), so the token
     /// waits for the prompt.
     Prompt {
+        mechanism: Bearer,
         response: Zeroizing<String>,
         extensions: Extensions,
     },
     /// To the token. `challenge` is what a failing server says before its final reply.
     Verdict {
+        mechanism: Bearer,
         extensions: Extensions,
         challenge: Option<Vec<u8>>,
     },
@@ -71,7 +75,7 @@ enum Expected {
 enum Next {
     Await(Expected),
     Handshake,
-    LogIn(Extensions),
+    LogIn(Bearer, Extensions),
     LoggedIn(Extensions),
     Refused(UpstreamRefusal),
 }
@@ -93,8 +97,8 @@ impl Machine for Upstream {
             let expected = match mem::replace(&mut self.state, State::Over) {
                 State::Awaiting(expected) => expected,
                 State::Handshaking => self.plan.say_ehlo(true, out),
-                State::AwaitingCredential { extensions } => {
-                    self.state = State::AwaitingCredential { extensions };
+                asked @ State::AwaitingCredential { .. } => {
+                    self.state = asked;
                     return Ok(Step::NeedInput);
                 }
                 State::LoggedIn => {
@@ -122,8 +126,8 @@ impl Machine for Upstream {
                     self.state = State::Handshaking;
                     return Ok(Step::StartTls);
                 }
-                Next::LogIn(extensions) => {
-                    self.state = State::AwaitingCredential { extensions };
+                Next::LogIn(mechanism, extensions) => {
+                    self.state = State::AwaitingCredential { mechanism, extensions };
                     return Ok(Step::Event(UpstreamEvent::CredentialWanted));
                 }
                 Next::LoggedIn(extensions) => {
@@ -137,14 +141,11 @@ impl Machine for Upstream {
 
     fn answer(&mut self, credential: Credential, out: &mut Vec<u8>) {
         self.state = match mem::replace(&mut self.state, State::Over) {
-            State::AwaitingCredential { extensions } => log_in(extensions, &credential, out),
+            State::AwaitingCredential { mechanism, extensions } => log_in(mechanism, extensions, &credential, out),
             unasked => unasked,
         };
     }
 }
-
-/// The stage named when the login itself is refused.
-const AUTH: &str = "AUTH XOAUTH2";
 
 impl Plan {
     fn on_reply(&self, expected: Expected, reply: &[ReplyLine], out: &mut Vec<u8>) -> Result<Next, ProtoError> {
@@ -152,8 +153,12 @@ impl Plan {
             Expected::Greeting => self.on_greeting(reply, out),
             Expected::Extensions { fit } => self.on_extensions(fit, reply, out),
             Expected::StartTls => on_starttls(reply),
-            Expected::Prompt { response, extensions } => on_prompt(&response, extensions, reply, out),
-            Expected::Verdict { extensions, challenge } => on_verdict(extensions, challenge, reply, out),
+            Expected::Prompt { mechanism, response, extensions } => {
+                on_prompt(mechanism, &response, extensions, reply, out)
+            }
+            Expected::Verdict { mechanism, extensions, challenge } => {
+                on_verdict(mechanism, extensions, challenge, reply, out)
+            }
         }
     }
 
@@ -196,25 +201,25 @@ impl Plan {
 /// To EHLO on a channel that may carry a token.
 fn on_offer(reply: &[ReplyLine]) -> Next {
     let extensions = Extensions::parse(reply);
-    if extensions.has_mechanism("XOAUTH2") {
-        Next::LogIn(extensions)
-    } else {
-        refused(RefusalKind::Unsupported, AUTH, reply)
+    match Bearer::chosen(|name| extensions.has_mechanism(name)) {
+        Some(mechanism) => Next::LogIn(mechanism, extensions),
+        None => refused(RefusalKind::Unsupported, Bearer::Xoauth2.auth(), reply),
     }
 }
 
-fn log_in(extensions: Extensions, Credential { user, token }: &Credential, out: &mut Vec<u8>) -> State {
-    let Some(response) = xoauth2::encode(user, token) else {
-        // XOAUTH2 parts its fields by a control character: such a name could log in as somebody else.
+fn log_in(mechanism: Bearer, extensions: Extensions, credential: &Credential, out: &mut Vec<u8>) -> State {
+    let Some(response) = mechanism.message(credential) else {
+        // The message's fields are parted by a control character: such a name could log in as somebody else.
         return State::Refusing(UpstreamRefusal {
             kind: RefusalKind::Policy,
-            stage: AUTH,
+            stage: mechanism.auth(),
             said: b"Not asked: the mailbox's name cannot be sent".to_vec(),
             challenge: None,
         });
     };
-    out.extend_from_slice(b"AUTH XOAUTH2\r\n");
-    State::Awaiting(Expected::Prompt { response, extensions })
+    out.extend_from_slice(mechanism.auth().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    State::Awaiting(Expected::Prompt { mechanism, response, extensions })
 }
 
 fn on_starttls(reply: &[ReplyLine]) -> Result<Next, ProtoError> {
@@ -227,6 +232,7 @@ fn on_starttls(reply: &[ReplyLine]) -> Result<Next, ProtoError> {
 }
 
 fn on_prompt(
+    mechanism: Bearer,
     response: &str,
     extensions: Extensions,
     reply: &[ReplyLine],
@@ -238,14 +244,15 @@ fn on_prompt(
             out.reserve_exact(response.len() + 2);
             out.extend_from_slice(response.as_bytes());
             out.extend_from_slice(b"\r\n");
-            Ok(Next::Await(Expected::Verdict { extensions, challenge: None }))
+            Ok(Next::Await(Expected::Verdict { mechanism, extensions, challenge: None }))
         }
-        400..=599 => Ok(refused(login_refusal(reply), AUTH, reply)),
+        400..=599 => Ok(refused(login_refusal(reply), mechanism.auth(), reply)),
         _ => Err(UpstreamMisbehaved("an answer to AUTH that is none")),
     }
 }
 
 fn on_verdict(
+    mechanism: Bearer,
     extensions: Extensions,
     challenge: Option<Vec<u8>>,
     reply: &[ReplyLine],
@@ -253,20 +260,20 @@ fn on_verdict(
 ) -> Result<Next, ProtoError> {
     match code(reply) {
         235 if challenge.is_none() => Ok(Next::LoggedIn(extensions)),
-        // XOAUTH2 fails in two steps at Gmail, Dovecot and others: a challenge that says why, then the final reply once
-        // an empty line has answered it.
+        // A token fails in two steps at Gmail, Dovecot and others: a challenge that says why, then the final reply once it
+        // has been answered.
         334 if challenge.is_none() => {
-            out.extend_from_slice(b"\r\n");
-            let challenge = reply.first().map(|line| xoauth2::decode_challenge(&line.text));
-            Ok(Next::Await(Expected::Verdict { extensions, challenge }))
+            out.extend_from_slice(mechanism.dismissal());
+            let challenge = reply.first().map(|line| decode_challenge(&line.text));
+            Ok(Next::Await(Expected::Verdict { mechanism, extensions, challenge }))
         }
         400..=599 => Ok(Next::Refused(UpstreamRefusal {
             kind: login_refusal(reply),
-            stage: AUTH,
+            stage: mechanism.auth(),
             said: in_one_line(reply),
             challenge,
         })),
-        _ => Err(UpstreamMisbehaved("an answer to XOAUTH2 that is none")),
+        _ => Err(UpstreamMisbehaved("an answer to a token that is none")),
     }
 }
 

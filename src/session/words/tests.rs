@@ -268,7 +268,8 @@ fn refusal<C: std::fmt::Debug>(
     said: &str,
 ) -> UpstreamRefusal {
     let token = AccessToken::parse("token".into()).unwrap();
-    let mut played = play_login(machine, [said.as_bytes()], &Credential { user: "user@example.com".into(), token });
+    let credential = Credential { user: "user@example.com".into(), token, host: "mail.example".into(), port: 1 };
+    let mut played = play_login(machine, [said.as_bytes()], &credential);
     match played.events.pop() {
         Some(UpstreamEvent::Refused(refusal)) => refusal,
         other => panic!("{said:?}: {other:?}"),

@@ -25,7 +25,12 @@ fn machine(starttls: bool) -> Upstream {
 }
 
 fn credential(user: &str, token: &str) -> Credential {
-    Credential { user: user.into(), token: AccessToken::parse(token.into()).unwrap() }
+    Credential {
+        user: user.into(),
+        token: AccessToken::parse(token.into()).unwrap(),
+        host: "mail.example".into(),
+        port: 1,
+    }
 }
 
 fn listen_in<'a>(starttls: bool, pieces: impl IntoIterator<Item = &'a [u8]>) -> Played<Event> {
@@ -189,8 +194,32 @@ fn a_no_before_the_credential_is_not_about_the_token() {
     assert_eq!((refused.kind, refused.stage), (RefusalKind::Transient, "CAPABILITY"));
 }
 
+/// `user=user@example.com`, token `token`, host `mail.example`, port 1.
+const BEARER: &str = "bixhPXVzZXJAZXhhbXBsZS5jb20sAWhvc3Q9bWFpbC5leGFtcGxlAXBvcnQ9MQFhdXRoPUJlYXJlciB0b2tlbgEB";
+
 #[test]
-fn without_xoauth2_no_credential_is_sent() {
+fn who_offers_oauthbearer_only_gets_that() {
+    for (offer, sent) in [
+        (
+            "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=OAUTHBEARER] hi\r\n",
+            format!("x91 AUTHENTICATE OAUTHBEARER {BEARER}\r\n"),
+        ),
+        (
+            "* OK [CAPABILITY IMAP4rev1 auth=oauthbearer] hi\r\n+ \r\n",
+            format!("x91 AUTHENTICATE OAUTHBEARER\r\n{BEARER}\r\n"),
+        ),
+    ] {
+        let accepted = listen(format!("{offer}x91 OK [CAPABILITY IMAP4rev1] hi\r\n"));
+        assert_eq!((accepted.text(), accepted.ending), (sent.clone(), Some(Ending::Relay)));
+        let refused = listen(format!("{offer}+ e30=\r\nx91 NO no\r\n"));
+        assert_eq!(refused.text(), format!("{sent}AQ==\r\nx92 LOGOUT\r\n"));
+        let refusal = refusal(refused);
+        assert_eq!((refusal.kind, refusal.stage), (RefusalKind::Token, "AUTHENTICATE OAUTHBEARER"));
+    }
+}
+
+#[test]
+fn without_a_mechanism_for_tokens_no_credential_is_sent() {
     for sent in [
         "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] hi\r\n",
         "* OK hi\r\n* CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2X\r\nx91 OK done\r\n",
@@ -384,6 +413,7 @@ fn dialogue() -> impl Strategy<Value = Vec<u8>> {
         8 => prop::sample::select(vec![
             "* CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2\r\n",
             "* CAPABILITY IMAP4rev1 AUTH=XOAUTH2\r\n",
+            "* CAPABILITY IMAP4rev1 SASL-IR AUTH=OAUTHBEARER\r\n",
             "* OK [CAPABILITY IMAP4rev1 IDLE] x\r\n",
             "* LIST {5}\r\nx91 O)\r\n",
             "x91 OK hi\r\n",
@@ -396,8 +426,14 @@ fn dialogue() -> impl Strategy<Value = Vec<u8>> {
         ]).prop_map(|line| line.as_bytes().to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..30),
     ];
-    let greeting =
-        prop::sample::select(vec!["* OK hi\r\n", OFFER, CLEAR_OFFER, "* OK [CAPABILITY AUTH=XOAUTH2] hi\r\n", ""]);
+    let greeting = prop::sample::select(vec![
+        "* OK hi\r\n",
+        OFFER,
+        CLEAR_OFFER,
+        "* OK [CAPABILITY AUTH=XOAUTH2] hi\r\n",
+        "* OK [CAPABILITY AUTH=OAUTHBEARER] hi\r\n",
+        "",
+    ]);
     (greeting, proptest::collection::vec(piece, 0..12))
         .prop_map(|(greeting, pieces)| [greeting.as_bytes(), &pieces.concat()].concat())
 }

@@ -14,7 +14,12 @@ const CLEAR: Plan = Plan { starttls: true };
 const FIT: Plan = Plan { starttls: false };
 
 fn credential(user: &str) -> Credential {
-    Credential { user: user.into(), token: AccessToken::parse("token".into()).unwrap() }
+    Credential {
+        user: user.into(),
+        token: AccessToken::parse("token".into()).unwrap(),
+        host: "mail.example".into(),
+        port: 1,
+    }
 }
 
 fn played(lines: &[&str]) -> Played<UpstreamEvent<()>> {
@@ -80,6 +85,20 @@ fn a_second_challenge_is_cancelled() {
     assert_eq!(played.events, []);
 }
 
+/// `user=user@example.com`, token `token`, host `mail.example`, port 1.
+const BEARER: &str = "bixhPXVzZXJAZXhhbXBsZS5jb20sAWhvc3Q9bWFpbC5leGFtcGxlAXBvcnQ9MQFhdXRoPUJlYXJlciB0b2tlbgEB";
+
+#[test]
+fn who_does_not_know_xoauth2_is_asked_for_oauthbearer() {
+    let unknown = "-ERR Unrecognized authentication type\r\n";
+    let accepted = played(&[GREETING, unknown, "+ \r\n", "+OK Logged in.\r\n"]);
+    assert_eq!(accepted.text(), format!("AUTH XOAUTH2\r\nAUTH OAUTHBEARER\r\n{BEARER}\r\n"));
+    assert_eq!((accepted.events, accepted.ending), (vec![UpstreamEvent::LoggedIn(())], Some(Ending::Relay)));
+    let refused = played(&[GREETING, unknown, "+ \r\n", "+ e30=\r\n", "-ERR [AUTH] no\r\n"]);
+    assert!(refused.text().ends_with(&format!("{BEARER}\r\nAQ==\r\nQUIT\r\n")), "{}", refused.text());
+    assert_eq!((refusal(&refused).kind, refusal(&refused).stage), (RefusalKind::Token, "AUTH OAUTHBEARER"));
+}
+
 #[test]
 fn the_code_says_whose_fault_it_is() {
     use RefusalKind::{Policy, Token, Transient, Unsupported};
@@ -96,7 +115,10 @@ fn the_code_says_whose_fault_it_is() {
         let err = format!("-ERR {code}no\r\n");
         let at_greeting = played(&[&err]);
         assert_eq!((refusal(&at_greeting).kind, refusal(&at_greeting).stage), (greeting, "greeting"), "{code}");
-        assert_eq!(refusal(&played(&["+OK\r\n", &err])).kind, before, "{code}");
+        let before_the_token = played(&["+OK\r\n", &err, &err]);
+        assert_eq!(refusal(&before_the_token).kind, before, "{code}");
+        let asked_again = before_the_token.text().contains("AUTH OAUTHBEARER\r\n");
+        assert_eq!(asked_again, before == Unsupported, "only a mechanism that is missing has another for it: {code}");
         assert_eq!(refusal(&played(&["+OK\r\n", "+\r\n", &err])).kind, after, "{code}");
         assert_eq!(refusal(&played(&["+OK\r\n", "+\r\n", "+ e30=\r\n", &err])).kind, after, "{code}");
     }
@@ -196,7 +218,7 @@ proptest! {
     fn any_split_gives_the_same(octets in dialogue(), sizes in proptest::collection::vec(1usize..9, 0..40)) {
         let credential = credential("u@example.com");
         let whole = play_login(Upstream::new(FIT), [octets.as_slice()], &credential);
-        prop_assert!(whole.out.len() < 200);
+        prop_assert!(whole.out.len() < 256, "{}", whole.text());
         prop_assert_eq!(play_login(Upstream::new(FIT), cut(&octets, &sizes), &credential), whole);
     }
 

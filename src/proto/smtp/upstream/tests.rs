@@ -15,7 +15,12 @@ const MICROSOFT_TLS: &str =
     "250-h Hello [192.0.2.1]\r\n250-SIZE 157286400\r\n250-PIPELINING\r\n250-AUTH LOGIN XOAUTH2\r\n250 CHUNKING\r\n";
 
 fn credential(user: &str) -> Credential {
-    Credential { user: user.into(), token: AccessToken::parse("token".into()).unwrap() }
+    Credential {
+        user: user.into(),
+        token: AccessToken::parse("token".into()).unwrap(),
+        host: "mail.example".into(),
+        port: 1,
+    }
 }
 
 fn upstream(starttls: bool) -> Upstream {
@@ -97,8 +102,24 @@ fn both_forms_of_auth_offer_xoauth2() {
     }
 }
 
+/// `user=user@example.com`, token `token`, host `mail.example`, port 1.
+const BEARER: &str = "bixhPXVzZXJAZXhhbXBsZS5jb20sAWhvc3Q9bWFpbC5leGFtcGxlAXBvcnQ9MQFhdXRoPUJlYXJlciB0b2tlbgEB";
+
 #[test]
-fn without_xoauth2_no_token_is_sent() {
+fn who_offers_oauthbearer_only_gets_that() {
+    let offer = "250-h\r\n250 AUTH PLAIN oauthbearer\r\n";
+    let accepted = dialogue(false, &["220 h\r\n", offer, "334 \r\n", "235 2.7.0 ok\r\n"]);
+    assert_eq!(accepted.text(), format!("EHLO gateway.example\r\nAUTH OAUTHBEARER\r\n{BEARER}\r\n"));
+    assert_eq!(accepted.ending, Some(Ending::Relay));
+    let refused = dialogue(false, &["220 h\r\n", offer, "334 \r\n", "334 e30=\r\n", "535 5.7.8 no\r\n"]);
+    assert!(refused.text().ends_with(&format!("{BEARER}\r\nAQ==\r\nQUIT\r\n")), "{}", refused.text());
+    let refusal = refusal(refused);
+    assert_eq!((refusal.kind, refusal.stage), (RefusalKind::Token, "AUTH OAUTHBEARER"));
+    assert_eq!(refusal.challenge.unwrap(), b"{}");
+}
+
+#[test]
+fn without_a_mechanism_for_tokens_no_token_is_sent() {
     let refusal = refusal(dialogue(false, &["220 h\r\n", "250-h\r\n250-AUTH PLAIN XOAUTH2X\r\n250 DSN\r\n"]));
     assert_eq!(refusal.kind, RefusalKind::Unsupported);
     assert_eq!(refusal.stage, "AUTH XOAUTH2");
@@ -236,7 +257,7 @@ fn an_upstream_that_makes_no_sense_is_dropped() {
 fn server() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
         6 => proptest::sample::select(vec![
-            MICROSOFT, MICROSOFT_TLS, MICROSOFT_CLEAR, "334 \r\n", "334 e30=\r\n", "235 2.7.0 ok\r\n",
+            MICROSOFT, MICROSOFT_TLS, MICROSOFT_CLEAR, "250-h\r\n250 AUTH OAUTHBEARER\r\n", "334 \r\n", "334 e30=\r\n", "235 2.7.0 ok\r\n",
             "535 5.7.3 no\r\n", "535-5.7.1 no\r\n535 5.7.1 never\r\n", "454 4.7.0 later\r\n", "220 2.0.0 ready\n",
         ]).prop_map(|line| line.as_bytes().to_vec()),
         1 => "[2-5][0-9]{2}[ -][ -~]{0,20}\r?\n".prop_map(String::into_bytes),
@@ -245,6 +266,7 @@ fn server() -> impl Strategy<Value = Vec<u8>> {
     let begun = prop_oneof![
         3 => Just([MICROSOFT, MICROSOFT_TLS, "334 \r\n"].concat()),
         1 => Just([MICROSOFT, MICROSOFT_TLS].concat()),
+        1 => Just([MICROSOFT, "250-h\r\n250 AUTH OAUTHBEARER\r\n334 \r\n"].concat()),
         1 => Just(String::new()),
     ];
     (begun, proptest::collection::vec(line, 0..6))
