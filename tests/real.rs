@@ -3,6 +3,9 @@
 #![cfg(target_os = "linux")]
 
 #[cfg(test)]
+#[path = "real/chain.rs"]
+mod chain;
+#[cfg(test)]
 #[path = "real/client.rs"]
 mod client;
 #[cfg(test)]
@@ -17,6 +20,9 @@ mod letter;
 #[cfg(test)]
 #[path = "real/oauth.rs"]
 mod oauth;
+#[cfg(test)]
+#[path = "real/provider.rs"]
+mod provider;
 #[cfg(test)]
 #[path = "real/reading.rs"]
 mod reading;
