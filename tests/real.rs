@@ -1,5 +1,6 @@
 //! Real clients, through mailferry, to a real server that takes nothing but OAuth: each logs in with a user name and a
-//! password over plain loopback, and does its work. Needs root, and the packages that `.ci/run` installs.
+//! password over plain loopback, and does its work. `real/chain.rs` has a real authorization server and a browser too.
+//! Needs root, and the packages that `.ci/run` installs.
 #![cfg(target_os = "linux")]
 
 #[cfg(test)]

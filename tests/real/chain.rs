@@ -133,7 +133,7 @@ fn sign_in_by_browser(chain: &Gateway<Provider>) {
 }
 
 #[test]
-#[ignore = "needs Dovecot, Postfix and real clients; .ci/run installs them"]
+#[ignore = "needs Dovecot, Postfix, oidc-provider and Chromium; .ci/run installs them"]
 fn an_app_gets_tokens_for_itself() {
     let app = "
 grant         = \"client-credentials\"
@@ -146,7 +146,7 @@ client_secret = \"@CLIENT_SECRET@\"
 }
 
 #[test]
-#[ignore = "needs Dovecot, Postfix and real clients; .ci/run installs them"]
+#[ignore = "needs Dovecot, Postfix, oidc-provider and Chromium; .ci/run installs them"]
 fn a_person_signs_in_with_a_browser() {
     let chain = chain(IN_A_BROWSER, FOR_A_PERSON, LONG);
     assert_somebody_must_sign_in(&chain);
@@ -156,7 +156,7 @@ fn a_person_signs_in_with_a_browser() {
 }
 
 #[test]
-#[ignore = "needs Dovecot, Postfix and real clients; .ci/run installs them"]
+#[ignore = "needs Dovecot, Postfix, oidc-provider and Chromium; .ci/run installs them"]
 fn a_person_signs_in_on_another_device() {
     let app = "
 grant     = \"device-code\"
@@ -175,7 +175,7 @@ client_id = \"television\"
 }
 
 #[test]
-#[ignore = "needs Dovecot, Postfix and real clients; .ci/run installs them"]
+#[ignore = "needs Dovecot, Postfix, oidc-provider and Chromium; .ci/run installs them"]
 fn refresh_tokens_rotate_and_no_login_notices() {
     let chain = chain(IN_A_BROWSER, FOR_A_PERSON, SHORT);
     sign_in_by_browser(&chain);
