@@ -1,7 +1,11 @@
 //! Real clients, through mailferry, to a real server that takes nothing but OAuth: each logs in with a user name and a
-//! password over plain loopback, and does its work. Needs root, and the packages that `.ci/run` installs.
+//! password over plain loopback, and does its work. `real/chain.rs` has a real authorization server and a browser too.
+//! Needs root, and the packages that `.ci/run` installs.
 #![cfg(target_os = "linux")]
 
+#[cfg(test)]
+#[path = "real/chain.rs"]
+mod chain;
 #[cfg(test)]
 #[path = "real/client.rs"]
 mod client;
@@ -17,6 +21,9 @@ mod letter;
 #[cfg(test)]
 #[path = "real/oauth.rs"]
 mod oauth;
+#[cfg(test)]
+#[path = "real/provider.rs"]
+mod provider;
 #[cfg(test)]
 #[path = "real/reading.rs"]
 mod reading;

@@ -127,7 +127,7 @@ fn node_command(script: &str) -> Command {
     command
 }
 
-fn bounded(program: &str) -> Command {
+pub(crate) fn bounded(program: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", AT_MOST, program]);
     // A home of somebody's must not matter, nor a locale.

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::daemon::{Daemon, with_free_ports};
-use crate::oauth::{CLIENT_ID, CLIENT_SECRET, MAILBOX, TOKEN_START};
+use crate::oauth::{CLIENT_ID, CLIENT_SECRET, MAILBOX, OAuthServer, TOKEN_START};
 use crate::upstream::{Upstream, path};
 
 pub(crate) const USER: &str = "scanner";
@@ -20,21 +20,34 @@ pub(crate) const PASSWORD: &str = r#"se cr"e\t%"#;
 pub(crate) const WRONG: &str = r#"se cr"e\t"#;
 
 /// The gateway and the provider behind it.
-pub(crate) struct Gateway {
+pub(crate) struct Gateway<O = OAuthServer> {
     pub(crate) smtp: u16,
     pub(crate) imap: u16,
     pub(crate) pop3: u16,
     process: Daemon,
-    pub(crate) upstream: Upstream,
+    pub(crate) upstream: Upstream<O>,
 }
 
 impl Gateway {
     pub(crate) fn start() -> Self {
         let upstream = Upstream::start();
+        let provider = include_str!("provider.toml").replace("@OAUTH@", &upstream.oauth.port.to_string());
+        Self::before(upstream, &provider)
+    }
+}
+
+impl<O> Gateway<O> {
+    /// Starts the gateway before `upstream`. `provider` is what its configuration says of tokens.
+    pub(crate) fn before(upstream: Upstream<O>, provider: &str) -> Self {
         let hash = hash_of(PASSWORD);
         let (process, [smtp, imap, pop3]) =
-            with_free_ports(|ports| serve(&upstream, &hash, ports).map(|process| (process, ports)));
+            with_free_ports(|ports| serve(&upstream, provider, &hash, ports).map(|process| (process, ports)));
         Self { smtp, imap, pop3, process, upstream }
+    }
+
+    /// Its configuration, for commands beside it.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        configuration_in(self.upstream.folder())
     }
 
     /// A file in the test's folder, readable by its owner only as several clients demand.
@@ -47,6 +60,12 @@ impl Gateway {
     /// That nothing secret is in the log, which is at its most talkative here.
     #[track_caller]
     pub(crate) fn assert_log_keeps_secrets(&self) {
+        self.assert_log_keeps(&[]);
+    }
+
+    /// As [`Gateway::assert_log_keeps_secrets`], with `more` of them.
+    #[track_caller]
+    pub(crate) fn assert_log_keeps(&self, more: &[String]) {
         let log = self.process.log();
         assert!(!log.is_empty(), "a gateway that logs nothing would keep every secret");
         let secrets = [
@@ -59,20 +78,20 @@ impl Gateway {
             TOKEN_START.to_owned(),
             STANDARD.encode(format!("user={MAILBOX}\x01auth=Bearer {TOKEN_START}"))[..60].to_owned(),
         ];
-        for secret in secrets {
-            let told = log.lines().find(|line| line.contains(&secret));
+        for secret in secrets.iter().chain(more) {
+            let told = log.lines().find(|line| line.contains(secret));
             assert_eq!(told, None, "{secret:?} is in the log");
         }
     }
 }
 
-fn serve(upstream: &Upstream, hash: &str, [smtp, imap, pop3]: [u16; 3]) -> Option<Daemon> {
+fn serve<O>(upstream: &Upstream<O>, provider: &str, hash: &str, [smtp, imap, pop3]: [u16; 3]) -> Option<Daemon> {
     let root = upstream.folder();
     let configuration = include_str!("mailferry.toml")
+        .replace("@PROVIDER@", provider)
         .replace("@SMTP@", &smtp.to_string())
         .replace("@IMAP@", &imap.to_string())
         .replace("@POP3@", &pop3.to_string())
-        .replace("@OAUTH@", &upstream.oauth.port.to_string())
         .replace("@SUBMISSION@", &upstream.submission.to_string())
         .replace("@IMAPS@", &upstream.imaps.to_string())
         .replace("@POP3S@", &upstream.pop3s.to_string())
@@ -81,11 +100,15 @@ fn serve(upstream: &Upstream, hash: &str, [smtp, imap, pop3]: [u16; 3]) -> Optio
         .replace("@CLIENT_SECRET@", CLIENT_SECRET)
         .replace("@USER@", USER)
         .replace("@HASH@", hash);
-    let file = root.join("mailferry.toml");
+    let file = configuration_in(root);
     write_private(&file, configuration.as_bytes());
     let program = Path::new(env!("CARGO_BIN_EXE_mailferry"));
     let mut process = Daemon::spawn("mailferry", root, program, &["serve", "--config", path(&file)]);
     process.answers_on(&[smtp, imap, pop3]).then_some(process)
+}
+
+fn configuration_in(folder: &Path) -> PathBuf {
+    folder.join("mailferry.toml")
 }
 
 /// Asks `mailferry passwd`, as an administrator would.

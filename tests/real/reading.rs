@@ -25,7 +25,7 @@ fn assert_nobody_came_through(gateway: &Gateway) {
 
 /// That there were logins, and all of them over TLS with a token.
 #[track_caller]
-fn assert_logins_were_safe(gateway: &Gateway) {
+pub(crate) fn assert_logins_were_safe<O>(gateway: &Gateway<O>) {
     let logins = gateway.upstream.logins();
     assert!(!logins.is_empty());
     assert!(
@@ -36,7 +36,7 @@ fn assert_logins_were_safe(gateway: &Gateway) {
     );
 }
 
-fn curl(url: &str, password: &str, options: &[&str]) -> Ended {
+pub(crate) fn curl(url: &str, password: &str, options: &[&str]) -> Ended {
     let user = format!("{USER}:{password}");
     let mut arguments = vec!["--silent", "--show-error", "--verbose", "--url", url, "--user", &user];
     arguments.extend(options);

@@ -7,7 +7,7 @@ use crate::upstream::{Submission, path};
 
 /// That exactly `count` messages came through, from the mailbox to the office, each the letter.
 #[track_caller]
-fn assert_letters_arrived(gateway: &Gateway, count: usize) {
+pub(crate) fn assert_letters_arrived<O>(gateway: &Gateway<O>, count: usize) {
     let submitted = gateway.upstream.submitted();
     assert_eq!(submitted.len(), count);
     for Submission { mail, recipients, message } in submitted {
@@ -26,7 +26,7 @@ fn assert_nobody_came_through(gateway: &Gateway) {
     gateway.assert_log_keeps_secrets();
 }
 
-fn swaks(gateway: &Gateway, password: &str, more: &[&str]) -> Ended {
+pub(crate) fn swaks<O>(gateway: &Gateway<O>, password: &str, more: &[&str]) -> Ended {
     let server = format!("127.0.0.1:{}", gateway.smtp);
     // It ends the last line itself.
     let letter = letter();

@@ -10,11 +10,12 @@ use tempfile::TempDir;
 use crate::daemon::{Daemon, with_free_ports};
 use crate::oauth::{MAILBOX, OAuthServer};
 
-pub(crate) struct Upstream {
+/// Whoever issues the tokens is `O`.
+pub(crate) struct Upstream<O = OAuthServer> {
     pub(crate) imaps: u16,
     pub(crate) pop3s: u16,
     pub(crate) submission: u16,
-    pub(crate) oauth: OAuthServer,
+    pub(crate) oauth: O,
     dovecot: Daemon,
     _sink: Daemon,
     // Last: the daemons are stopped before their files go.
@@ -22,8 +23,20 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Starts all of it. Needs root, as Dovecot does.
+    /// Starts all of it, with an OAuth server of a few lines. Needs root, as Dovecot does.
     pub(crate) fn start() -> Self {
+        Self::with(|_| {
+            let oauth = OAuthServer::start();
+            let introspection = format!("http://127.0.0.1:{}/introspect", oauth.port);
+            (oauth, introspection)
+        })
+    }
+}
+
+impl<O> Upstream<O> {
+    /// Starts all of it. `oauth` starts the issuer of the tokens, in the test's folder, and says where Dovecot asks about
+    /// them.
+    pub(crate) fn with(oauth: impl FnOnce(&Path) -> (O, String)) -> Self {
         assert!(rustix::process::geteuid().is_root(), "Dovecot has to be started by root");
         let folder = TempDir::with_prefix("mailferry-").expect("a temporary folder");
         let root = folder.path();
@@ -31,10 +44,10 @@ impl Upstream {
         run("chmod", &["755", path(root)]);
         write_certificates(root);
         make_mailbox(root);
-        let oauth = OAuthServer::start();
+        let (oauth, introspection) = oauth(root);
         let (sink, relay) = with_free_ports(|[port]| start_sink(root, port).map(|sink| (sink, port)));
         let (dovecot, [imaps, pop3s, submission]) =
-            with_free_ports(|ports| start_dovecot(root, ports, oauth.port, relay).map(|dovecot| (dovecot, ports)));
+            with_free_ports(|ports| start_dovecot(root, ports, &introspection, relay).map(|dovecot| (dovecot, ports)));
         Self { imaps, pop3s, submission, oauth, dovecot, _sink: sink, folder }
     }
 
@@ -126,7 +139,7 @@ fn start_sink(root: &Path, port: u16) -> Option<Daemon> {
     sink.answers_on(&[port]).then_some(sink)
 }
 
-fn start_dovecot(root: &Path, ports: [u16; 3], oauth: u16, relay: u16) -> Option<Daemon> {
+fn start_dovecot(root: &Path, ports: [u16; 3], introspection: &str, relay: u16) -> Option<Daemon> {
     let [imaps, pop3s, submission] = ports;
     let configuration = include_str!("dovecot.conf")
         .replace("@ROOT@", path(root))
@@ -134,7 +147,7 @@ fn start_dovecot(root: &Path, ports: [u16; 3], oauth: u16, relay: u16) -> Option
         .replace("@POP3S@", &pop3s.to_string())
         .replace("@SUBMISSION@", &submission.to_string())
         .replace("@RELAY@", &relay.to_string());
-    let oauth2 = include_str!("dovecot-oauth2.conf.ext").replace("@OAUTH@", &oauth.to_string());
+    let oauth2 = include_str!("dovecot-oauth2.conf.ext").replace("@INTROSPECTION@", introspection);
     fs::write(root.join("dovecot.conf"), configuration).expect("Dovecot's configuration");
     fs::write(root.join("dovecot-oauth2.conf.ext"), oauth2).expect("Dovecot's configuration");
     let file = root.join("dovecot.conf");
