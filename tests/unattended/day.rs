@@ -62,10 +62,7 @@ async fn a_day_with_restarts_at_any_moment() {
     house.nothing_is_lost().await;
     house.is_in_order();
     assert!(restarts >= 8);
-    println!(
-        "{} refreshes, {restarts} restarts, {logins} logins, {cut_off} cut off by a restart",
-        house.refreshes()
-    );
+    println!("{} refreshes, {restarts} restarts, {logins} logins, {cut_off} cut off by a restart", house.refreshes());
 }
 
 #[tokio::test]

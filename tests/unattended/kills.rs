@@ -20,7 +20,10 @@ async fn try_to_log_in(imap: SocketAddr, username: String) -> Option<String> {
     let mut connection = BufReader::new(TcpStream::connect(imap).await.ok()?);
     let mut line = String::new();
     connection.read_line(&mut line).await.ok()?;
-    connection.write_all(format!("tag LOGIN {username} \"{PASSWORD}\"\r\n").as_bytes()).await.ok()?;
+    connection
+        .write_all(format!("tag LOGIN {username} \"{PASSWORD}\"\r\n").as_bytes())
+        .await
+        .ok()?;
     loop {
         line.clear();
         if connection.read_line(&mut line).await.ok()? == 0 {
@@ -54,8 +57,10 @@ impl House {
     async fn is_whole_and_leases_are_over(&self) {
         let url = format!("sqlite:{}", self.folder.path().join("store/mailferry.db").display());
         let mut connection = SqliteConnection::connect(&url).await.unwrap();
-        let said: Vec<String> =
-            sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&mut connection).await.unwrap();
+        let said: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
         assert_eq!(said, ["ok"]);
         sqlx::query("UPDATE sign_in SET leased_until = 1 WHERE leased_until IS NOT NULL")
             .execute(&mut connection)

@@ -6,6 +6,7 @@
 mod common;
 mod day;
 mod kills;
+mod trouble;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
@@ -54,14 +55,24 @@ impl House {
             mailboxes: (0..MAILBOXES).map(address).collect(),
             ..sim::Options::default()
         };
-        let client_id = options.client_id.clone();
+        let (client_id, client_secret) = (options.client_id.clone(), options.client_secret.clone());
         let provider = Simulator::start(options).await.unwrap();
         provider.control().set_rotation(rotation);
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("ca.pem"), provider.ca_pem()).unwrap();
-        let key = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.path().join("key"));
-        key.unwrap().write_all(b"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n").unwrap();
+        let key = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(folder.path().join("key"));
+        key.unwrap()
+            .write_all(b"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
+            .unwrap();
         DirBuilder::new().mode(0o700).create(folder.path().join("store")).unwrap();
+        // Where `app` may name them as its secrets.
+        for name in ["new", "old"] {
+            fs::write(folder.path().join(name), &client_secret).unwrap();
+        }
         let house = Self { provider, folder };
         for name in ["a", "b"] {
             let text = house.text(name, &client_id, app);
@@ -156,7 +167,10 @@ impl House {
     }
 
     async fn start(&self, name: &str) -> Gateway {
-        Gateway::start(self.config(name)).await.unwrap()
+        let mut config = self.config(name);
+        // Clients that were greeted wait for half an hour at once.
+        config.limits.login_timeout = Duration::from_secs(24 * 3600);
+        Gateway::start(config).await.unwrap()
     }
 
     /// The program itself, and where it speaks IMAP.
@@ -169,9 +183,9 @@ impl House {
     /// What the store holds, read from a copy: the mailbox, its refresh token, and whether somebody was at it.
     async fn kept(&self) -> Vec<Kept> {
         let copy = tempfile::tempdir_in(self.folder.path()).unwrap();
-        for entry in fs::read_dir(self.folder.path().join("store")).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        // Who has just closed the store may still be tidying up: then what was copied is not of one moment.
+        while self.copy_store(copy.path()).is_err() {
+            tokio::task::yield_now().await;
         }
         let store = self.store_in(copy.path()).await;
         let mut kept = Vec::new();
@@ -184,6 +198,17 @@ impl House {
         }
         store.close().await;
         kept
+    }
+
+    fn copy_store(&self, to: &Path) -> std::io::Result<()> {
+        for name in ["mailferry.db-wal", "mailferry.db-shm"] {
+            let _ = fs::remove_file(to.join(name));
+        }
+        for entry in fs::read_dir(self.folder.path().join("store"))? {
+            let entry = entry?;
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+        Ok(())
     }
 
     /// Nobody has lost anything: what the store holds is what the provider takes next.
@@ -205,7 +230,13 @@ impl House {
         in_time(self.control().until(|_| self.refreshes() >= refreshes)).await;
         let store = self.store().await;
         let settled = async {
-            while store.sign_ins().await.unwrap().iter().any(|sign_in| sign_in.leased_until.is_some()) {
+            while store
+                .sign_ins()
+                .await
+                .unwrap()
+                .iter()
+                .any(|sign_in| sign_in.leased_until.is_some())
+            {
                 tokio::task::yield_now().await;
             }
         };
@@ -225,7 +256,11 @@ impl House {
     fn asked_nobody(&self) {
         let dialogue = self.control().dialogue();
         let asked = |line: &str| line.contains("authorize") || line.contains("device");
-        assert!(!dialogue.iter().any(|(protocol, _, line)| *protocol == sim::Protocol::Http && asked(line)));
+        assert!(
+            !dialogue
+                .iter()
+                .any(|(protocol, _, line)| *protocol == sim::Protocol::Http && asked(line))
+        );
         assert_eq!(self.control().token_requests(), self.refreshes());
     }
 }
@@ -270,7 +305,10 @@ fn log_in(clients: Vec<(Protocol, String, Client)>) -> JoinSet<(Answer, Client)>
 /// All of them are let in; their sessions go on.
 async fn all_are_let_in(logins: JoinSet<(Answer, Client)>) -> Vec<Client> {
     let answered = logins.join_all().await;
-    answered.into_iter().map(|(answer, client)| (assert_eq!(answer, Answer::Accepted), client).1).collect()
+    answered
+        .into_iter()
+        .map(|(answer, client)| (assert_eq!(answer, Answer::Accepted), client).1)
+        .collect()
 }
 
 /// Numbers that look random and are the same each time.
