@@ -1,8 +1,7 @@
 //! The control socket of a running gateway: who may ask is asked first, and nobody who speaks nonsense is heard for long.
 
-use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::line::{self, Line, MAX_REQUEST};
 use super::peer::{READERS, Rights, name_of};
-use super::{Answer, ControlError, Desk, Request, socket};
+use super::{Answer, ControlError, Desk, Hold, Request, hold, socket};
 use crate::drain::Drain;
 
 /// How long a request may take to come.
@@ -46,8 +45,8 @@ pub struct Claim {
 #[derive(Debug)]
 struct Place {
     file: PathBuf,
-    /// Held on the folder, so that of two that start at once one is told. Not every file system knows such locks.
-    _lock: Option<File>,
+    /// So that of two that start at once one is told.
+    _hold: Hold,
 }
 
 impl Drop for Place {
@@ -60,19 +59,17 @@ impl Drop for Place {
 /// Takes the control socket in `state_dir`, which is made where it is missing.
 ///
 /// # Errors
-/// When another gateway has it, or it cannot be made.
+/// [`ControlError::Taken`] when another gateway has it, [`ControlError::Busy`] while a command works with the folder;
+/// others when it cannot be made.
 pub fn claim(state_dir: &Path) -> Result<Claim, ControlError> {
     let file = socket(state_dir);
     let failed = |error: io::Error| ControlError::Unusable { file: socket(state_dir), error };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_dir)
-        .map_err(failed)?;
-    let lock = File::open(state_dir).ok();
-    if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(File::try_lock) {
-        return Err(ControlError::Taken(state_dir.into()));
-    }
+    let hold = match hold(state_dir) {
+        Err(ControlError::Busy(folder)) if StdStream::connect(&file).is_ok() => {
+            return Err(ControlError::Taken(folder));
+        }
+        outcome => outcome?,
+    };
     match StdStream::connect(&file) {
         Ok(_) => return Err(ControlError::Taken(state_dir.into())),
         // Left by one that was killed. What is no socket at all stays, and is told of.
@@ -82,7 +79,7 @@ pub fn claim(state_dir: &Path) -> Result<Claim, ControlError> {
         Err(_) => {}
     }
     let listener = StdListener::bind(&file).map_err(failed)?;
-    let place = Place { file, _lock: lock };
+    let place = Place { file, _hold: hold };
     std::fs::set_permissions(&place.file, PermissionsExt::from_mode(0o660)).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     if let Ok(Some(group)) = Group::from_name(READERS)

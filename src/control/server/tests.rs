@@ -237,6 +237,47 @@ async fn a_place_belongs_to_one_gateway_and_is_left_clean() {
 }
 
 #[tokio::test]
+async fn who_can_only_read_the_folder_cannot_keep_a_gateway_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let seen = std::fs::File::open(folder).unwrap();
+    seen.lock().unwrap();
+    let claimed = claim(folder).unwrap();
+    let lock = folder.join("control.lock");
+    let found = std::fs::symlink_metadata(&lock).unwrap();
+    assert_eq!((found.mode() & 0o777, found.uid()), (0o600, std::fs::metadata(folder).unwrap().uid()));
+    drop(claimed);
+
+    // A command at work is told from a gateway.
+    let held = hold(folder).unwrap();
+    assert!(matches!(claim(folder), Err(ControlError::Busy(_))));
+    drop(held);
+    drop(claim(folder).unwrap());
+
+    // Neither what a link leads to nor what others can open is locked.
+    std::fs::set_permissions(&lock, PermissionsExt::from_mode(0o640)).unwrap();
+    assert!(hold(folder).unwrap_err().to_string().contains("open to other users"));
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::write(folder.join("elsewhere"), "").unwrap();
+    std::fs::set_permissions(folder.join("elsewhere"), PermissionsExt::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink(folder.join("elsewhere"), &lock).unwrap();
+    assert!(matches!(claim(folder), Err(ControlError::Unusable { .. })));
+}
+
+#[tokio::test]
+async fn a_folder_that_others_can_write_in_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for mode in [0o720, 0o702, 0o1777] {
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
+        let error = claim(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("(mode {mode:o}): close it with: chmod go-w /")), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    drop(claim(folder.path()).unwrap());
+}
+
+#[tokio::test]
 async fn what_is_no_gateway_is_told_from_one() {
     let folder = tempfile::tempdir().unwrap();
     for (says, expected) in [
