@@ -11,6 +11,7 @@ use std::process::Command;
 
 use common::program::{Running, finish, program};
 use common::{ADDRESS, Answer as Login, Client, HASH, PASSWORD, Wanted, in_time};
+use mailferry::app::Gateway;
 use mailferry::app::office::Office;
 use mailferry::config::{Config, Environment, Protocol};
 use mailferry::control::{self, AccountState, AddLogin, Answer, AskError, Request};
@@ -177,6 +178,41 @@ async fn commands_ask_the_gateway_that_runs_and_by_themselves_where_none_does() 
     assert_eq!(in_time(gateway.ended()).await, Some(0));
     assert!(!control::socket(&stage.state_dir()).exists());
     assert_eq!(state(office.ask(Request::Accounts, |_| {}).await.unwrap()), AccountState::Unused);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_command_at_work_and_a_gateway_wait_for_each_other() {
+    let stage = Stage::set().await;
+    let mut office = Office::open(stage.config()).await.unwrap();
+    // As one of them that has not yet said that it is there.
+    let hold = control::hold(&stage.state_dir()).unwrap();
+    tokio::time::pause();
+    let error = office.ask(Request::Logins, |_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("another mailferry is at work with state_dir"), "{error}");
+    let Err(error) = Gateway::start(stage.config()).await else { panic!("it started") };
+    assert!(error.to_string().contains("another mailferry is at work with state_dir"), "{error}");
+    tokio::time::resume();
+    assert_eq!(std::fs::read_dir(stage.state_dir()).unwrap().count(), 1, "the store was not opened");
+
+    // Given back in time, the gateway that was started meanwhile comes up.
+    let starting = tokio::spawn(Gateway::start(stage.config()));
+    tokio::task::yield_now().await;
+    drop(hold);
+    let gateway = in_time(starting).await.unwrap().unwrap();
+    assert!(matches!(office.ask(Request::Logins, |_| {}).await.unwrap(), Answer::Logins(_)));
+    gateway.drain().await;
+
+    // While it is asked, the office has the folder for itself; afterwards it has not.
+    let mut held = None;
+    let state_dir = stage.state_dir();
+    let check = Request::Check { account: ADDRESS.into() };
+    office
+        .ask(check, |_| held = Some(control::hold(&state_dir).is_err()))
+        .await
+        .unwrap();
+    assert_eq!(held, Some(true));
+    drop(control::hold(&state_dir).unwrap());
     office.close().await;
 }
 
