@@ -183,6 +183,42 @@ async fn a_crowd_is_turned_away_and_its_places_are_given_back() {
 }
 
 #[tokio::test]
+async fn no_crowd_of_others_keeps_out_who_may_ask_everything() {
+    let (folder, desk) = (tempfile::tempdir().unwrap(), Arc::new(Echo::default()));
+    let [master, reader] = [(); 2].map(|()| Arc::new(std::sync::atomic::AtomicBool::new(false)));
+    let says = |flag: &Arc<std::sync::atomic::AtomicBool>| {
+        let flag = Arc::clone(flag);
+        Arc::new(move |_: UCred| flag.load(Ordering::SeqCst))
+    };
+    let doorman = Doorman { is_master: says(&master), is_reader: says(&reader) };
+    let server = claim(folder.path()).unwrap().serve_behind(doorman, Arc::<Echo>::clone(&desk));
+    let stage = Stage { folder, desk, server: server.unwrap() };
+    // Who may nothing is refused though silent, and leaves no place taken.
+    for _ in 0..=MOST {
+        assert!(is_refusal(heard(&mut stage.connect().await).await, "only root"));
+    }
+    reader.store(true, Ordering::SeqCst);
+    let mut crowd = Vec::new();
+    for _ in 0..MOST_READERS {
+        crowd.push(stage.connect().await);
+    }
+    for _ in 0..=MOST {
+        assert!(is_refusal(heard(&mut stage.connect().await).await, "try again in a moment"));
+    }
+    master.store(true, Ordering::SeqCst);
+    stage.lives().await;
+    master.store(false, Ordering::SeqCst);
+    drop(crowd.pop());
+    // Those who look are heard when one of them has left, and may look only.
+    loop {
+        match stage.ask(&check()).await.unwrap() {
+            Answer::Failed { what, .. } if what.contains("try again") => tokio::task::yield_now().await,
+            answer => break assert!(is_refusal(Some(answer), "may list accounts and logins, and nothing else")),
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_was_begun_is_finished_though_nobody_listens() {
     let stage = Stage::set();
     let mut stream = stage.connect().await;
