@@ -116,6 +116,18 @@ pub enum AskError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// Another user's program listens there.
+    #[error(
+        "at the control socket {} listens a program of {user}, whom state_dir does not belong to: nothing was asked. Stop it, \
+         and give state_dir to the gateway's user",
+        .file.display()
+    )]
+    Stranger {
+        /// The socket.
+        file: PathBuf,
+        /// Whose program it is.
+        user: String,
+    },
     /// What is asked does not fit into a line.
     #[error("what is asked is longer than {} octets", line::MAX_REQUEST)]
     TooLong,

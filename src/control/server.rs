@@ -1,13 +1,15 @@
 //! The control socket of a running gateway: who may ask is asked first, and nobody who speaks nonsense is heard for long.
 
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::Group;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::{Group, Uid};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
@@ -84,14 +86,26 @@ pub fn claim(state_dir: &Path) -> Result<Claim, ControlError> {
     }
     let listener = StdListener::bind(&file).map_err(failed)?;
     let place = Place { file, _hold: hold };
-    std::fs::set_permissions(&place.file, PermissionsExt::from_mode(0o660)).map_err(failed)?;
+    let owner = std::fs::metadata(state_dir).map_err(failed)?.uid();
+    open_to_group(&place.file, owner).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     if let Ok(Some(group)) = Group::from_name(READERS)
-        && let Err(error) = chown(&place.file, None, Some(group.gid.as_raw()))
+        && let Err(error) = lchown(&place.file, None, Some(group.gid.as_raw()))
     {
         tracing::debug!("the group {READERS} cannot be let in to the control socket: {error}");
     }
     Ok(Claim { listener, place })
+}
+
+/// Lets the socket's owner and group in. In a folder of another user, who may have put a link in its place, never through
+/// that link; in an own one nobody can, and older C libraries know only the plain way.
+fn open_to_group(file: &Path, owner: u32) -> io::Result<()> {
+    let mode = 0o660;
+    if owner == Uid::effective().as_raw() {
+        return std::fs::set_permissions(file, PermissionsExt::from_mode(mode));
+    }
+    let mode = Mode::from_bits_truncate(mode as _);
+    Ok(fchmodat(AT_FDCWD, file, mode, FchmodatFlags::NoFollowSymlink)?)
 }
 
 fn is_socket(file: &Path) -> bool {
