@@ -11,6 +11,7 @@ use std::process::Command;
 
 use common::program::{Running, finish, program};
 use common::{ADDRESS, Answer as Login, Client, HASH, PASSWORD, Wanted, in_time};
+use mailferry::app::Gateway;
 use mailferry::app::office::Office;
 use mailferry::config::{Config, Environment, Protocol};
 use mailferry::control::{self, AccountState, AddLogin, Answer, AskError, Request};
@@ -181,6 +182,43 @@ async fn commands_ask_the_gateway_that_runs_and_by_themselves_where_none_does() 
 }
 
 #[tokio::test]
+async fn a_command_at_work_and_a_gateway_wait_for_each_other() {
+    let stage = Stage::set().await;
+    let mut office = Office::open(stage.config()).await.unwrap();
+    // As one of them that has not yet said that it is there.
+    let hold = control::hold(&stage.state_dir()).unwrap();
+    tokio::time::pause();
+    let error = office.ask(Request::Logins, |_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("another mailferry is at work with state_dir"), "{error}");
+    let Err(error) = Gateway::start(stage.config()).await else { panic!("it started") };
+    assert!(error.to_string().contains("another mailferry is at work with state_dir"), "{error}");
+    tokio::time::resume();
+    assert_eq!(std::fs::read_dir(stage.state_dir()).unwrap().count(), 1, "the store was not opened");
+
+    // Given back in time, the gateway that was started meanwhile comes up.
+    let leaving = async {
+        tokio::task::yield_now().await;
+        drop(hold);
+    };
+    let (gateway, ()) = in_time(async { tokio::join!(Gateway::start(stage.config()), leaving) }).await;
+    let gateway = gateway.unwrap_or_else(|error| panic!("{error}"));
+    assert!(matches!(office.ask(Request::Logins, |_| {}).await.unwrap(), Answer::Logins(_)));
+    gateway.drain().await;
+
+    // While it is asked, the office has the folder for itself; afterwards it has not.
+    let mut held = None;
+    let state_dir = stage.state_dir();
+    let check = Request::Check { account: ADDRESS.into() };
+    office
+        .ask(check, |_| held = Some(control::hold(&state_dir).is_err()))
+        .await
+        .unwrap();
+    assert_eq!(held, Some(true));
+    drop(control::hold(&state_dir).unwrap());
+    office.close().await;
+}
+
+#[tokio::test]
 async fn one_state_has_one_gateway_and_one_that_was_killed_is_no_obstacle() {
     let stage = Stage::set().await;
     let (gateway, _) = stage.serve().await;
@@ -198,6 +236,45 @@ async fn one_state_has_one_gateway_and_one_that_was_killed_is_no_obstacle() {
     assert!(matches!(nobody, Err(AskError::NobodyListens)), "{nobody:?}");
     let (_gateway, _) = stage.serve().await;
     assert!(matches!(stage.ask(Request::Accounts).await, Answer::Accounts(_)));
+}
+
+/// Listens at the socket as the user 65534, and says what it was told.
+const IMPOSTOR: &str = r#"
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as s:
+    s.bind(sys.argv[1])
+    s.listen()
+    print("listening", flush=True)
+    s.settimeout(60)
+    print(s.accept()[0].recv(4096), flush=True)
+"#;
+
+#[tokio::test]
+async fn nothing_is_told_to_another_users_program() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    // To become somebody else takes root.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let state_dir = folder.path().join("state");
+    std::fs::create_dir(&state_dir).unwrap();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    mode(folder.path(), 0o755);
+    mode(&state_dir, 0o777);
+    let mut impostor = tokio::process::Command::new("python3")
+        .args(["-c", IMPOSTOR])
+        .arg(control::socket(&state_dir))
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(impostor.stdout.take().unwrap()).lines();
+    assert_eq!(in_time(lines.next_line()).await.unwrap().unwrap(), "listening");
+    let asked = in_time(control::ask(&state_dir, &Request::Accounts, |_| {})).await;
+    assert!(matches!(asked, Err(AskError::Stranger { .. })), "{asked:?}");
+    assert_eq!(in_time(lines.next_line()).await.unwrap().unwrap(), "b''");
 }
 
 /// Asks over the socket as the user 65534, who is nobody's friend, and prints what came back.

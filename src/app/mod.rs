@@ -7,11 +7,13 @@ mod registry;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use self::desk::FrontDesk;
 pub use self::parts::sign_in;
@@ -23,7 +25,7 @@ use crate::login::verify::NoRandomness;
 use crate::net::listener;
 use crate::oauth::credentials::TokenError;
 use crate::session::{Shared, admit};
-use crate::store::StoreError;
+use crate::store::{StoreError, make_folder};
 
 /// A running gateway. Dropping it stops it at once; [`Gateway::drain`] lets its sessions finish.
 pub struct Gateway {
@@ -77,6 +79,24 @@ pub enum StartError {
     Token(#[from] TokenError),
 }
 
+/// How long a gateway or a command waits for another that is about to leave the state folder, or to be reached there.
+const OTHERS: Duration = Duration::from_secs(5);
+
+/// The pause before the state folder is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Takes the control socket; a command that is at work there is waited for.
+async fn claim(state_dir: &Path) -> Result<control::Claim, StartError> {
+    make_folder(state_dir)?;
+    let until = Instant::now() + OTHERS;
+    loop {
+        match control::claim(state_dir) {
+            Err(ControlError::Busy(_)) if Instant::now() < until => tokio::time::sleep(AGAIN).await,
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
 fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "Something else is running there: stop it, or choose another port",
@@ -95,7 +115,7 @@ impl Gateway {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let config = Arc::new(config);
         // First of all: two gateways with one state would be in each other's way everywhere.
-        let claim = control::claim(&config.state_dir)?;
+        let claim = claim(&config.state_dir).await?;
         let store = open_store(&config).await?;
         let parts = Parts::assemble(Arc::clone(&config), store).await?;
         // Stops what the parts have begun, should a socket not be had.

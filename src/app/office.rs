@@ -1,16 +1,18 @@
 //! Where commands ask: the gateway that runs, through its control socket; or, where none runs, this very process with the
-//! store opened. Never both: the store is not opened beside a gateway.
+//! store opened. Never both: the store is not used beside a gateway, nor does one start while it is.
 
 use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::StartError;
 use super::desk::FrontDesk;
 use super::parts::{Parts, open_store};
+use super::{AGAIN, OTHERS, StartError};
 use crate::config::Config;
-use crate::control::{self, Answer, AskError, Desk, Request};
+use crate::control::{self, Answer, AskError, ControlError, Desk, Request};
+use crate::store::make_folder;
 
 /// Asks whoever can answer.
 pub struct Office {
@@ -46,13 +48,24 @@ impl Office {
     /// # Errors
     /// See [`OfficeError`].
     pub async fn ask(&mut self, request: Request, mut on_progress: impl FnMut(&str)) -> Result<Answer, OfficeError> {
-        match control::ask(&self.config.state_dir, &request, &mut on_progress).await {
-            Err(AskError::NobodyListens) => {}
-            outcome => {
-                self.leave().await;
-                return Ok(outcome?);
+        let state_dir = &self.config.state_dir;
+        let until = Instant::now() + OTHERS;
+        // Held until the answer is there: a gateway that starts meanwhile reads the store only after that.
+        let _hold = loop {
+            match control::ask(state_dir, &request, &mut on_progress).await {
+                Err(AskError::NobodyListens) => {}
+                outcome => {
+                    self.leave().await;
+                    return Ok(outcome?);
+                }
             }
-        }
+            make_folder(state_dir).map_err(StartError::from)?;
+            match control::hold(state_dir) {
+                // A gateway that starts listens soon; another command ends.
+                Err(ControlError::Busy(_)) if Instant::now() < until => tokio::time::sleep(AGAIN).await,
+                outcome => break outcome.map_err(StartError::from)?,
+            }
+        };
         let parts = match self.here.take() {
             Some(parts) => parts,
             None => {

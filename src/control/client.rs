@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::unistd::Uid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::line::{self, Line, MAX_ANSWER};
-use super::peer::{READERS, name_of};
+use super::peer::{READERS, may_be_gateway, name_of};
 use super::{Answer, AskError, Request, socket};
 
 /// How long a gateway may think before it says another line: a login at each upstream, and a message sent.
@@ -60,11 +61,26 @@ pub async fn ask(state_dir: &Path, request: &Request, mut on_progress: impl FnMu
 
 async fn connect(state_dir: &Path) -> Result<UnixStream, AskError> {
     let file = socket(state_dir);
-    UnixStream::connect(&file).await.map_err(|error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => AskError::NobodyListens,
-        ErrorKind::PermissionDenied => AskError::Denied { owner: owner(state_dir), readers: READERS, file },
-        _ => AskError::Broken { file, error },
-    })
+    let stream = match UnixStream::connect(&file).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            return Err(match error.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => AskError::NobodyListens,
+                ErrorKind::PermissionDenied => AskError::Denied { owner: owner(state_dir), readers: READERS, file },
+                _ => AskError::Broken { file, error },
+            });
+        }
+    };
+    // What is asked may be a refresh token: it goes to nobody else.
+    let listener = match stream.peer_cred() {
+        Ok(peer) => peer.uid(),
+        Err(error) => return Err(AskError::Broken { file, error }),
+    };
+    let owner = std::fs::metadata(state_dir).ok().map(|found| found.uid());
+    if !may_be_gateway(listener, Uid::effective().as_raw(), owner) {
+        return Err(AskError::Stranger { file, user: name_of(listener) });
+    }
+    Ok(stream)
 }
 
 /// The user whose gateway it is, as far as the files tell.

@@ -9,9 +9,21 @@ use super::{Answer, AskError, ControlError, Desk, Request};
 #[derive(Debug)]
 pub struct Claim;
 
+/// Holds nothing.
+#[derive(Debug)]
+pub struct Hold;
+
 /// Answers nobody.
 #[derive(Debug)]
 pub struct Server;
+
+/// Takes nothing: no gateway listens that would have to know.
+///
+/// # Errors
+/// None.
+pub fn hold(_: &Path) -> Result<Hold, ControlError> {
+    Ok(Hold)
+}
 
 /// Takes nothing.
 ///

@@ -8,6 +8,8 @@
 mod client;
 #[cfg(not(unix))]
 mod elsewhere;
+#[cfg(unix)]
+mod hold;
 pub mod line;
 #[cfg(unix)]
 mod peer;
@@ -31,7 +33,9 @@ use crate::config::Protocol;
 #[cfg(unix)]
 pub use client::{ask, listens};
 #[cfg(not(unix))]
-pub use elsewhere::{Claim, Server, ask, claim, listens};
+pub use elsewhere::{Claim, Hold, Server, ask, claim, hold, listens};
+#[cfg(unix)]
+pub use hold::{Hold, hold};
 #[cfg(unix)]
 pub use server::{Claim, Server, claim};
 
@@ -47,8 +51,23 @@ pub enum ControlError {
     /// There is one already.
     #[error("another gateway runs with state_dir {}: stop it, or give this one a state_dir of its own", .0.display())]
     Taken(PathBuf),
+    /// A command that found no gateway is at work, or a gateway is about to start or has just ended.
+    #[error("another mailferry is at work with state_dir {}: wait until it has ended, and try again", .0.display())]
+    Busy(PathBuf),
+    /// Others could put their own socket there.
+    #[error(
+        "state_dir {0} can be written by other users (mode {mode:03o}): close it with: chmod go-w {0}; or set state_dir to a \
+         folder of its own below it",
+        .folder.display()
+    )]
+    Open {
+        /// The state folder.
+        folder: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// It could not be made.
-    #[error("the control socket {} cannot be made: {error}. {}", .file.display(), advice(.error))]
+    #[error("the control file {} cannot be made: {error}. {}", .file.display(), advice(.error))]
     Unusable {
         /// Its file.
         file: PathBuf,
@@ -62,7 +81,7 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "state_dir must be a folder that the gateway's user can write in"
         }
-        io::ErrorKind::AddrInUse | io::ErrorKind::AlreadyExists => "Something that is no socket is there: move it away",
+        io::ErrorKind::AddrInUse | io::ErrorKind::AlreadyExists => "Something else is there: move it away",
         // What the standard library says of a path that does not fit into a socket's address.
         io::ErrorKind::InvalidInput => "Choose a state_dir with a shorter path",
         _ => "See that state_dir is a folder on a local disk, and that there is room on it",
@@ -96,6 +115,18 @@ pub enum AskError {
         file: PathBuf,
         /// What the operating system said.
         error: io::Error,
+    },
+    /// Another user's program listens there.
+    #[error(
+        "at the control socket {} listens a program of {user}, whom state_dir does not belong to: nothing was asked. Stop it, \
+         and give state_dir to the gateway's user",
+        .file.display()
+    )]
+    Stranger {
+        /// The socket.
+        file: PathBuf,
+        /// Whose program it is.
+        user: String,
     },
     /// What is asked does not fit into a line.
     #[error("what is asked is longer than {} octets", line::MAX_REQUEST)]

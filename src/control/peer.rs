@@ -1,5 +1,7 @@
 //! Who sits at the other end of the control socket, and what they may ask.
 
+use std::sync::Arc;
+
 use nix::unistd::{Gid, Group, Uid, User};
 use tokio::net::unix::UCred;
 
@@ -18,23 +20,6 @@ pub(super) enum Rights {
 }
 
 impl Rights {
-    /// Root and the user this process runs as may ask everything, members of the group may look. Asks the system's user
-    /// database, which may take a while.
-    pub(super) fn of(peer: UCred) -> Self {
-        let (uid, gid) = (Uid::from_raw(peer.uid()), Gid::from_raw(peer.gid()));
-        Self::decide(uid, Uid::effective(), || is_reader(uid, gid))
-    }
-
-    fn decide(peer: Uid, own: Uid, is_reader: impl FnOnce() -> bool) -> Self {
-        if peer.is_root() || peer == own {
-            Self::All
-        } else if is_reader() {
-            Self::Reading
-        } else {
-            Self::None
-        }
-    }
-
     pub(super) const fn allow(self, request: &Request) -> bool {
         match self {
             Self::All => true,
@@ -42,6 +27,38 @@ impl Rights {
             Self::None => false,
         }
     }
+}
+
+/// A question about a peer.
+type Test = Arc<dyn Fn(UCred) -> bool + Send + Sync>;
+
+/// Knows who may ask what.
+#[derive(Clone)]
+pub(super) struct Doorman {
+    /// Whether somebody may ask everything. Answers at once.
+    pub(super) is_master: Test,
+    /// Whether somebody may look. Asks the system's user database, which may take a while.
+    pub(super) is_reader: Test,
+}
+
+impl Default for Doorman {
+    /// Root and the user this process runs as may ask everything, members of the group may look.
+    fn default() -> Self {
+        Self {
+            is_master: Arc::new(|peer| is_master(Uid::from_raw(peer.uid()), Uid::effective())),
+            is_reader: Arc::new(|peer| is_reader(Uid::from_raw(peer.uid()), Gid::from_raw(peer.gid()))),
+        }
+    }
+}
+
+fn is_master(peer: Uid, own: Uid) -> bool {
+    peer.is_root() || peer == own
+}
+
+/// Whether what `peer` runs may be told what a command has to say: root's, the own user's, or that of whom the state
+/// folder belongs to.
+pub(super) fn may_be_gateway(peer: u32, own: u32, owner: Option<u32>) -> bool {
+    peer == 0 || peer == own || Some(peer) == owner
 }
 
 /// By the group of the process, the primary group of the user, or the group's list. Who cannot be looked up is none.
@@ -67,11 +84,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_gateway_is_roots_or_ones_own_or_the_folders_owners() {
+        assert_eq!([0, 7, 8, 9].map(|peer| may_be_gateway(peer, 7, Some(8))), [true, true, true, false]);
+        assert!(!may_be_gateway(8, 7, None));
+    }
+
+    #[test]
     fn root_and_the_own_user_may_ask_everything_and_readers_may_look() {
         let user = Uid::from_raw;
-        let rights = |peer, reader| Rights::decide(user(peer), user(7), || reader);
-        assert_eq!([rights(0, false), rights(7, false)], [Rights::All; 2]);
-        assert_eq!([rights(8, true), rights(8, false)], [Rights::Reading, Rights::None]);
+        assert_eq!([0, 7, 8].map(|peer| is_master(user(peer), user(7))), [true, true, false]);
         let (look, change) = (Request::Logins, Request::RevokeLogin { id: 1 });
         let allowed =
             [Rights::All, Rights::Reading, Rights::None].map(|rights| [&look, &change].map(|r| rights.allow(r)));

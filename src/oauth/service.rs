@@ -306,7 +306,12 @@ impl Inner {
                 None => slot.changed.notified().await,
                 Some(mut landing) => {
                     // Its end is told through `changed` as well; an error here is the same end.
-                    drop(landing.wait_for(Option::is_some).await);
+                    if let Ok(landed) = landing.wait_for(Option::is_some).await
+                        && let Some(Err(error)) = &*landed
+                    {
+                        let app = &slot.state().request.app.name;
+                        tracing::warn!(app, "a token could not be renewed ahead; the one there is serves on: {error}");
+                    }
                 }
             }
         }

@@ -21,8 +21,8 @@ pub(super) enum Private {
 /// Makes a folder and those above it that are missing, each for its owner alone and of the owner of the one above.
 ///
 /// # Errors
-/// `Unavailable` where that cannot be.
-pub(super) fn make_folder(folder: &Path) -> Result<(), StoreError> {
+/// [`StoreError::Unavailable`] where that cannot be.
+pub fn make_folder(folder: &Path) -> Result<(), StoreError> {
     match fs::metadata(folder) {
         Ok(found) if found.is_dir() => return may_write(folder, &found),
         Ok(_) => {

@@ -212,6 +212,42 @@ async fn a_crowd_is_turned_away_and_its_places_are_given_back() {
 }
 
 #[tokio::test]
+async fn no_crowd_of_others_keeps_out_who_may_ask_everything() {
+    let (folder, desk) = (tempfile::tempdir().unwrap(), Arc::new(Echo::default()));
+    let [master, reader] = [(); 2].map(|()| Arc::new(std::sync::atomic::AtomicBool::new(false)));
+    let says = |flag: &Arc<std::sync::atomic::AtomicBool>| {
+        let flag = Arc::clone(flag);
+        Arc::new(move |_: UCred| flag.load(Ordering::SeqCst))
+    };
+    let doorman = Doorman { is_master: says(&master), is_reader: says(&reader) };
+    let server = claim(folder.path()).unwrap().serve_behind(doorman, Arc::<Echo>::clone(&desk));
+    let stage = Stage { folder, desk, server: server.unwrap() };
+    // Who may nothing is refused though silent, and leaves no place taken.
+    for _ in 0..=MOST {
+        assert!(is_refusal(heard(&mut stage.connect().await).await, "only root"));
+    }
+    reader.store(true, Ordering::SeqCst);
+    let mut crowd = Vec::new();
+    for _ in 0..MOST_READERS {
+        crowd.push(stage.connect().await);
+    }
+    for _ in 0..=MOST {
+        assert!(is_refusal(heard(&mut stage.connect().await).await, "try again in a moment"));
+    }
+    master.store(true, Ordering::SeqCst);
+    stage.lives().await;
+    master.store(false, Ordering::SeqCst);
+    drop(crowd.pop());
+    // Those who look are heard when one of them has left, and may look only.
+    loop {
+        match stage.ask(&check()).await.unwrap() {
+            Answer::Failed { what, .. } if what.contains("try again") => tokio::task::yield_now().await,
+            answer => break assert!(is_refusal(Some(answer), "may list accounts and logins, and nothing else")),
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_was_begun_is_finished_though_nobody_listens() {
     let stage = Stage::set();
     let mut stream = stage.connect().await;
@@ -266,6 +302,47 @@ async fn a_place_belongs_to_one_gateway_and_is_left_clean() {
     let deep = folder.join("x".repeat(120));
     let error = claim(&deep).unwrap_err().to_string();
     assert!(error.contains("a shorter path"), "{error}");
+}
+
+#[tokio::test]
+async fn who_can_only_read_the_folder_cannot_keep_a_gateway_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let seen = std::fs::File::open(folder).unwrap();
+    seen.lock().unwrap();
+    let claimed = claim(folder).unwrap();
+    let lock = folder.join("control.lock");
+    let found = std::fs::symlink_metadata(&lock).unwrap();
+    assert_eq!((found.mode() & 0o777, found.uid()), (0o600, std::fs::metadata(folder).unwrap().uid()));
+    drop(claimed);
+
+    // A command at work is told from a gateway.
+    let held = hold(folder).unwrap();
+    assert!(matches!(claim(folder), Err(ControlError::Busy(_))));
+    drop(held);
+    drop(claim(folder).unwrap());
+
+    // Neither what a link leads to nor what others can open is locked.
+    std::fs::set_permissions(&lock, PermissionsExt::from_mode(0o640)).unwrap();
+    assert!(hold(folder).unwrap_err().to_string().contains("open to other users"));
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::write(folder.join("elsewhere"), "").unwrap();
+    std::fs::set_permissions(folder.join("elsewhere"), PermissionsExt::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink(folder.join("elsewhere"), &lock).unwrap();
+    assert!(matches!(claim(folder), Err(ControlError::Unusable { .. })));
+}
+
+#[tokio::test]
+async fn a_folder_that_others_can_write_in_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for mode in [0o720, 0o702, 0o1777] {
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
+        let error = claim(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("(mode {mode:o}): close it with: chmod go-w /")), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    drop(claim(folder.path()).unwrap());
 }
 
 #[tokio::test]

@@ -53,6 +53,10 @@ pub(super) fn id_token(
         }
         if has("email") {
             claims["email"] = name.into();
+            // Microsoft verifies none and says nothing.
+            if options.personality == Personality::Gmail {
+                claims["email_verified"] = true.into();
+            }
         }
     }
     let header = json!({ "typ": "JWT", "alg": "RS256", "kid": "simulated" });
