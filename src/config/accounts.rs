@@ -13,7 +13,7 @@ use super::apps::{self, Apps, is_visible_ascii};
 use super::providers::Providers;
 use super::raw::{RawAccount, RawIdentity, RawLogin};
 use super::resolve::Resolver;
-use super::{Account, App, Login, LoginOrigin, Protocol};
+use super::{Account, Admission, App, Login, LoginOrigin, MailRules, Protocol};
 
 /// The most times one user name may occur in an account.
 pub(crate) const MAX_SAME_USERNAME: usize = 4;
@@ -56,7 +56,7 @@ pub(super) fn resolve(
         let identity = identity(std::mem::take(&mut raw.identity), resolver);
         let logins = logins(raw.login, address.as_deref(), table, app.as_deref(), &mut usernames, resolver);
         if let (Some(address), Some(app)) = (address, app) {
-            accounts.push(Arc::new(Account { address, app, identity, logins }));
+            accounts.push(Arc::new(Account { address, app, identity, max_message: None, logins }));
         }
     }
     accounts
@@ -201,9 +201,11 @@ fn login(
     Some(Login {
         origin: LoginOrigin::File,
         username: username?,
-        password_hash: password_hash?,
+        admission: Admission::Password(password_hash?),
         protocols,
         networks,
+        tls_required: false,
+        mail: MailRules::default(),
         ends: None,
     })
 }

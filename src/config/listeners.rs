@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::raw::{OneOrMany, RawListener};
 use super::resolve::Resolver;
-use super::{Listener, units};
+use super::{Listener, ListenerTls, units};
 
 /// All listeners that could be made out, and where each is written.
 pub(super) fn resolve(
@@ -65,7 +65,16 @@ fn listener(
             .report
             .error(at, format!("another listener has the name {name:?} already; give this one its own"));
     }
-    Some(Arc::new(Listener { name, protocol, bind, allow: units::loopback(), plaintext_login: units::loopback() }))
+    Some(Arc::new(Listener {
+        name,
+        protocol,
+        bind,
+        allow: units::loopback(),
+        plaintext_login: units::loopback(),
+        tls: ListenerTls::None,
+        certificate: None,
+        proxy_protocol: Vec::new(),
+    }))
 }
 
 /// The addresses of a listener, if all of them can be used.

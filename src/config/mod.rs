@@ -31,6 +31,8 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::secret::SecretText;
+
 pub(crate) use accounts::{MAX_SAME_USERNAME, check_address, check_hash, check_username};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Position};
@@ -45,6 +47,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// `[store]`: where it keeps tokens and logins.
     pub store: StoreConfig,
+    /// `[upstream] proxy`: what stands between us and every provider; `None`: nothing.
+    pub proxy: Option<ConnectProxy>,
     /// The file this was read from, to be named in advice.
     pub file: PathBuf,
     /// The name in greetings and in the upstream EHLO.
@@ -215,6 +219,46 @@ pub struct Listener {
     pub allow: Vec<IpNet>,
     /// From where a password is taken without TLS.
     pub plaintext_login: Vec<IpNet>,
+    /// How connections are protected.
+    pub tls: ListenerTls,
+    /// What it shows under TLS; `None`: the certificate made in `state_dir`.
+    pub certificate: Option<CertificateFiles>,
+    /// Peers that may, and must, say with a PROXY header whom they speak for.
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+/// `[[listener]] tls`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenerTls {
+    /// Not at all.
+    None,
+    /// Whoever asks for it with STARTTLS or STLS.
+    StartTls,
+    /// From the first octet.
+    Implicit,
+    /// From the first octet where that begins a handshake, else as [`StartTls`](Self::StartTls).
+    Auto,
+}
+
+/// A certificate chain and its private key, both PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain, the listener's own certificate first.
+    pub certificate: PathBuf,
+    /// The key of the first certificate.
+    pub private_key: PathBuf,
+}
+
+/// `[upstream] proxy`: an HTTP proxy that opens tunnels with CONNECT (RFC 9110 section 9.3.6).
+#[derive(Debug, Clone)]
+pub struct ConnectProxy {
+    /// Where it is.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// `user:password` for its Basic authentication, where the URL has them.
+    pub credentials: Option<SecretText>,
 }
 
 /// `[app.NAME]`: one registration at a provider.
@@ -344,6 +388,8 @@ pub struct Account {
     pub app: Arc<App>,
     /// `user=` of XOAUTH2 where it is not the address: a shared mailbox is opened as one of its users.
     pub identity: Vec<(Protocol, String)>,
+    /// The largest message it takes, in octets; `None`: what the provider takes.
+    pub max_message: Option<u64>,
     /// Who may use it.
     pub logins: Vec<Login>,
 }
@@ -374,14 +420,86 @@ pub struct Login {
     pub origin: LoginOrigin,
     /// In lower case; ASCII without control characters, at most 255 octets.
     pub username: String,
-    /// A PHC string, argon2id, within the bounds a login may cost.
-    pub password_hash: String,
+    /// What lets it in.
+    pub admission: Admission,
     /// What it may speak.
     pub protocols: Vec<Protocol>,
     /// From where; `None` where the listener decides alone.
     pub networks: Option<Vec<IpNet>>,
+    /// Whether it may be used over TLS only.
+    pub tls_required: bool,
+    /// What mail it may send, and what is done to that mail.
+    pub mail: MailRules,
     /// When it ends: a password that was replaced is taken a while longer.
     pub ends: Option<SystemTime>,
+}
+
+impl Login {
+    /// The hash of its password, where it has one.
+    #[must_use]
+    pub fn password_hash(&self) -> Option<&str> {
+        match &self.admission {
+            Admission::Password(hash) => Some(hash),
+            Admission::Address => None,
+        }
+    }
+}
+
+/// What lets a login in.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// The password to this hash: a PHC string, argon2id, within the bounds a login may cost.
+    Password(String),
+    /// `without_password`: an address in its networks, and nothing else. SMTP only.
+    Address,
+}
+
+/// What a login's mail may be, and what is done to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MailRules {
+    /// How many messages it may send.
+    pub rate: Option<Rate>,
+    /// To whom; `None`: to anyone.
+    pub recipients: Option<Vec<Recipients>>,
+    /// Whose name its mail carries.
+    pub sender: SenderRule,
+    /// Whether a dot between two bare LFs ends a message, as one device means it.
+    pub lone_lf_ends_message: bool,
+}
+
+/// So many messages in so long a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many; not 0.
+    pub messages: u32,
+    /// In what time.
+    pub within: Duration,
+}
+
+/// Recipients a login may write to. Compared without case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipients {
+    /// This one, in lower case.
+    Address(String),
+    /// All of a domain, in lower case, without the `@`.
+    Domain(String),
+}
+
+/// `sender`: whose name a login's mail carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SenderRule {
+    /// Whatever the device says.
+    #[default]
+    Keep,
+    /// The envelope's sender is the account.
+    Envelope,
+    /// The envelope's sender and the header's are the account.
+    Force {
+        /// The name beside the address in From.
+        from_name: Option<String>,
+        /// Where replies go; `None`: to the device's own From, where that is an address.
+        reply_to: Option<String>,
+    },
 }
 
 /// Where a login is written.

@@ -62,6 +62,7 @@ impl Resolver<'_> {
         let state_dir = self.state_dir(raw.state_dir.map(|folder| folder.into_inner().into()));
         let config = Config {
             store: self.store(raw.store, &state_dir),
+            proxy: None,
             state_dir,
             file: file.to_owned(),
             hostname: self.hostname(raw.hostname),

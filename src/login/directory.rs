@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::config::{Account, Config, Login, LoginOrigin, Protocol, Provider};
+use crate::config::{Account, Admission, Config, Login, LoginOrigin, MailRules, Protocol, Provider};
 use crate::store::{StoredAccount, StoredLogin};
 
 /// Accounts and logins at one moment.
@@ -32,7 +32,7 @@ impl Directory {
             let known = all.iter().any(|account| account.address.eq_ignore_ascii_case(address));
             if let Some(app) = config.apps.get(app).filter(|_| !known) {
                 let (address, app) = (address.clone(), Arc::clone(app));
-                all.push(Account { address, app, identity: Vec::new(), logins: Vec::new() });
+                all.push(Account { address, app, identity: Vec::new(), max_message: None, logins: Vec::new() });
             }
         }
         for login in logins {
@@ -45,9 +45,11 @@ impl Directory {
                 account.logins.push(Login {
                     origin: LoginOrigin::Store(login.id),
                     username: login.username.clone(),
-                    password_hash: login.password_hash.clone(),
+                    admission: Admission::Password(login.password_hash.clone()),
                     protocols: login.protocols.clone(),
                     networks: login.networks.clone(),
+                    tls_required: false,
+                    mail: MailRules::default(),
                     ends: login.ends,
                 });
             }
@@ -76,8 +78,7 @@ impl Directory {
     #[must_use]
     pub fn still_allows(&self, address: &str, login: &Login, protocol: Protocol, now: SystemTime) -> bool {
         let same = |other: &&Login| {
-            (other.origin, &other.username, &other.password_hash)
-                == (login.origin, &login.username, &login.password_hash)
+            (other.origin, &other.username, &other.admission) == (login.origin, &login.username, &login.admission)
         };
         self.account(address)
             .and_then(|account| account.logins.iter().find(same))

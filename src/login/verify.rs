@@ -2,7 +2,6 @@
 //! token: what is denied here costs the upstream nothing.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,12 +13,13 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::Visit;
 use super::bounded::Bounded;
 use super::decoy::Decoys;
 use super::directory::Directory;
 use super::gate::{Full, Gate};
 use super::throttle::{Fingerprint, Found, Origin, Refused, Throttle};
-use crate::config::{Account, Config, Login, Protocol, holds};
+use crate::config::{Account, Config, Login, holds};
 use crate::proto::LoginRequest;
 use crate::secret::Password;
 
@@ -141,7 +141,7 @@ impl Verifier {
             }),
             gate: Gate::new(cores),
             key,
-            decoys: Decoys::of(logins.map(|login| (&*login.username, &*login.password_hash))),
+            decoys: Decoys::of(logins.filter_map(|login| Some((&*login.username, login.password_hash()?)))),
             computations: AtomicU64::new(0),
         })))
     }
@@ -152,7 +152,7 @@ impl Verifier {
         self.0.computations.load(Ordering::Relaxed)
     }
 
-    /// Decides on a login that came from `peer` over `protocol`. Where the throttle wants an attempt to wait, the
+    /// Decides on a login. Where the throttle wants an attempt to wait, the
     /// waiting is done in here: at most [`LONGEST_WAIT`](super::throttle::LONGEST_WAIT).
     ///
     /// # Errors
@@ -160,18 +160,17 @@ impl Verifier {
     pub async fn verify(
         &self,
         directory: &Directory,
-        peer: IpAddr,
-        protocol: Protocol,
+        visit: &Visit,
         request: &LoginRequest,
     ) -> Result<Verified, Denied> {
         let name = local_name(request).ok_or(Denied::Impossible)?;
-        let origin = Origin::of(peer);
+        let origin = Origin::of(visit.peer);
         let candidates = Candidates::of(directory, &name);
         let fingerprint = self.0.fingerprint(&name, &candidates.hashes, &request.password);
 
         // A password that fits where it may not be used gets no quick answer: the time would tell that it fits.
         let remembered = self.0.remembered(&fingerprint);
-        if let Some(verified) = remembered.as_ref().and_then(|fits| candidates.choose(fits, peer, protocol)) {
+        if let Some(verified) = remembered.as_ref().and_then(|fits| candidates.choose(fits, visit)) {
             // What it has used up of going first it does not get back here: only a computation is worth that.
             self.0.memory().proven.entry((origin, name), || GOES_FIRST);
             return Ok(verified);
@@ -206,7 +205,7 @@ impl Verifier {
             memory.throttle.withdrawn(origin, &name, &attempt);
             return Err(Denied::Busy);
         };
-        match candidates.choose(&fits, peer, protocol) {
+        match candidates.choose(&fits, visit) {
             Some(verified) => {
                 memory.throttle.succeeded(origin, &name);
                 memory.proven.insert((origin, name), GOES_FIRST);
@@ -373,32 +372,29 @@ impl<'a> Candidates<'a> {
         let account = directory.logins.get(name);
         let logins = account.map_or(&[][..], |account| &account.logins);
         let named = || logins.iter().enumerate().filter(|(_, login)| login.username == name);
+        let with_password = || named().filter_map(|(index, login)| Some((index, login.password_hash()?)));
         Self {
             account,
-            indices: named().map(|(index, _)| index).collect(),
-            hashes: named().map(|(_, login)| login.password_hash.clone()).collect(),
+            indices: with_password().map(|(index, _)| index).collect(),
+            hashes: with_password().map(|(_, hash)| hash.to_owned()).collect(),
         }
     }
 
-    /// The first login whose hash fits and that may be used from `peer` for `protocol`.
-    fn choose(&self, fits: &[usize], peer: IpAddr, protocol: Protocol) -> Option<Verified> {
+    /// The first login whose hash fits and that may be used on this visit.
+    fn choose(&self, fits: &[usize], visit: &Visit) -> Option<Verified> {
         let account = self.account?;
         fits.iter()
             .filter_map(|position| self.indices.get(*position).copied())
-            .find(|index| {
-                account
-                    .logins
-                    .get(*index)
-                    .is_some_and(|login| may_be_used(login, peer, protocol))
-            })
+            .find(|index| account.logins.get(*index).is_some_and(|login| may_be_used(login, visit)))
             .map(|login| Verified { account: Arc::clone(account), login })
     }
 }
 
-fn may_be_used(login: &Login, peer: IpAddr, protocol: Protocol) -> bool {
+fn may_be_used(login: &Login, visit: &Visit) -> bool {
     login.ends.is_none_or(|ends| ends > SystemTime::now())
-        && login.protocols.contains(&protocol)
-        && login.networks.as_deref().is_none_or(|networks| holds(networks, peer))
+        && login.protocols.contains(&visit.protocol)
+        && login.networks.as_deref().is_none_or(|networks| holds(networks, visit.peer))
+        && (visit.encrypted || !login.tls_required)
 }
 
 /// The name in the form it is kept in. `None` for a name that no login can have: control characters could switch

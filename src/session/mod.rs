@@ -6,6 +6,7 @@
 
 mod alarm;
 pub(crate) mod drive;
+mod entrance;
 pub(crate) mod failure;
 pub mod limits;
 mod mail;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use self::drive::{Lost, Outcome, Patience, Side};
+use self::entrance::enter;
 use self::failure::{Failure, FailureKind, Goodbye};
 use self::limits::{Place, SessionLimits};
 use self::nuisance::Nuisance;
@@ -43,10 +45,11 @@ pub(crate) use self::upstream::{Upstreams, unguessable_tag};
 use self::warrant::Warrant;
 use crate::config::{Account, Config, Listener, Protocol, holds};
 use crate::drain::Drain;
+use crate::login::Visit;
 use crate::login::directory::Directory;
 use crate::login::uses::Uses;
 use crate::login::verify::{Denied, Verifier};
-use crate::net::stream::{Stream, say_and_drop};
+use crate::net::stream::say_and_drop;
 use crate::oauth::credentials::Credentials;
 use crate::proto::{LoginAnswer, LoginRequest, Machine};
 
@@ -71,7 +74,7 @@ pub(crate) struct Shared {
 struct Arrival<'a> {
     shared: &'a Shared,
     listener: &'a Listener,
-    peer: IpAddr,
+    visit: Visit,
 }
 
 /// Admits or turns away a connection that has just been accepted.
@@ -97,27 +100,27 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
 
 /// One session. Whatever happens in it ends here.
 async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, place: Place) {
-    let mut record = Record::new(place.number());
-    let arrival = Arrival { shared: &shared, listener: &listener, peer };
+    let mut record = Record::new(place.number(), peer);
     let session = async {
         match listener.protocol {
-            Protocol::Smtp => run::<Smtp>(&arrival, stream, &mut record).await,
-            Protocol::Imap => run::<Imap>(&arrival, stream, &mut record).await,
-            Protocol::Pop3 => run::<Pop3>(&arrival, stream, &mut record).await,
+            Protocol::Smtp => run::<Smtp>(&shared, &listener, stream, &mut record).await,
+            Protocol::Imap => run::<Imap>(&shared, &listener, stream, &mut record).await,
+            Protocol::Pop3 => run::<Pop3>(&shared, &listener, stream, &mut record).await,
         }
     };
     let ending = caught(Box::pin(session)).await.unwrap_or(Ending::Internal("a panic"));
-    record.write(&listener, peer, &ending);
+    record.write(&listener, &ending);
 }
 
-async fn run<P: Speaks>(arrival: &Arrival<'_>, stream: TcpStream, record: &mut Record) -> Ending {
-    let downstream = Side::new(Stream::Plain(stream));
-    // Both boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
-    // for days, not for the login.
-    match Box::pin(log_in::<P>(arrival, downstream, record)).await {
-        Ok((downstream, upstream, warrant)) => {
-            Box::pin(P::carry(arrival.shared, downstream, upstream, warrant, record)).await
-        }
+async fn run<P: Speaks>(shared: &Shared, listener: &Listener, stream: TcpStream, record: &mut Record) -> Ending {
+    // All boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
+    // for days, not for what came before.
+    let (downstream, arrival) = match Box::pin(enter(shared, listener, stream, record)).await {
+        Ok(entered) => entered,
+        Err(ending) => return ending,
+    };
+    match Box::pin(log_in::<P>(&arrival, downstream, record)).await {
+        Ok((downstream, upstream, warrant)) => Box::pin(P::carry(shared, downstream, upstream, warrant, record)).await,
         Err(ending) => ending,
     }
 }
@@ -128,8 +131,8 @@ async fn log_in<P: Speaks>(
     mut downstream: Side,
     record: &mut Record,
 ) -> Result<(Side, Upstream<P>, Warrant), Ending> {
-    let Arrival { shared, listener, peer } = arrival;
-    let mut machine = P::downstream(arrival.shared, holds(&listener.plaintext_login, *peer));
+    let Arrival { shared, listener, visit } = arrival;
+    let mut machine = P::downstream(shared, holds(&listener.plaintext_login, visit.peer));
     let mut patience = Patience::of(shared.config.limits.login_timeout);
     let mut failures = 0;
     let mut opened = None;
@@ -146,12 +149,14 @@ async fn log_in<P: Speaks>(
             Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(arrival, &request, record)).await {
                 Ok((upstream, warrant)) => {
                     machine.answer(LoginAnswer::Accepted(P::welcome(&upstream.learnt)), &mut downstream.out);
-                    shared.uses.note(&upstream.account, warrant.login(), SystemTime::now(), *peer);
+                    shared
+                        .uses
+                        .note(&upstream.account, warrant.login(), SystemTime::now(), visit.peer);
                     opened = Some((upstream, warrant));
                 }
                 Err(failure) => {
                     failures += 1;
-                    record.failed(&shared.nuisances, listener, *peer, &request, &failure);
+                    record.failed(&shared.nuisances, listener, &request, &failure);
                     let refused = LoginAnswer::Refused { reply: P::refusal(&failure), last: failures == LOGIN_TRIES };
                     machine.answer(refused, &mut downstream.out);
                 }
@@ -196,11 +201,11 @@ async fn verify_and_open<P: Speaks>(
     request: &LoginRequest,
     record: &mut Record,
 ) -> Result<(Upstream<P>, Warrant), Failure> {
-    let Arrival { shared, listener, peer } = arrival;
+    let Arrival { shared, listener, visit } = arrival;
     // Of the two the receiver is the older: what changes while this goes on is seen by the warrant.
     let changes = shared.directory.clone();
     let directory = Arc::clone(&changes.borrow());
-    let verified = match shared.verifier.verify(&directory, *peer, P::PROTOCOL, request).await {
+    let verified = match shared.verifier.verify(&directory, visit, request).await {
         Err(Denied::Impossible) => {
             // No throttle counts names that are none, so each such login waits.
             sleep(shared.config.budgets.impossible_name).await;

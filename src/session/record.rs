@@ -22,6 +22,8 @@ use crate::telemetry::log::{PeerName, PeerText};
 #[derive(Debug)]
 pub(crate) struct Record {
     session: u64,
+    /// Whose it is: the peer, or whom a trusted proxy names.
+    pub(crate) peer: IpAddr,
     begun: Instant,
     who: Option<Who>,
     failures: u32,
@@ -93,9 +95,10 @@ const fn closed(reason: CloseReason) -> &'static str {
 
 impl Record {
     /// Of the session with this number.
-    pub(crate) fn new(session: u64) -> Self {
+    pub(crate) fn new(session: u64, peer: IpAddr) -> Self {
         Self {
             session,
+            peer,
             begun: Instant::now(),
             who: None,
             failures: 0,
@@ -117,17 +120,10 @@ impl Record {
     }
 
     /// A login was not accepted.
-    pub(crate) fn failed(
-        &mut self,
-        nuisances: &Nuisances,
-        at: &Listener,
-        peer: IpAddr,
-        request: &LoginRequest,
-        failure: &Failure,
-    ) {
+    pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, request: &LoginRequest, failure: &Failure) {
         self.failures += 1;
         let (listener, login, mechanism) = (&at.name, PeerName(&request.username), request.mechanism);
-        let (session, reason, detail) = (self.session, failure.kind, &failure.detail);
+        let (session, peer, reason, detail) = (self.session, self.peer, failure.kind, &failure.detail);
         match failure.kind {
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
                 tracing::error!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
@@ -190,10 +186,10 @@ impl Record {
     }
 
     /// The session's line.
-    pub(crate) fn write(&self, listener: &Listener, peer: IpAddr, ending: &Ending) {
+    pub(crate) fn write(&self, listener: &Listener, ending: &Ending) {
         let (login, account) = self.names();
         let seconds = self.begun.elapsed().as_secs_f32();
-        let Self { session, failures, to_upstream, to_downstream, messages, .. } = self;
+        let Self { session, peer, failures, to_upstream, to_downstream, messages, .. } = self;
         let (listener, protocol) = (&listener.name, listener.protocol);
         if self.who.is_none() && *failures == self.nuisances {
             // A port scan, a health check or a nuisance: of no interest, and a flood of them must not fill the log.
@@ -238,7 +234,7 @@ mod tests {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        tracing::subscriber::with_default(subscriber, || work(&mut Record::new(7)));
+        tracing::subscriber::with_default(subscriber, || work(&mut Record::new(7, [192, 0, 2, 7].into())));
         let octets = lines.0.lock().unwrap().clone();
         String::from_utf8(octets).unwrap()
     }

@@ -38,7 +38,7 @@ fn the_smallest_file_has_the_defaults() {
     assert_eq!(account.address, "Scanner@contoso.com", "the address is what the file says");
     let login = &account.logins[0];
     assert_eq!(login.username, "scanner@contoso.com", "the user name is kept in lower case");
-    assert_eq!(login.password_hash, HASH);
+    assert_eq!(login.password_hash(), Some(HASH));
     assert_eq!((login.protocols.as_slice(), &login.networks), (Protocol::ALL.as_slice(), &None));
     assert_eq!(config.logins["scanner@contoso.com"].address, account.address);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);

@@ -1,6 +1,5 @@
 //! Requests against a desk with a store in memory, a simulated provider, and tokens from a script.
 
-use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::*;
 use crate::app::parts::Parts;
 use crate::config::{Config, Environment, Protocol};
 use crate::control::{AccountState, AccountStatus, AddLogin, LoginStatus, SignInRequest};
+use crate::login::Visit;
 use crate::login::verify::Denied;
 use crate::oauth::credentials::Credentials;
 use crate::oauth::grant::{Fetch, FetchFuture, Issued, TokenRequest};
@@ -172,8 +172,8 @@ impl Stage {
         };
         let shared = &self.desk.parts.shared;
         let directory = Arc::clone(&shared.directory.borrow());
-        let here: IpAddr = [192, 168, 7, 20].into();
-        match shared.verifier.verify(&directory, here, Protocol::Smtp, &request).await {
+        let here = Visit { peer: [192, 168, 7, 20].into(), protocol: Protocol::Smtp, encrypted: false };
+        match shared.verifier.verify(&directory, &here, &request).await {
             Ok(_) => true,
             Err(Denied::Credentials) => false,
             Err(other) => panic!("{other}"),

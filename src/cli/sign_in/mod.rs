@@ -15,7 +15,7 @@ use super::Failure;
 use super::office::{ask_telling, done, unexpected, within};
 use crate::app;
 use crate::app::office::Office;
-use crate::config::{Account, Config, Grant, Login, LoginOrigin, Protocol};
+use crate::config::{Account, Admission, Config, Grant, Login, LoginOrigin, MailRules, Protocol};
 use crate::control::{Answer, Request, SignInRequest};
 use crate::oauth::sign_in::Obtained;
 use crate::secret::SecretText;
@@ -101,6 +101,7 @@ async fn account(office: &mut Office, config: &Config, address: &str) -> Result<
         address: found.address.clone(),
         app,
         identity: of_file.map(|account| account.identity.clone()).unwrap_or_default(),
+        max_message: None,
         logins: vec![speaking(protocols)],
     }))
 }
@@ -110,9 +111,11 @@ fn speaking(protocols: Vec<Protocol>) -> Login {
     Login {
         origin: LoginOrigin::File,
         username: String::new(),
-        password_hash: String::new(),
+        admission: Admission::Password(String::new()),
         protocols,
         networks: None,
+        tls_required: false,
+        mail: MailRules::default(),
         ends: None,
     }
 }

@@ -6,8 +6,8 @@ use argon2::{Algorithm, Params, Version};
 use super::super::throttle::REPEATED;
 use super::*;
 use crate::config::{
-    App, Budgets, Client, EndpointUrl, FailedLogins, Grant, Limits, Log, LogFormat, LoginOrigin, Proof, Provider,
-    Scopes, SecretSource, StoreConfig,
+    Admission, App, Budgets, Client, EndpointUrl, FailedLogins, Grant, Limits, Log, LogFormat, LoginOrigin, MailRules,
+    Proof, Protocol, Provider, Scopes, SecretSource, StoreConfig,
 };
 use crate::proto::Mechanism;
 use crate::secret::SecretText;
@@ -22,13 +22,19 @@ fn hash(password: &str) -> String {
         .to_string()
 }
 
+fn visit(peer: [u8; 4], protocol: Protocol) -> Visit {
+    Visit { peer: peer.into(), protocol, encrypted: false }
+}
+
 fn login(username: &str, password: &str) -> Login {
     Login {
         origin: LoginOrigin::File,
         username: username.into(),
-        password_hash: hash(password),
+        admission: Admission::Password(hash(password)),
         protocols: Protocol::ALL.to_vec(),
         networks: None,
+        tls_required: false,
+        mail: MailRules::default(),
         ends: None,
     }
 }
@@ -65,7 +71,7 @@ fn config(accounts: Vec<Vec<Login>>) -> Config {
         .enumerate()
         .map(|(number, logins)| {
             let address = format!("mailbox{number}@example.com");
-            Arc::new(Account { address, app: Arc::clone(&app), identity: vec![], logins })
+            Arc::new(Account { address, app: Arc::clone(&app), identity: vec![], max_message: None, logins })
         })
         .collect();
     let logins = accounts
@@ -75,6 +81,7 @@ fn config(accounts: Vec<Vec<Login>>) -> Config {
     let idle = Duration::from_secs(600);
     Config {
         state_dir: "state".into(),
+        proxy: None,
         store: StoreConfig { database: "state/mailferry.db".into(), keys: None },
         file: "mailferry.toml".into(),
         hostname: "mailferry.example".into(),
@@ -126,7 +133,7 @@ impl Office {
 
     async fn try_from_peer(&self, peer: [u8; 4], protocol: Protocol, request: &LoginRequest) -> Result<usize, Denied> {
         let directory = Directory::of(&self.config);
-        let verified = self.verifier.verify(&directory, peer.into(), protocol, request).await?;
+        let verified = self.verifier.verify(&directory, &visit(peer, protocol), request).await?;
         Ok(verified.login)
     }
 
@@ -189,7 +196,7 @@ async fn names_below_the_limit_with_a_wrong_password_each_do_not_keep_the_cores_
         connections.spawn(async move {
             for _ in 0..20 {
                 let denied = verifier
-                    .verify(&Directory::of(&config), OFFICE.into(), Protocol::Imap, &request)
+                    .verify(&Directory::of(&config), &visit(OFFICE, Protocol::Imap), &request)
                     .await
                     .err();
                 assert_eq!(denied, Some(Denied::Credentials));
@@ -367,9 +374,9 @@ async fn equal_attempts_at_once_share_one_computation() {
     for name in names.iter().cycle().take(1000) {
         let (directory, verifier, request) = (Arc::clone(&directory), verifier.clone(), request(name, "right"));
         attempts.spawn(async move {
-            let here = [127, 0, 0, 1].into();
+            let here = visit([127, 0, 0, 1], Protocol::Imap);
             verifier
-                .verify(&directory, here, Protocol::Imap, &request)
+                .verify(&directory, &here, &request)
                 .await
                 .map(|verified| verified.login)
         });
@@ -530,7 +537,12 @@ async fn a_crowd_from_one_address_is_told_to_come_back() {
     for number in 0..100 {
         let (directory, verifier) = (Arc::clone(&directory), office.verifier.clone());
         let request = request(format!("name{number}"), "x");
-        attempts.spawn(async move { verifier.verify(&directory, OFFICE.into(), Protocol::Imap, &request).await.err() });
+        attempts.spawn(async move {
+            verifier
+                .verify(&directory, &visit(OFFICE, Protocol::Imap), &request)
+                .await
+                .err()
+        });
     }
     for _ in 64..100 {
         assert_eq!(attempts.join_next().await.unwrap().unwrap(), Some(Denied::Busy));
@@ -564,7 +576,10 @@ async fn a_computation_nobody_waits_for_leaves_the_queue() {
 
 #[tokio::test]
 async fn a_hash_that_cannot_be_checked_is_not_a_wrong_password() {
-    let broken = Login { password_hash: "$argon2id$v=19$m=1,t=0,p=9$AAAA$AAAA".into(), ..login("scanner", "right") };
+    let broken = Login {
+        admission: Admission::Password("$argon2id$v=19$m=1,t=0,p=9$AAAA$AAAA".into()),
+        ..login("scanner", "right")
+    };
     let office = Office::new(vec![broken]);
     for _ in 0..20 {
         assert_eq!(office.attempt("scanner", "right").await, Err(Denied::Busy));

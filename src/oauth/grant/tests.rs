@@ -50,7 +50,7 @@ pub(crate) fn account_at(token_url: &str, address: &str, grant: Grant) -> Arc<Ac
         ca: vec![],
     };
     let app = Arc::new(App { name: "contoso".into(), provider: Arc::new(provider), grant });
-    Arc::new(Account { address: address.into(), app, identity: vec![], logins: vec![] })
+    Arc::new(Account { address: address.into(), app, identity: vec![], max_message: None, logins: vec![] })
 }
 
 fn fetch_of(store: &Arc<MemoryStore>) -> HttpFetch {

@@ -81,7 +81,13 @@ fn app(client_id: &str, secret: &str) -> Arc<App> {
 }
 
 fn account(address: &str, app: &Arc<App>) -> Arc<Account> {
-    Arc::new(Account { address: address.into(), app: Arc::clone(app), identity: vec![], logins: vec![] })
+    Arc::new(Account {
+        address: address.into(),
+        app: Arc::clone(app),
+        identity: vec![],
+        max_message: None,
+        logins: vec![],
+    })
 }
 
 struct Bench {
