@@ -51,7 +51,7 @@ use crate::login::uses::Uses;
 use crate::login::verify::{Denied, Verifier};
 use crate::net::stream::say_and_drop;
 use crate::oauth::credentials::Credentials;
-use crate::proto::{LoginAnswer, LoginRequest, Machine};
+use crate::proto::{Access, LoginAnswer, LoginRequest, Machine};
 
 /// How many logins one connection may fail.
 const LOGIN_TRIES: u32 = 3;
@@ -132,7 +132,8 @@ async fn log_in<P: Speaks>(
     record: &mut Record,
 ) -> Result<(Side, Upstream<P>, Warrant), Ending> {
     let Arrival { shared, listener, visit } = arrival;
-    let mut machine = P::downstream(shared, holds(&listener.plaintext_login, visit.peer));
+    let mut machine =
+        P::downstream(shared, Access { password: holds(&listener.plaintext_login, visit.peer), ..Access::NONE }, None);
     let mut patience = Patience::of(shared.config.limits.login_timeout);
     let mut failures = 0;
     let mut opened = None;

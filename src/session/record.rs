@@ -90,6 +90,7 @@ const fn closed(reason: CloseReason) -> &'static str {
         CloseReason::TooLong => "an endless line or literal",
         CloseReason::Refused => "refused by the upstream",
         CloseReason::RefusedData => "the upstream refused message data that was already on its way",
+        CloseReason::TlsHello => "a TLS handshake where a command should begin",
     }
 }
 
