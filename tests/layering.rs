@@ -63,6 +63,7 @@ const LAYERS: &[Layer] = &[
             "login",
             "message",
             "net::dial",
+            "net::proxy_header",
             "net::stream",
             "net::tls",
             "oauth::credentials",
@@ -97,6 +98,7 @@ const LAYERS: &[Layer] = &[
             "tracing",
             "url",
             "httparse",
+            "listenfd",
         ],
     },
     Layer {

@@ -4,6 +4,7 @@ pub mod dial;
 pub mod http;
 pub mod listener;
 mod look_up;
+pub mod proxy_header;
 pub mod redirect;
 pub mod stream;
 pub mod tls;
