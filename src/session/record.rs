@@ -79,6 +79,10 @@ pub(crate) enum Ending {
     Drained,
     #[error("the login was revoked")]
     Revoked,
+    #[error("turned away: {0}")]
+    TurnedAway(&'static str),
+    #[error("no TLS: {0}")]
+    NoTls(&'static str),
     #[error("an internal error: {0}")]
     Internal(&'static str),
 }
