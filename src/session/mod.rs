@@ -9,6 +9,7 @@ mod announced;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
+mod handshake;
 pub mod limits;
 mod mail;
 mod nuisance;
@@ -34,6 +35,7 @@ use self::announced::{tell_of_forbidden, tell_of_surplus};
 use self::drive::{Lost, Outcome, Patience, Side};
 use self::entrance::enter;
 use self::failure::{Failure, FailureKind, Goodbye};
+use self::handshake::{start_tls, tell_of_hello};
 use self::limits::{Place, SessionLimits};
 pub(crate) use self::nuisance::Nuisances;
 use self::panic::caught;
@@ -51,8 +53,9 @@ use crate::login::directory::Directory;
 use crate::login::uses::Uses;
 use crate::login::verify::{Denied, Verifier};
 use crate::net::stream::say_last;
+use crate::net::tls::Doors;
 use crate::oauth::credentials::Credentials;
-use crate::proto::{Access, LoginAnswer, LoginRequest, Machine};
+use crate::proto::{Access, CloseReason, LoginAnswer, LoginRequest, Machine};
 
 /// How many logins one connection may fail.
 const LOGIN_TRIES: u32 = 3;
@@ -68,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) upstreams: Upstreams,
     pub(crate) limits: Arc<SessionLimits>,
     pub(crate) nuisances: Nuisances,
+    /// How listeners that speak TLS do.
+    pub(crate) doors: Doors,
     pub(crate) drain: Drain,
 }
 
@@ -78,6 +83,17 @@ struct Arrival<'a> {
     visit: Visit,
     /// Whether anybody may log in here: a proxy that speaks for itself is greeted, and no more.
     may_log_in: bool,
+}
+
+impl Arrival<'_> {
+    /// What may be done before a login on the channel there is, and on the one that STARTTLS would make.
+    fn access(&self) -> (Access, Option<Access>) {
+        let Visit { peer, encrypted, .. } = self.visit;
+        let clear = holds(&self.listener.plaintext_login, peer);
+        let taken = |password| Access { password: password && self.may_log_in, ..Access::NONE };
+        let offered = !encrypted && self.shared.doors.of(self.listener).is_some();
+        (taken(encrypted || clear), offered.then(|| taken(true)))
+    }
 }
 
 /// Admits or turns away a connection that has just been accepted. Where the peer is a proxy, whom it speaks for is judged
@@ -123,11 +139,11 @@ async fn run<P: Speaks>(
 ) -> Ending {
     // All boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
     // for days, not for what came before.
-    let (downstream, arrival) = match Box::pin(enter(shared, listener, stream, place, record)).await {
+    let (downstream, arrival, patience) = match Box::pin(enter(shared, listener, stream, place, record)).await {
         Ok(entered) => entered,
         Err(ending) => return ending,
     };
-    match Box::pin(log_in::<P>(&arrival, downstream, record)).await {
+    match Box::pin(log_in::<P>(arrival, downstream, patience, record)).await {
         Ok((downstream, upstream, warrant)) => Box::pin(P::carry(shared, downstream, upstream, warrant, record)).await,
         Err(ending) => ending,
     }
@@ -135,14 +151,14 @@ async fn run<P: Speaks>(
 
 /// From the greeting to the accepted login: the client's side of it.
 async fn log_in<P: Speaks>(
-    arrival: &Arrival<'_>,
+    mut arrival: Arrival<'_>,
     mut downstream: Side,
+    mut patience: Patience,
     record: &mut Record,
 ) -> Result<(Side, Upstream<P>, Warrant), Ending> {
-    let Arrival { shared, listener, visit, .. } = arrival;
-    let clear = arrival.may_log_in && (visit.encrypted || holds(&listener.plaintext_login, visit.peer));
-    let mut machine = P::downstream(shared, Access { password: clear, ..Access::NONE }, None);
-    let mut patience = Patience::of(shared.config.limits.login_timeout);
+    let (shared, listener) = (arrival.shared, arrival.listener);
+    let (access, after_starttls) = arrival.access();
+    let mut machine = P::downstream(shared, access, after_starttls);
     let mut failures = 0;
     let mut opened = None;
     loop {
@@ -155,12 +171,12 @@ async fn log_in<P: Speaks>(
             }
         };
         match outcome {
-            Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(arrival, &request, record)).await {
+            Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(&arrival, &request, record)).await {
                 Ok((upstream, warrant)) => {
                     machine.answer(LoginAnswer::Accepted(P::welcome(&upstream.learnt)), &mut downstream.out);
                     shared
                         .uses
-                        .note(&upstream.account, warrant.login(), SystemTime::now(), visit.peer);
+                        .note(&upstream.account, warrant.login(), SystemTime::now(), arrival.visit.peer);
                     opened = Some((upstream, warrant));
                 }
                 Err(failure) => {
@@ -175,9 +191,13 @@ async fn log_in<P: Speaks>(
                 let (upstream, warrant) = opened.ok_or(Ending::Internal("a relay without a login"))?;
                 return Ok((downstream, upstream, warrant));
             }
-            // No listener offers STARTTLS yet, and no machine asks for it.
-            Ok(Outcome::StartTls) => return Err(Ending::Internal("STARTTLS without a certificate")),
+            Ok(Outcome::StartTls) => {
+                downstream = Box::pin(start_tls(&mut arrival, downstream, &patience, record)).await?;
+            }
             Ok(Outcome::Close(reason)) => {
+                if reason == CloseReason::TlsHello {
+                    tell_of_hello(&arrival, record);
+                }
                 downstream.close(b"").await;
                 return Err(Ending::Closed(reason));
             }

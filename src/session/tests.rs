@@ -91,6 +91,7 @@ fn shared(credentials: Arc<dyn Credentials>, sessions: usize) -> Arc<Shared> {
         uses: Arc::default(),
         limits: Arc::new(SessionLimits::new(sessions, sessions)),
         nuisances: Nuisances::default(),
+        doors: Doors::default(),
         drain: Drain::default(),
         config: Arc::new(config),
     })

@@ -81,7 +81,7 @@ impl Stage {
         let file = folder.path().join("mailferry.toml");
         let config = Arc::new(Config::parse(&text, &file, &Environment::of_variables([])).unwrap());
         let store = Arc::new(FlakyStore::default());
-        let whole = Parts::assemble(Arc::clone(&config), Arc::<FlakyStore>::clone(&store))
+        let whole = Parts::assemble(Arc::clone(&config), Arc::<FlakyStore>::clone(&store), Doors::default())
             .await
             .unwrap();
         let credential = whole
@@ -95,7 +95,7 @@ impl Stage {
         let fetches: Fetches =
             Arc::new(move |sign_ins| Arc::new(Script { token: token.clone(), sign_ins, spent: Arc::clone(&seen) }));
         let upstreams = Upstreams::new(&config).unwrap();
-        let parts = Parts::with(config, Arc::<FlakyStore>::clone(&store), upstreams, fetches)
+        let parts = Parts::with(config, Arc::<FlakyStore>::clone(&store), upstreams, fetches, Doors::default())
             .await
             .unwrap();
         Self { provider, desk: FrontDesk::new(parts), store, spent, token: issued }
