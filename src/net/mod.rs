@@ -1,9 +1,11 @@
 //! Sockets, TLS, dialing, HTTP, and the browser's way back.
 
+mod connect_proxy;
 pub mod dial;
 pub mod http;
 pub mod listener;
 mod look_up;
+mod race;
 pub mod redirect;
 pub mod stream;
 pub mod tls;

@@ -5,6 +5,7 @@
 //! the login is dropped, and both connections go to the relay or, for SMTP, to the transaction.
 
 mod alarm;
+mod breaker;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
