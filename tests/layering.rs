@@ -63,6 +63,7 @@ const LAYERS: &[Layer] = &[
             "login",
             "message",
             "net::dial",
+            "net::proxy_header",
             "net::stream",
             "net::tls",
             "oauth::credentials",
@@ -99,6 +100,7 @@ const LAYERS: &[Layer] = &[
             "httparse",
             "base64",
             "zeroize",
+            "listenfd",
         ],
     },
     Layer {

@@ -5,7 +5,11 @@ pub mod dial;
 pub mod http;
 pub mod listener;
 mod look_up;
+<<<<<<< HEAD
 mod race;
+=======
+pub mod proxy_header;
+>>>>>>> main
 pub mod redirect;
 pub mod stream;
 pub mod tls;

@@ -56,8 +56,8 @@ impl AsyncWrite for Stream {
 
 /// Says `words` to a connection that is about to be dropped, if its kernel takes them at once. tokio's own `try_write`
 /// waits for a readiness that a connection just accepted does not have yet.
-pub(crate) fn say_and_drop(stream: TcpStream, words: &[u8]) {
-    let _ = SockRef::from(&stream).send(words);
+pub(crate) fn say_last(stream: &TcpStream, words: &[u8]) {
+    let _ = SockRef::from(stream).send(words);
 }
 
 /// How much of a peer's octets one turn moves. Measured: below 32 KiB the system calls show, above 64 KiB nothing is won.

@@ -2,7 +2,9 @@
 
 use tokio::net::TcpStream;
 
+use super::announced::{Speaker, announced};
 use super::drive::Side;
+use super::limits::Place;
 use super::record::{Ending, Record};
 use super::{Arrival, Shared};
 use crate::config::Listener;
@@ -14,8 +16,10 @@ pub(super) async fn enter<'a>(
     shared: &'a Shared,
     listener: &'a Listener,
     stream: TcpStream,
+    place: &mut Place,
     record: &mut Record,
 ) -> Result<(Side, Arrival<'a>), Ending> {
-    let visit = Visit { peer: record.peer, protocol: listener.protocol, encrypted: false };
-    Ok((Side::new(Stream::Plain(stream)), Arrival { shared, listener, visit }))
+    let Speaker { address, encrypted, may_log_in } = announced(shared, listener, &stream, place, record).await?;
+    let visit = Visit { peer: address, protocol: listener.protocol, encrypted };
+    Ok((Side::new(Stream::Plain(stream)), Arrival { shared, listener, visit, may_log_in }))
 }

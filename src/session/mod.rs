@@ -5,7 +5,11 @@
 //! the login is dropped, and both connections go to the relay or, for SMTP, to the transaction.
 
 mod alarm;
+<<<<<<< HEAD
 mod breaker;
+=======
+mod announced;
+>>>>>>> main
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
@@ -30,11 +34,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use self::announced::{tell_of_forbidden, tell_of_surplus};
 use self::drive::{Lost, Outcome, Patience, Side};
 use self::entrance::enter;
 use self::failure::{Failure, FailureKind, Goodbye};
 use self::limits::{Place, SessionLimits};
-use self::nuisance::Nuisance;
 pub(crate) use self::nuisance::Nuisances;
 use self::panic::caught;
 pub(crate) use self::probe::probe;
@@ -50,9 +54,9 @@ use crate::login::Visit;
 use crate::login::directory::Directory;
 use crate::login::uses::Uses;
 use crate::login::verify::{Denied, Verifier};
-use crate::net::stream::say_and_drop;
+use crate::net::stream::say_last;
 use crate::oauth::credentials::Credentials;
-use crate::proto::{LoginAnswer, LoginRequest, Machine};
+use crate::proto::{Access, LoginAnswer, LoginRequest, Machine};
 
 /// How many logins one connection may fail.
 const LOGIN_TRIES: u32 = 3;
@@ -76,23 +80,24 @@ struct Arrival<'a> {
     shared: &'a Shared,
     listener: &'a Listener,
     visit: Visit,
+    /// Whether anybody may log in here: a proxy that speaks for itself is greeted, and no more.
+    may_log_in: bool,
 }
 
-/// Admits or turns away a connection that has just been accepted.
+/// Admits or turns away a connection that has just been accepted. Where the peer is a proxy, whom it speaks for is judged
+/// once that is known, and not the proxy.
 pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
     let address = peer.ip().to_canonical();
-    if !holds(&listener.allow, address) {
-        shared.nuisances.tell(listener, Nuisance::ForbiddenAddress, || {
-            tracing::info!(listener = listener.name, peer = %address, "connection refused: the listener does not allow this address");
-        });
+    let is_proxy = holds(&listener.proxy_protocol, address);
+    if !is_proxy && !holds(&listener.allow, address) {
+        tell_of_forbidden(shared, listener, address);
         return;
     }
-    let Some(place) = shared.limits.take(address) else {
-        shared.nuisances.tell(listener, Nuisance::SurplusConnection, || {
-            tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
-        });
+    let place = if is_proxy { shared.limits.take_for_proxy() } else { shared.limits.take(address) };
+    let Some(place) = place else {
+        tell_of_surplus(shared, listener, address);
         // Tried once: whoever floods the gateway is not waited for.
-        say_and_drop(stream, &Goodbye::SessionLimit.line(listener.protocol));
+        say_last(&stream, &Goodbye::SessionLimit.line(listener.protocol));
         return;
     };
     let task = serve(Arc::clone(shared), Arc::clone(listener), stream, address, place);
@@ -100,23 +105,29 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
 }
 
 /// One session. Whatever happens in it ends here.
-async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, place: Place) {
+async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, mut place: Place) {
     let mut record = Record::new(place.number(), peer);
     let session = async {
         match listener.protocol {
-            Protocol::Smtp => run::<Smtp>(&shared, &listener, stream, &mut record).await,
-            Protocol::Imap => run::<Imap>(&shared, &listener, stream, &mut record).await,
-            Protocol::Pop3 => run::<Pop3>(&shared, &listener, stream, &mut record).await,
+            Protocol::Smtp => run::<Smtp>(&shared, &listener, stream, &mut place, &mut record).await,
+            Protocol::Imap => run::<Imap>(&shared, &listener, stream, &mut place, &mut record).await,
+            Protocol::Pop3 => run::<Pop3>(&shared, &listener, stream, &mut place, &mut record).await,
         }
     };
     let ending = caught(Box::pin(session)).await.unwrap_or(Ending::Internal("a panic"));
     record.write(&listener, &ending);
 }
 
-async fn run<P: Speaks>(shared: &Shared, listener: &Listener, stream: TcpStream, record: &mut Record) -> Ending {
+async fn run<P: Speaks>(
+    shared: &Shared,
+    listener: &Listener,
+    stream: TcpStream,
+    place: &mut Place,
+    record: &mut Record,
+) -> Ending {
     // All boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
     // for days, not for what came before.
-    let (downstream, arrival) = match Box::pin(enter(shared, listener, stream, record)).await {
+    let (downstream, arrival) = match Box::pin(enter(shared, listener, stream, place, record)).await {
         Ok(entered) => entered,
         Err(ending) => return ending,
     };
@@ -132,8 +143,9 @@ async fn log_in<P: Speaks>(
     mut downstream: Side,
     record: &mut Record,
 ) -> Result<(Side, Upstream<P>, Warrant), Ending> {
-    let Arrival { shared, listener, visit } = arrival;
-    let mut machine = P::downstream(shared, holds(&listener.plaintext_login, visit.peer));
+    let Arrival { shared, listener, visit, .. } = arrival;
+    let clear = arrival.may_log_in && (visit.encrypted || holds(&listener.plaintext_login, visit.peer));
+    let mut machine = P::downstream(shared, Access { password: clear, ..Access::NONE }, None);
     let mut patience = Patience::of(shared.config.limits.login_timeout);
     let mut failures = 0;
     let mut opened = None;
@@ -202,7 +214,7 @@ async fn verify_and_open<P: Speaks>(
     request: &LoginRequest,
     record: &mut Record,
 ) -> Result<(Upstream<P>, Warrant), Failure> {
-    let Arrival { shared, listener, visit } = arrival;
+    let Arrival { shared, listener, visit, .. } = arrival;
     // Of the two the receiver is the older: what changes while this goes on is seen by the warrant.
     let changes = shared.directory.clone();
     let directory = Arc::clone(&changes.borrow());

@@ -19,6 +19,8 @@ pub(crate) enum Nuisance {
     ForbiddenAddress,
     /// A connection beyond the limits of sessions.
     SurplusConnection,
+    /// A connection from a proxy that did not say for whom it speaks.
+    NoProxyHeader,
     /// A login with a user name that no login can have.
     ImpossibleName,
 }
@@ -70,6 +72,9 @@ impl Nuisances {
                 }
                 Nuisance::SurplusConnection => {
                     tracing::warn!(listener, count, "further connections refused: too many sessions");
+                }
+                Nuisance::NoProxyHeader => {
+                    tracing::warn!(listener, count, "further connections closed: no PROXY header");
                 }
                 Nuisance::ImpossibleName => {
                     tracing::warn!(listener, count, "further logins failed: a user name that no login can have");

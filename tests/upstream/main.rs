@@ -38,8 +38,8 @@ async fn assert_unavailable(setup: &Setup, protocol: Protocol, username: &str) {
 
 #[tokio::test]
 async fn tls_sessions_are_resumed() {
-    let setup = Setup::new().await;
     for protocol in Protocol::ALL {
+        let setup = Setup::new().await;
         setup.logged_in(protocol).await;
         assert_eq!(setup.control().resumed(server(protocol)), 0, "{protocol}");
         setup.logged_in(protocol).await;
