@@ -5,11 +5,8 @@ pub mod dial;
 pub mod http;
 pub mod listener;
 mod look_up;
-<<<<<<< HEAD
-mod race;
-=======
 pub mod proxy_header;
->>>>>>> main
+mod race;
 pub mod redirect;
 pub mod stream;
 pub mod tls;

@@ -5,11 +5,8 @@
 //! the login is dropped, and both connections go to the relay or, for SMTP, to the transaction.
 
 mod alarm;
-<<<<<<< HEAD
-mod breaker;
-=======
 mod announced;
->>>>>>> main
+mod breaker;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
