@@ -141,7 +141,7 @@ async fn connect(host: &str, port: u16, until: Instant) -> io::Result<TcpStream>
     let addresses = looked_up
         .await?
         .map_err(|error| step(&format!("{host} was not found"), &error))?;
-    race(addresses, &DEAD, until, |address| TcpStream::connect(address))
+    race(addresses, &DEAD, until, TcpStream::connect)
         .await
         .map_err(|error| step(&format!("{host}:{port} does not answer"), &error))
 }

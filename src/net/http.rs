@@ -219,7 +219,10 @@ fn through(proxy: &ConnectProxy) -> reqwest::Result<Proxy> {
     let through = Proxy::all(format!("http://{}", address(proxy)))?;
     Ok(match &proxy.credentials {
         Some(credentials) => {
-            let (user, password) = credentials.expose().split_once(':').unwrap_or((credentials.expose(), ""));
+            let (user, password) = credentials
+                .expose()
+                .split_once(':')
+                .unwrap_or_else(|| (credentials.expose(), ""));
             through.basic_auth(user, password)
         }
         None => through,

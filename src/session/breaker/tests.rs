@@ -199,8 +199,7 @@ async fn crowd(endpoint: &Arc<Endpoint>, reached: bool) -> (usize, usize) {
             .expect("one waits for nothing")
             .unwrap();
     }
-    let counted = *dials.lock().unwrap();
-    counted
+    *dials.lock().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
