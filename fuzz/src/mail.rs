@@ -1,10 +1,11 @@
 //! Plays an SMTP transaction between two sides that say whatever the input says, and watches what it does.
 
 use std::collections::VecDeque;
+use std::time::SystemTime;
 
 use mailferry::proto::smtp::extensions::Extensions;
 use mailferry::proto::smtp::reply::{MAX_REPLY_LINE, MAX_REPLY_LINES, ReplyLine};
-use mailferry::proto::smtp::transaction::{EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Transaction};
+use mailferry::proto::smtp::transaction::{EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Stamp, Transaction};
 use mailferry::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
 
 use crate::dialogue::Dialogue;
@@ -21,6 +22,9 @@ const MOST_FOR_UPSTREAM: usize = MOST_FOR_DOWNSTREAM + MAX_REPLY_LINES * MAX_REP
 
 /// What is held of what the downstream sent, beyond the last piece that was read.
 const MOST_HELD: usize = 64 * 1024;
+
+/// When and with what luck every message is sent.
+const STAMP: Stamp = Stamp { now: SystemTime::UNIX_EPOCH, unguessable: 42 };
 
 /// What anyone can see of a session.
 #[derive(Debug, Default, PartialEq)]
@@ -112,6 +116,10 @@ impl Session {
     fn read_downstream(&mut self) {
         while self.is_open() && self.machine.wants_downstream(self.from_downstream.len()) {
             self.goes_on(Self::advance_downstream);
+            // What it has just used may have been the command whose answer it waits for.
+            if !self.machine.wants_downstream(self.from_downstream.len()) {
+                break;
+            }
             let Some(piece) = self.unread.pop_front() else { break };
             assert!(self.from_downstream.len() <= MOST_HELD || !self.is_open(), "the input grows");
             self.from_downstream.extend(&piece);
@@ -159,6 +167,7 @@ impl Session {
                     self.seen.reports.push(report);
                 }
                 Ok(Flow::Envelope(refusal)) => self.seen.refusals.push(refusal),
+                Ok(Flow::MailWanted) => self.machine.admit(Ok(STAMP)),
                 Ok(Flow::Close(reason)) => self.seen.ending = Some(Ok(reason)),
                 Err(error) => self.seen.ending = Some(Err(error)),
             }

@@ -5,12 +5,16 @@
 
 mod accounts;
 mod apps;
+mod by_address;
 mod environment;
 mod error;
 mod listeners;
 mod load;
+mod logins;
+mod mail_rules;
 mod presets;
 mod providers;
+mod proxy;
 mod raw;
 mod report;
 mod resolve;
@@ -33,9 +37,10 @@ use url::Url;
 
 use crate::secret::SecretText;
 
-pub(crate) use accounts::{MAX_SAME_USERNAME, check_address, check_hash, check_username};
+pub(crate) use accounts::check_address;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Position};
+pub(crate) use logins::{MAX_SAME_USERNAME, check_hash, check_username};
 pub use secrets::SecretSource;
 pub use units::duration;
 pub(crate) use units::{NETWORK, network};

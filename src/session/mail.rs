@@ -11,6 +11,7 @@ use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -28,7 +29,8 @@ use crate::config::Protocol;
 use crate::drain::Drain;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
 use crate::proto::ProtoError;
-use crate::proto::smtp::transaction::{EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Transaction};
+use crate::proto::smtp::reply::Reply;
+use crate::proto::smtp::transaction::{EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Stamp, Transaction};
 
 /// Carries the session's mail until one side ends it.
 pub(crate) async fn carry(
@@ -61,6 +63,8 @@ pub(crate) async fn carry(
 enum Carried {
     Message(MessageReport),
     Envelope(EnvelopeRefusal),
+    /// The machine waits to be told whether a MAIL may pass.
+    MailWanted,
     /// A drain is on, and no message is under way.
     Quiet,
     /// It has waited for too long.
@@ -144,6 +148,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                 carried = poll_fn(|cx| self.poll(cx, drain.has_begun())) => match carried {
                     Carried::Message(report) => record.message(&report),
                     Carried::Envelope(refusal) => record.envelope_refused(&refusal),
+                    Carried::MailWanted => {
+                        let verdict = self.may_send();
+                        self.transaction.admit(verdict.map(|()| stamp()));
+                    }
                     Carried::Quiet => return self.say_goodbye(Goodbye::Draining, Ending::Drained),
                     Carried::Overdue => return self.say_goodbye(Goodbye::Idle, Ending::Idle),
                     Carried::Ended(ending) => return ending,
@@ -285,6 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             Flow::Forward { octets } => self.forward = octets,
             Flow::Message(report) => return Break(Carried::Message(report)),
             Flow::Envelope(refusal) => return Break(Carried::Envelope(refusal)),
+            Flow::MailWanted => return Break(Carried::MailWanted),
             Flow::Close(reason) => return Break(Carried::Ended(Ending::Closed(reason))),
         }
         Continue(Listening::HasToLook)
@@ -298,6 +307,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     fn misbehaved(&mut self, error: ProtoError) -> Carried {
         self.transaction.upstream_gone(&mut self.pipes);
         Carried::Ended(Ending::Misbehaved(error))
+    }
+
+    /// Whether a message may be sent now; if not, what is said to its MAIL.
+    fn may_send(&self) -> Result<(), Reply> {
+        Ok(())
     }
 
     fn say_goodbye(&mut self, goodbye: Goodbye, ending: Ending) -> Ending {
@@ -318,6 +332,14 @@ impl Carrier {
         }
         tokio::join!(downstream.close(&pipes.to_downstream), upstream.close(b""));
     }
+}
+
+/// For the MAIL that may pass now.
+fn stamp() -> Stamp {
+    let mut octets = [0; 16];
+    // The only error is a system without randomness, on which TLS could not have started either.
+    let _ = aws_lc_rs::rand::fill(&mut octets);
+    Stamp { now: SystemTime::now(), unguessable: u128::from_be_bytes(octets) }
 }
 
 impl Clock {

@@ -181,8 +181,11 @@ impl Stage {
     }
 
     fn sign_in(&self, names: &[&str]) -> SignInRequest {
+        let directory = self.desk.parts.registry.directory();
+        let id = directory.account(ANN).and_then(|account| SignInId::of(account));
         SignInRequest {
             account: ANN.into(),
+            id: id.map(|id| id.as_str().to_owned()).unwrap_or_default(),
             refresh_token: "first".into(),
             refresh_lives: None,
             access_token: Some(self.token.clone()),
@@ -504,6 +507,15 @@ async fn an_earlier_sign_in_stays_when_a_later_one_is_refused() {
     let request = SignInRequest { refresh_token: "second".into(), ..stage.sign_in(&["bob@contoso.example"]) };
     stage.refused(Request::SignIn(request), false).await;
     assert_eq!((stage.kept().as_deref(), stage.accounts().await[1].state), (Some("first"), AccountState::Ready));
+}
+
+#[tokio::test]
+async fn a_sign_in_by_a_newer_configuration_than_the_gateways_is_not_kept() {
+    let stage = Stage::with_ann().await;
+    let request = SignInRequest { id: "another app's".into(), ..stage.sign_in(&[ANN]) };
+    let what = stage.refused(Request::SignIn(request), false).await;
+    assert!(what.contains("Restart it"), "{what}");
+    assert_eq!(stage.kept(), None);
 }
 
 #[tokio::test]

@@ -102,7 +102,12 @@ impl Carrier<Peer> {
     fn wake(&mut self) -> Poll<Carried> {
         self.downstream.stream.calls = 0;
         self.upstream.stream.calls = 0;
-        self.poll(&mut Context::from_waker(Waker::noop()), false)
+        loop {
+            match self.poll(&mut Context::from_waker(Waker::noop()), false) {
+                Poll::Ready(Carried::MailWanted) => self.transaction.admit(Ok(stamp())),
+                carried => return carried,
+            }
+        }
     }
 
     #[track_caller]

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::command::{Chunk, Command};
 use super::owed::Asked;
-use super::{Flow, MAX_COMMAND_LINE, MAX_UNKNOWN_VERBS, Pipes, State, Transaction};
+use super::{Flow, MAX_COMMAND_LINE, MAX_UNKNOWN_VERBS, Pipes, Stamp, State, Transaction};
 use crate::message::body::{END_LINE, EndOfData};
 use crate::proto::line::Skipped;
 use crate::proto::smtp::envelope::{Envelope, EnvelopeError, Side};
@@ -36,6 +36,8 @@ impl Transaction {
                 State::AwaitingGoAhead { held } => {
                     (State::AwaitingGoAhead { held: held || !input.is_empty() }, Some(Flow::NeedInput))
                 }
+                State::AwaitingAdmission { mail } => (State::AwaitingAdmission { mail }, Some(Flow::MailWanted)),
+                State::Judged { mail, verdict } => (self.carry_out(&mail, verdict, pipes), None),
                 State::InMessage { end, octets } => self.pass_message(end, octets, input),
                 State::InChunk { left } => pass_chunk(left, input),
                 State::SwallowingChunk { left, answer } => self.swallow_chunk(left, answer, input),
@@ -70,8 +72,8 @@ impl Transaction {
     /// Passes a command on or answers it; says what comes behind it.
     fn obey(&mut self, command: Command<'_>, pipes: &mut Pipes) -> State {
         match command {
-            Command::Mail(arguments) => self.envelope(Side::Sender, arguments, pipes),
-            Command::Rcpt(arguments) => self.envelope(Side::Recipient, arguments, pipes),
+            Command::Mail(arguments) => return self.mail(arguments),
+            Command::Rcpt(arguments) => self.recipient(arguments, pipes),
             Command::Data => {
                 self.ask(Asked::Data, b"DATA", pipes);
                 return State::AwaitingGoAhead { held: false };
@@ -115,25 +117,36 @@ impl Transaction {
         self.owed.upstreams(asked);
     }
 
-    fn envelope(&mut self, side: Side, arguments: &[u8], pipes: &mut Pipes) {
-        let envelope = match Envelope::parse(side, arguments) {
-            Ok(envelope) => envelope,
-            Err(error) => return self.owed.ours(refusal(side, error)),
-        };
-        let international = match side {
-            Side::Sender => envelope.has("SMTPUTF8"),
-            Side::Recipient => self.international,
-        };
-        if envelope.is_international() && !international {
-            // RFC 6531 section 3.5.
-            return self.owed.ours(Reply::new(553, "5.6.7", "Non-ASCII addresses need SMTPUTF8"));
+    fn mail(&mut self, arguments: &[u8]) -> State {
+        match Envelope::parse(Side::Sender, arguments) {
+            Err(error) => self.owed.ours(refusal(Side::Sender, error)),
+            Ok(mail) if mail.is_international() && !mail.has("SMTPUTF8") => self.owed.ours(ascii_only()),
+            Ok(mail) => return State::AwaitingAdmission { mail },
         }
-        self.international = international;
-        envelope.write(&mut pipes.to_upstream);
-        self.owed.upstreams(match side {
-            Side::Sender => Asked::Mail { sender: envelope.path.as_bytes().to_vec() },
-            Side::Recipient => Asked::Rcpt,
-        });
+        State::AwaitingCommand
+    }
+
+    fn carry_out(&mut self, mail: &Envelope, verdict: Result<Stamp, Reply>, pipes: &mut Pipes) -> State {
+        match verdict {
+            Ok(_) => {
+                self.international = mail.has("SMTPUTF8");
+                mail.write(&mut pipes.to_upstream);
+                self.owed.upstreams(Asked::Mail { sender: mail.path.as_bytes().to_vec() });
+            }
+            Err(reply) => self.owed.ours(reply),
+        }
+        State::AwaitingCommand
+    }
+
+    fn recipient(&mut self, arguments: &[u8], pipes: &mut Pipes) {
+        match Envelope::parse(Side::Recipient, arguments) {
+            Err(error) => self.owed.ours(refusal(Side::Recipient, error)),
+            Ok(recipient) if recipient.is_international() && !self.international => self.owed.ours(ascii_only()),
+            Ok(recipient) => {
+                recipient.write(&mut pipes.to_upstream);
+                self.owed.upstreams(Asked::Rcpt);
+            }
+        }
     }
 
     fn bdat(&mut self, Chunk { octets, last }: Chunk, pipes: &mut Pipes) -> State {
@@ -227,6 +240,11 @@ fn pass_chunk(left: u64, input: &Input) -> (State, Option<Flow>) {
 /// How many of `left` octets have come.
 fn at_hand(left: u64, input: &Input) -> usize {
     usize::try_from(left).map_or(input.len(), |left| left.min(input.len()))
+}
+
+/// RFC 6531 section 3.5.
+fn ascii_only() -> Reply {
+    Reply::new(553, "5.6.7", "Non-ASCII addresses need SMTPUTF8")
 }
 
 /// RFC 3463 sections 3.2 and 3.6: bad address syntax, bad arguments.

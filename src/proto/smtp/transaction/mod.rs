@@ -10,7 +10,11 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
+use std::mem;
+use std::time::SystemTime;
+
 use crate::message::body::EndOfData;
+use crate::proto::smtp::envelope::Envelope;
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::{Reply, ReplyReader};
 use crate::proto::{CloseReason, FLUSH_AT};
@@ -83,8 +87,19 @@ pub enum Flow {
     Message(MessageReport),
     /// The upstream has refused a sender or a recipient: for the log.
     Envelope(EnvelopeRefusal),
+    /// A MAIL that would go upstream: may it? [`Transaction::admit`] comes before the next call.
+    MailWanted,
     /// Close both sides. Every later call gives the same.
     Close(CloseReason),
+}
+
+/// What a message may need of the world at its MAIL. The machine has no clock and no source of chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// When it was.
+    pub now: SystemTime,
+    /// A number that nobody can guess.
+    pub unguessable: u128,
 }
 
 /// What became of one message.
@@ -149,6 +164,10 @@ enum State {
     AwaitingCommandAfterRefusedData,
     /// The rest of a command line that is too long; `budget` octets of it are still put up with.
     SkippingLine { budget: usize },
+    /// Nothing before it is known whether this MAIL may pass.
+    AwaitingAdmission { mail: Envelope },
+    /// Nothing before what was decided on this MAIL is carried out.
+    Judged { mail: Envelope, verdict: Result<Stamp, Reply> },
     /// A message sent ahead of the 354. Nothing of it is used until the answer to DATA is known.
     AwaitingGoAhead { held: bool },
     /// A message after the 354.
@@ -200,6 +219,8 @@ impl Transaction {
                 State::AwaitingCommand | State::AwaitingCommandAfterRefusedData => self.may_take_a_command(),
                 State::AwaitingGoAhead { .. } => held < MAX_HELD,
                 State::SkippingLine { .. }
+                | State::AwaitingAdmission { .. }
+                | State::Judged { .. }
                 | State::InMessage { .. }
                 | State::InChunk { .. }
                 | State::SwallowingChunk { .. } => true,
@@ -233,6 +254,15 @@ impl Transaction {
     #[must_use]
     pub fn awaits_upstream(&self) -> bool {
         !self.owed.is_empty() && !matches!(self.state, State::InMessage { .. } | State::InChunk { .. })
+    }
+
+    /// Answers [`Flow::MailWanted`]: the MAIL passes, or this is said to it in its turn. What is pipelined behind it still
+    /// passes, and is the upstream's to refuse: it knows of no sender.
+    pub fn admit(&mut self, verdict: Result<Stamp, Reply>) {
+        self.state = match mem::replace(&mut self.state, State::AwaitingFarewell) {
+            State::AwaitingAdmission { mail } => State::Judged { mail, verdict },
+            state => state,
+        };
     }
 
     /// Tells the downstream that the upstream's connection has ended, unless the upstream had said so itself. The driver

@@ -2,6 +2,7 @@
 
 use super::super::{EnvelopeCommand, Flow, MAX_COMMAND_LINE, Pipes, Transaction};
 use super::driver::{Driver, full, in_message, options, with_envelope};
+use crate::proto::smtp::reply::Reply;
 use crate::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
 
 #[test]
@@ -346,5 +347,23 @@ fn an_answer_that_makes_no_sense_passes_nothing() {
         driver.upstream_sends(answered.as_bytes());
         assert!(matches!(driver.ending, Some(Err(ProtoError::UpstreamMisbehaved(_)))), "{asked:?} {answered:?}");
         assert_eq!(driver.downstream_got(), "");
+    }
+}
+
+#[test]
+fn a_mail_that_may_not_pass_is_answered_in_its_turn_and_leaves_no_sender_behind() {
+    for pipelining in [true, false] {
+        let mut driver = Driver::new(options(if pipelining { &["PIPELINING"] } else { &[] }));
+        driver.verdict = Err(Reply::new(450, "4.7.1", "Too many messages"));
+        driver.downstream_sends(b"NOOP\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nRSET\r\n");
+        driver.upstream_sends(b"250 noop\r\n");
+        driver.upstream_sends(b"503 5.5.1 MAIL first\r\n");
+        driver.upstream_sends(b"250 reset\r\n");
+        assert_eq!(driver.upstream_got(), "NOOP\r\nRCPT TO:<b@example.com>\r\nRSET\r\n");
+        assert_eq!(
+            driver.downstream_got(),
+            "250 noop\r\n450 4.7.1 Too many messages\r\n503 5.5.1 MAIL first\r\n250 reset\r\n"
+        );
+        assert!(driver.refusals.is_empty() && driver.machine.is_between_messages());
     }
 }

@@ -1,8 +1,10 @@
 //! Drives a transaction as the session does, with byte vectors for sockets.
 
-use super::super::{EnvelopeRefusal, Flow, MAX_COMMAND_LINE, MessageReport, Options, Pipes, Transaction};
+use std::time::SystemTime;
+
+use super::super::{EnvelopeRefusal, Flow, MAX_COMMAND_LINE, MessageReport, Options, Pipes, Stamp, Transaction};
 use crate::proto::smtp::extensions::Extensions;
-use crate::proto::smtp::reply::{MAX_REPLY_LINE, MAX_REPLY_LINES, ReplyLine};
+use crate::proto::smtp::reply::{MAX_REPLY_LINE, MAX_REPLY_LINES, Reply, ReplyLine};
 use crate::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
 
 /// What the machine may write in one call for what the downstream sent: a command or a queue of our replies too much.
@@ -10,6 +12,9 @@ const MAX_FROM_DOWNSTREAM: usize = FLUSH_AT + 2 * MAX_COMMAND_LINE;
 
 /// What the machine may write in one call for what the upstream sent: one reply of 128 lines too much.
 const MAX_FROM_UPSTREAM: usize = MAX_FROM_DOWNSTREAM + MAX_REPLY_LINES * MAX_REPLY_LINE;
+
+/// When and with what luck every message is sent.
+pub(super) const STAMP: Stamp = Stamp { now: SystemTime::UNIX_EPOCH, unguessable: 42 };
 
 /// An upstream's offer, from its keywords.
 pub(super) fn offer(keywords: &[&str]) -> Extensions {
@@ -61,6 +66,8 @@ pub(super) struct Driver {
     pub(super) reports: Vec<MessageReport>,
     pub(super) refusals: Vec<EnvelopeRefusal>,
     pub(super) ending: Option<Result<CloseReason, ProtoError>>,
+    /// What every MAIL is told.
+    pub(super) verdict: Result<Stamp, Reply>,
 }
 
 impl Driver {
@@ -75,6 +82,7 @@ impl Driver {
             reports: Vec::new(),
             refusals: Vec::new(),
             ending: None,
+            verdict: Ok(STAMP),
         }
     }
 
@@ -148,6 +156,7 @@ impl Driver {
             }
             Ok(Flow::Message(report)) => self.reports.push(report),
             Ok(Flow::Envelope(refusal)) => self.refusals.push(refusal),
+            Ok(Flow::MailWanted) => self.machine.admit(self.verdict.clone()),
             Ok(Flow::Close(reason)) => self.ending = Some(Ok(reason)),
             Err(error) => self.ending = Some(Err(error)),
         }
