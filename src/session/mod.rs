@@ -9,6 +9,7 @@ mod announced;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
+mod handshake;
 pub mod limits;
 mod mail;
 mod nuisance;
@@ -34,6 +35,7 @@ use self::announced::{tell_of_forbidden, tell_of_surplus};
 use self::drive::{Lost, Outcome, Patience, Side};
 use self::entrance::enter;
 use self::failure::{Failure, FailureKind, Goodbye};
+use self::handshake::{start_tls, tell_of_hello};
 use self::limits::{Place, SessionLimits};
 pub(crate) use self::nuisance::Nuisances;
 use self::panic::caught;
@@ -52,8 +54,9 @@ use crate::login::directory::Directory;
 use crate::login::uses::Uses;
 use crate::login::verify::{Denied, Verified, Verifier};
 use crate::net::stream::say_last;
+use crate::net::tls::Doors;
 use crate::oauth::credentials::Credentials;
-use crate::proto::{Access, LoginAnswer, Machine};
+use crate::proto::{Access, CloseReason, LoginAnswer, Machine};
 
 /// How many logins one connection may fail.
 const LOGIN_TRIES: u32 = 3;
@@ -69,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) upstreams: Upstreams,
     pub(crate) limits: Arc<SessionLimits>,
     pub(crate) nuisances: Nuisances,
+    /// How listeners that speak TLS do.
+    pub(crate) doors: Doors,
     pub(crate) drain: Drain,
 }
 
@@ -82,17 +87,24 @@ struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
-    /// What may be done before the login, on a channel under TLS or in the clear. Whether the address opens a login is
-    /// asked again when it is used.
-    fn access(&self, encrypted: bool) -> Access {
+    /// What may be done before a login on the channel there is, and on the one that STARTTLS would make. A proxy that speaks
+    /// for itself has nothing to hide.
+    fn access(&self) -> (Access, Option<Access>) {
         let Self { shared, listener, visit, may_log_in } = self;
         if !may_log_in {
-            return Access::NONE;
+            return (Access::NONE, None);
         }
-        let visit = Visit { encrypted, ..*visit };
-        let by_address = visit.protocol == Protocol::Smtp
-            && login_for(&shared.directory.borrow(), &visit, SystemTime::now()).is_some();
-        Access { password: encrypted || holds(&listener.plaintext_login, visit.peer), by_address }
+        let clear = holds(&listener.plaintext_login, visit.peer);
+        let offered = !visit.encrypted && shared.doors.of(listener).is_some();
+        let access = |encrypted| Access { password: encrypted || clear, by_address: self.opens(encrypted) };
+        (access(visit.encrypted), offered.then(|| access(true)))
+    }
+
+    /// Whether the address opens a login on such a channel. It is asked again when it is used.
+    fn opens(&self, encrypted: bool) -> bool {
+        let visit = Visit { encrypted, ..self.visit };
+        visit.protocol == Protocol::Smtp
+            && login_for(&self.shared.directory.borrow(), &visit, SystemTime::now()).is_some()
     }
 }
 
@@ -139,11 +151,11 @@ async fn run<P: Speaks>(
 ) -> Ending {
     // All boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
     // for days, not for what came before.
-    let (downstream, arrival) = match Box::pin(enter(shared, listener, stream, place, record)).await {
+    let (downstream, arrival, patience) = match Box::pin(enter(shared, listener, stream, place, record)).await {
         Ok(entered) => entered,
         Err(ending) => return ending,
     };
-    match Box::pin(log_in::<P>(&arrival, downstream, record)).await {
+    match Box::pin(log_in::<P>(arrival, downstream, patience, record)).await {
         Ok((downstream, upstream, warrant)) => Box::pin(P::carry(shared, downstream, upstream, warrant, record)).await,
         Err(ending) => ending,
     }
@@ -151,13 +163,14 @@ async fn run<P: Speaks>(
 
 /// From the greeting to the accepted login: the client's side of it.
 async fn log_in<P: Speaks>(
-    arrival: &Arrival<'_>,
+    mut arrival: Arrival<'_>,
     mut downstream: Side,
+    mut patience: Patience,
     record: &mut Record,
 ) -> Result<(Side, Upstream<P>, Warrant), Ending> {
-    let Arrival { shared, listener, visit, .. } = arrival;
-    let mut machine = P::downstream(shared, arrival.access(visit.encrypted), None);
-    let mut patience = Patience::of(shared.config.limits.login_timeout);
+    let (shared, listener) = (arrival.shared, arrival.listener);
+    let (access, after_starttls) = arrival.access();
+    let mut machine = P::downstream(shared, access, after_starttls);
     let mut failures = 0;
     let mut opened = None;
     loop {
@@ -172,12 +185,12 @@ async fn log_in<P: Speaks>(
         match outcome {
             Ok(Outcome::Event(event)) => {
                 let asked = event.into();
-                match patience.suspended(attempt::<P>(arrival, &asked, record)).await {
+                match patience.suspended(attempt::<P>(&arrival, &asked, record)).await {
                     Ok((upstream, warrant)) => {
                         machine.answer(LoginAnswer::Accepted(P::welcome(&upstream.learnt)), &mut downstream.out);
                         shared
                             .uses
-                            .note(&upstream.account, warrant.login(), SystemTime::now(), visit.peer);
+                            .note(&upstream.account, warrant.login(), SystemTime::now(), arrival.visit.peer);
                         opened = Some((upstream, warrant));
                     }
                     Err(failure) => {
@@ -194,9 +207,13 @@ async fn log_in<P: Speaks>(
                 let (upstream, warrant) = opened.ok_or(Ending::Internal("a relay without a login"))?;
                 return Ok((downstream, upstream, warrant));
             }
-            // No listener offers STARTTLS yet, and no machine asks for it.
-            Ok(Outcome::StartTls) => return Err(Ending::Internal("STARTTLS without a certificate")),
+            Ok(Outcome::StartTls) => {
+                downstream = Box::pin(start_tls(&mut arrival, downstream, &patience, record)).await?;
+            }
             Ok(Outcome::Close(reason)) => {
+                if reason == CloseReason::TlsHello {
+                    tell_of_hello(&arrival, record);
+                }
                 downstream.close(b"").await;
                 return Err(Ending::Closed(reason));
             }

@@ -84,6 +84,8 @@ pub(crate) enum Ending {
     Revoked,
     #[error("turned away: {0}")]
     TurnedAway(&'static str),
+    #[error("no TLS: {0}")]
+    NoTls(&'static str),
     #[error("an internal error: {0}")]
     Internal(&'static str),
 }
