@@ -6,13 +6,16 @@ use crate::proto::smtp::reply::ReplyLine;
 /// things this gateway does not understand.
 const HIDDEN: [&[u8]; 6] = [b"AUTH", b"STARTTLS", b"BURL", b"VERP", b"ETRN", b"ATRN"];
 
-/// The lines that pass, in their order; the last one is marked as such.
-pub(super) fn filtered(lines: &[ReplyLine], masked: &[String]) -> Vec<ReplyLine> {
+/// The lines that pass, in their order; the last one is marked as such. `chunking`: whether BDAT may be offered. `size`:
+/// the largest message, for the SIZE line: the upstream's own where nothing smaller is known here.
+pub(super) fn filtered(lines: &[ReplyLine], masked: &[String], chunking: bool, size: Option<u64>) -> Vec<ReplyLine> {
     let is_hidden = |line: &ReplyLine| {
         let keyword = keyword(line);
         HIDDEN.iter().any(|hidden| keyword.eq_ignore_ascii_case(hidden))
             // XCLIENT, XFORWARD and every other private extension.
             || keyword.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'X'))
+            || (!chunking && keyword.eq_ignore_ascii_case(b"CHUNKING"))
+            || (size.is_some() && keyword.eq_ignore_ascii_case(b"SIZE"))
             || masked.iter().any(|masked| keyword.eq_ignore_ascii_case(masked.as_bytes()))
     };
     let mut kept: Vec<ReplyLine> = Vec::with_capacity(lines.len());
@@ -23,6 +26,11 @@ pub(super) fn filtered(lines: &[ReplyLine], masked: &[String]) -> Vec<ReplyLine>
     if !chunking {
         // RFC 3030 section 3: BINARYMIME cannot be used without it.
         kept.retain(|line| !keyword(line).eq_ignore_ascii_case(b"BINARYMIME"));
+    }
+    if let (Some(size), Some(first)) = (size, kept.first()) {
+        // MAIL goes upstream without its SIZE, so the upstream need not know the extension.
+        let line = ReplyLine { code: first.code, last: false, text: format!("SIZE {size}").into_bytes() };
+        kept.push(line);
     }
     let count = kept.len();
     for (at, line) in kept.iter_mut().enumerate() {
