@@ -330,6 +330,13 @@ impl Transaction {
         };
     }
 
+    /// How much of a message is in memory, beside what stands in the pipes.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        let body = if let State::InMessage(body) = &self.state { body.held() } else { 0 };
+        body + self.chunks.held()
+    }
+
     /// Tells the downstream that the upstream's connection has ended, unless the upstream had said so itself. The driver
     /// then sends what stands in the pipe and closes; every later call gives [`Flow::Close`].
     pub fn upstream_gone(&mut self, pipes: &mut Pipes) {
