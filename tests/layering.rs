@@ -53,7 +53,7 @@ const LAYERS: &[Layer] = &[
             "system",
             "telemetry",
         ],
-        crates: &["tokio", "thiserror", "tracing", "rustls", "jiff"],
+        crates: &["tokio", "thiserror", "tracing", "rustls", "jiff", "zeroize"],
     },
     Layer {
         path: "src/session/",
@@ -93,6 +93,10 @@ const LAYERS: &[Layer] = &[
             "rustls",
             "rustls_pki_types",
             "rustls_platform_verifier",
+            "aws_lc_rs",
+            "rcgen",
+            "x509_parser",
+            "zeroize",
             "socket2",
             "thiserror",
             "tracing",
@@ -179,7 +183,7 @@ const LAYERS: &[Layer] = &[
         crates: &["jiff", "nix", "serde", "serde_json", "thiserror", "tokio", "tracing", "zeroize"],
     },
     Layer { path: "src/telemetry/", modules: &["config"], crates: &["tracing", "tracing_subscriber"] },
-    Layer { path: "src/system.rs", modules: &[], crates: &["rustix", "tokio"] },
+    Layer { path: "src/system.rs", modules: &[], crates: &["nix", "rustix", "tokio"] },
     Layer { path: "src/drain.rs", modules: &[], crates: &["tokio", "tokio_util"] },
     Layer { path: "src/secret.rs", modules: &[], crates: &["secrecy", "subtle", "zeroize"] },
 ];

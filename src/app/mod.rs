@@ -1,5 +1,6 @@
 //! The composition root: a configuration in; listeners, logins, tokens and sessions out; and their orderly end.
 
+pub mod certificate;
 mod desk;
 pub mod office;
 mod parts;
@@ -15,6 +16,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use self::certificate::{NoCertificate, open_doors};
 use self::desk::FrontDesk;
 pub use self::parts::sign_in;
 use self::parts::{Parts, open_store};
@@ -82,6 +84,9 @@ pub enum StartError {
     /// The store cannot be opened or read.
     #[error("the store cannot be used")]
     Store(#[from] StoreError),
+    /// A listener has no certificate to show.
+    #[error("a listener cannot speak TLS")]
+    Certificate(#[from] NoCertificate),
     /// Commands could not reach the gateway.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -133,7 +138,8 @@ impl Gateway {
         // First of all: two gateways with one state would be in each other's way everywhere.
         let claim = claim(&config.state_dir).await?;
         let store = open_store(&config).await?;
-        let parts = Parts::assemble(Arc::clone(&config), store).await?;
+        let doors = open_doors(&config)?;
+        let parts = Parts::assemble(Arc::clone(&config), store, doors).await?;
         // Stops what the parts have begun, should a socket not be had.
         let mut gateway = Self { parts, bound: Vec::new(), accepting: Drain::default(), control: None };
         let mut sockets = Vec::new();

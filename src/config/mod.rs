@@ -43,7 +43,7 @@ pub use error::{ConfigError, ConfigErrors, Position};
 pub(crate) use logins::{MAX_SAME_USERNAME, check_hash, check_username};
 pub use secrets::SecretSource;
 pub use units::duration;
-pub(crate) use units::{NETWORK, network};
+pub(crate) use units::{NETWORK, is_private, network};
 
 /// Everything the gateway needs to know before it starts.
 #[derive(Debug)]
@@ -162,6 +162,8 @@ pub struct Budgets {
     pub dial: Duration,
     /// How long one side of a relay may go on after the other has ended, and an SMTP upstream may take for the rest.
     pub half_closed: Duration,
+    /// How long a listener for both waits for the first octet of a TLS handshake before it greets.
+    pub first_octet: Duration,
     /// How long a login waits for its refusal whose user name no login can have.
     pub impossible_name: Duration,
 }
@@ -173,6 +175,7 @@ impl Default for Budgets {
             token: Duration::from_secs(10),
             dial: Duration::from_secs(12),
             half_closed: Duration::from_secs(60),
+            first_octet: Duration::from_millis(300),
             impossible_name: Duration::from_secs(2),
         }
     }

@@ -1,5 +1,6 @@
 //! Sockets, TLS, dialing, HTTP, and the browser's way back.
 
+pub mod certificate;
 mod connect_proxy;
 pub mod dial;
 pub mod http;
@@ -8,5 +9,6 @@ mod look_up;
 pub mod proxy_header;
 mod race;
 pub mod redirect;
+pub mod self_signed;
 pub mod stream;
 pub mod tls;

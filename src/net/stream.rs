@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client;
+use tokio_rustls::TlsStream;
 
 use crate::proto::Input;
 
@@ -18,8 +18,8 @@ use crate::proto::Input;
 pub enum Stream {
     /// In the clear.
     Plain(TcpStream),
-    /// Under TLS, with us as its client. Boxed: most connections of a loopback gateway are plain.
-    Tls(Box<client::TlsStream<TcpStream>>),
+    /// Under TLS, with us as its client or its server. Boxed: most connections of a loopback gateway are plain.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl AsyncRead for Stream {

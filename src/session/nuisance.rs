@@ -21,6 +21,10 @@ pub(crate) enum Nuisance {
     SurplusConnection,
     /// A connection from a proxy that did not say for whom it speaks.
     NoProxyHeader,
+    /// A TLS handshake where none belongs.
+    TlsHello,
+    /// A TLS handshake that failed.
+    FailedHandshake,
     /// A login with a user name that no login can have.
     ImpossibleName,
 }
@@ -75,6 +79,12 @@ impl Nuisances {
                 }
                 Nuisance::NoProxyHeader => {
                     tracing::warn!(listener, count, "further connections closed: no PROXY header");
+                }
+                Nuisance::TlsHello => {
+                    tracing::info!(listener, count, "further connections closed: a TLS handshake where none belongs");
+                }
+                Nuisance::FailedHandshake => {
+                    tracing::info!(listener, count, "further connections closed: the TLS handshake failed");
                 }
                 Nuisance::ImpossibleName => {
                     tracing::warn!(listener, count, "further logins failed: a user name that no login can have");

@@ -13,6 +13,7 @@ use crate::config::{Config, Environment, Protocol};
 use crate::control::{AccountState, AccountStatus, AddLogin, LoginStatus, SignInRequest};
 use crate::login::Visit;
 use crate::login::verify::Denied;
+use crate::net::tls::Doors;
 use crate::oauth::credentials::Credentials;
 use crate::oauth::grant::{Fetch, FetchFuture, Issued, TokenRequest};
 use crate::proto::{LoginRequest, Mechanism};
@@ -81,7 +82,7 @@ impl Stage {
         let file = folder.path().join("mailferry.toml");
         let config = Arc::new(Config::parse(&text, &file, &Environment::of_variables([])).unwrap());
         let store = Arc::new(FlakyStore::default());
-        let whole = Parts::assemble(Arc::clone(&config), Arc::<FlakyStore>::clone(&store))
+        let whole = Parts::assemble(Arc::clone(&config), Arc::<FlakyStore>::clone(&store), Doors::default())
             .await
             .unwrap();
         let credential = whole
@@ -95,7 +96,7 @@ impl Stage {
         let fetches: Fetches =
             Arc::new(move |sign_ins| Arc::new(Script { token: token.clone(), sign_ins, spent: Arc::clone(&seen) }));
         let upstreams = Upstreams::new(&config).unwrap();
-        let parts = Parts::with(config, Arc::<FlakyStore>::clone(&store), upstreams, fetches)
+        let parts = Parts::with(config, Arc::<FlakyStore>::clone(&store), upstreams, fetches, Doors::default())
             .await
             .unwrap();
         Self { provider, desk: FrontDesk::new(parts), store, spent, token: issued }
