@@ -30,16 +30,11 @@ const LOGIN: usize = 1536;
 const LOGGED_IN: usize = 2048;
 
 /// The size of the future that an async function gives, found without calling it.
-fn size3<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
-    size_of::<F>()
-}
-
-/// The size of the future that an async function gives, found without calling it.
 fn size4<A, B, C, D, F: Future>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
     size_of::<F>()
 }
 
-/// As [`size3`].
+/// As [`size4`].
 fn size5<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
     size_of::<F>()
 }
