@@ -6,6 +6,7 @@
 
 mod alarm;
 mod announced;
+mod breaker;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
