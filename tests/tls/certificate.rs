@@ -93,7 +93,7 @@ async fn files_that_cannot_be_shown_change_nothing() {
 
 /// The gateway's folder, and what the program says to a command there.
 async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = finish(program(folder, arguments)).await;
+    let output = finish(program(folder, &[&["--config", "mailferry.toml"], arguments].concat())).await;
     let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
