@@ -53,7 +53,7 @@ const LAYERS: &[Layer] = &[
             "system",
             "telemetry",
         ],
-        crates: &["tokio", "thiserror", "tracing", "rustls", "jiff"],
+        crates: &["tokio", "thiserror", "tracing", "rustls", "jiff", "zeroize"],
     },
     Layer {
         path: "src/session/",
@@ -63,6 +63,7 @@ const LAYERS: &[Layer] = &[
             "login",
             "message",
             "net::dial",
+            "net::proxy_header",
             "net::stream",
             "net::tls",
             "oauth::credentials",
@@ -85,7 +86,7 @@ const LAYERS: &[Layer] = &[
     Layer { path: "src/message/", modules: &["secret"], crates: &["base64", "jiff", "mail_parser", "memchr"] },
     Layer {
         path: "src/net/http.rs",
-        modules: &["secret"],
+        modules: &["config::ConnectProxy", "secret"],
         crates: &["reqwest", "rustls", "thiserror", "tokio", "tokio_util", "url", "jiff", "zeroize"],
     },
     Layer {
@@ -97,11 +98,18 @@ const LAYERS: &[Layer] = &[
             "rustls",
             "rustls_pki_types",
             "rustls_platform_verifier",
+            "aws_lc_rs",
+            "rcgen",
+            "x509_parser",
+            "zeroize",
             "socket2",
             "thiserror",
             "tracing",
             "url",
             "httparse",
+            "base64",
+            "zeroize",
+            "listenfd",
         ],
     },
     Layer {
@@ -181,7 +189,7 @@ const LAYERS: &[Layer] = &[
         crates: &["jiff", "nix", "serde", "serde_json", "thiserror", "tokio", "tracing", "zeroize"],
     },
     Layer { path: "src/telemetry/", modules: &["config"], crates: &["tracing", "tracing_subscriber"] },
-    Layer { path: "src/system.rs", modules: &[], crates: &["rustix", "tokio"] },
+    Layer { path: "src/system.rs", modules: &[], crates: &["nix", "rustix", "tokio"] },
     Layer { path: "src/drain.rs", modules: &[], crates: &["tokio", "tokio_util"] },
     Layer { path: "src/secret.rs", modules: &[], crates: &["secrecy", "subtle", "zeroize"] },
 ];

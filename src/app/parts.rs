@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::StartError;
 use super::registry::Registry;
+use super::{StartError, certificate};
 use crate::config::{Account, Config};
 use crate::drain::Drain;
 use crate::login::verify::Verifier;
 use crate::net::http::{HttpClient, HttpTimeouts};
-use crate::net::tls;
+use crate::net::tls::{self, Doors};
 use crate::oauth::grant::{Fetch, HttpFetch, WallClock};
 use crate::oauth::service::TokenService;
 use crate::oauth::sign_in::SignIn;
@@ -39,14 +39,14 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Puts it together and begins to look after it.
+    /// Puts it together and begins to look after it. `doors` are those of the listeners, where there will be any.
     ///
     /// # Errors
     /// When the store cannot be read, or something that every login needs is missing.
-    pub(super) async fn assemble(config: Arc<Config>, store: Arc<dyn Store>) -> Result<Self, StartError> {
+    pub(super) async fn assemble(config: Arc<Config>, store: Arc<dyn Store>, doors: Doors) -> Result<Self, StartError> {
         let upstreams = Upstreams::new(&config)?;
         let fetches = over_http(&config, &upstreams)?;
-        Self::with(config, store, upstreams, fetches).await
+        Self::with(config, store, upstreams, fetches, doors).await
     }
 
     /// As [`Self::assemble`], with tokens from elsewhere.
@@ -55,6 +55,7 @@ impl Parts {
         store: Arc<dyn Store>,
         upstreams: Upstreams,
         fetches: Fetches,
+        doors: Doors,
     ) -> Result<Self, StartError> {
         let registry = Arc::new(Registry::open(Arc::clone(&config), Arc::clone(&store)).await?);
         let sign_ins: Arc<dyn SignIns> = Arc::<dyn Store>::clone(&store);
@@ -69,6 +70,7 @@ impl Parts {
             upstreams,
             limits: Arc::new(SessionLimits::new(sessions, config.limits.sessions_per_address)),
             nuisances: Nuisances::default(),
+            doors,
             drain: Drain::default(),
             config,
         });
@@ -84,7 +86,9 @@ impl Parts {
         let sign_ins: Arc<dyn SignIns> = Arc::<dyn Store>::clone(&self.store);
         let registry = Arc::clone(&self.registry);
         let accounts = Box::new(move || registry.directory().accounts.clone());
-        let upkeep = Upkeep::new(Arc::clone(&self.tokens), sign_ins, accounts, wall_clock());
+        let shared = Arc::clone(&self.shared);
+        let others = Box::new(move || certificate::expiries(&shared.doors));
+        let upkeep = Upkeep::new(Arc::clone(&self.tokens), sign_ins, accounts, wall_clock()).with(others);
         self.keeping.spawn(upkeep.run());
     }
 
@@ -130,7 +134,7 @@ fn over_http(config: &Config, upstreams: &Upstreams) -> Result<Fetches, StartErr
     let timeouts = HttpTimeouts { connect: budget, total: 3 * budget };
     let mut clients = HashMap::new();
     for (provider, tls) in upstreams.iter() {
-        clients.insert(provider.to_owned(), HttpClient::new(tls, timeouts)?);
+        clients.insert(provider.to_owned(), HttpClient::new(tls, timeouts, config.proxy.as_ref())?);
     }
     Ok(Arc::new(move |sign_ins| Arc::new(HttpFetch::new(clients.clone(), wall_clock(), sign_ins))))
 }
@@ -139,9 +143,9 @@ fn over_http(config: &Config, upstreams: &Upstreams) -> Result<Fetches, StartErr
 ///
 /// # Errors
 /// When TLS cannot be verified, or nobody signs in for that account.
-pub fn sign_in(account: Arc<Account>) -> Result<SignIn, StartError> {
+pub fn sign_in(config: &Config, account: Arc<Account>) -> Result<SignIn, StartError> {
     let tls = tls::client_config(&account.app.provider.ca)?;
-    let client = HttpClient::new(&tls, HttpTimeouts::default())?;
+    let client = HttpClient::new(&tls, HttpTimeouts::default(), config.proxy.as_ref())?;
     Ok(SignIn::new(account, client, wall_clock())?)
 }
 

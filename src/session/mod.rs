@@ -5,9 +5,12 @@
 //! the login is dropped, and both connections go to the relay or, for SMTP, to the transaction.
 
 mod alarm;
+mod announced;
+mod breaker;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
+mod handshake;
 pub mod limits;
 mod mail;
 mod nuisance;
@@ -29,15 +32,16 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use self::announced::{tell_of_forbidden, tell_of_surplus};
 use self::drive::{Lost, Outcome, Patience, Side};
 use self::entrance::enter;
 use self::failure::{Failure, FailureKind, Goodbye};
+use self::handshake::{start_tls, tell_of_hello};
 use self::limits::{Place, SessionLimits};
-use self::nuisance::Nuisance;
 pub(crate) use self::nuisance::Nuisances;
 use self::panic::caught;
 pub(crate) use self::probe::probe;
-use self::protocol::{Imap, Pop3, Smtp, Speaks};
+use self::protocol::{Asked, Imap, Pop3, Smtp, Speaks};
 use self::record::{Ending, Record};
 pub(crate) use self::submit::submit;
 use self::upstream::Upstream;
@@ -46,12 +50,14 @@ use self::warrant::Warrant;
 use crate::config::{Account, Config, Listener, Protocol, holds};
 use crate::drain::Drain;
 use crate::login::Visit;
+use crate::login::by_address::login_for;
 use crate::login::directory::Directory;
 use crate::login::uses::Uses;
-use crate::login::verify::{Denied, Verifier};
-use crate::net::stream::say_and_drop;
+use crate::login::verify::{Denied, Verified, Verifier};
+use crate::net::stream::say_last;
+use crate::net::tls::Doors;
 use crate::oauth::credentials::Credentials;
-use crate::proto::{LoginAnswer, LoginRequest, Machine};
+use crate::proto::{Access, CloseReason, LoginAnswer, Machine};
 
 /// How many logins one connection may fail.
 const LOGIN_TRIES: u32 = 3;
@@ -67,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) upstreams: Upstreams,
     pub(crate) limits: Arc<SessionLimits>,
     pub(crate) nuisances: Nuisances,
+    /// How listeners that speak TLS do.
+    pub(crate) doors: Doors,
     pub(crate) drain: Drain,
 }
 
@@ -75,23 +83,46 @@ struct Arrival<'a> {
     shared: &'a Shared,
     listener: &'a Listener,
     visit: Visit,
+    /// Whether anybody may log in here: a proxy that speaks for itself is greeted, and no more.
+    may_log_in: bool,
 }
 
-/// Admits or turns away a connection that has just been accepted.
+impl Arrival<'_> {
+    /// What may be done before a login on the channel there is, and on the one that STARTTLS would make. A proxy that speaks
+    /// for itself has nothing to hide.
+    fn access(&self) -> (Access, Option<Access>) {
+        let Self { shared, listener, visit, may_log_in } = self;
+        if !may_log_in {
+            return (Access::NONE, None);
+        }
+        let clear = holds(&listener.plaintext_login, visit.peer);
+        let offered = !visit.encrypted && shared.doors.of(listener).is_some();
+        let access = |encrypted| Access { password: encrypted || clear, by_address: self.opens(encrypted) };
+        (access(visit.encrypted), offered.then(|| access(true)))
+    }
+
+    /// Whether the address opens a login on such a channel. It is asked again when it is used.
+    fn opens(&self, encrypted: bool) -> bool {
+        let visit = Visit { encrypted, ..self.visit };
+        visit.protocol == Protocol::Smtp
+            && login_for(&self.shared.directory.borrow(), &visit, SystemTime::now()).is_some()
+    }
+}
+
+/// Admits or turns away a connection that has just been accepted. Where the peer is a proxy, whom it speaks for is judged
+/// once that is known, and not the proxy.
 pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
     let address = peer.ip().to_canonical();
-    if !holds(&listener.allow, address) {
-        shared.nuisances.tell(listener, Nuisance::ForbiddenAddress, || {
-            tracing::info!(listener = listener.name, peer = %address, "connection refused: the listener does not allow this address");
-        });
+    let is_proxy = holds(&listener.proxy_protocol, address);
+    if !is_proxy && !holds(&listener.allow, address) {
+        tell_of_forbidden(shared, listener, address);
         return;
     }
-    let Some(place) = shared.limits.take(address) else {
-        shared.nuisances.tell(listener, Nuisance::SurplusConnection, || {
-            tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
-        });
+    let place = if is_proxy { shared.limits.take_for_proxy() } else { shared.limits.take(address) };
+    let Some(place) = place else {
+        tell_of_surplus(shared, listener, address);
         // Tried once: whoever floods the gateway is not waited for.
-        say_and_drop(stream, &Goodbye::SessionLimit.line(listener.protocol));
+        say_last(&stream, &Goodbye::SessionLimit.line(listener.protocol));
         return;
     };
     let task = serve(Arc::clone(shared), Arc::clone(listener), stream, address, place);
@@ -99,27 +130,33 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
 }
 
 /// One session. Whatever happens in it ends here.
-async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, place: Place) {
+async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, mut place: Place) {
     let mut record = Record::new(place.number(), peer);
     let session = async {
         match listener.protocol {
-            Protocol::Smtp => run::<Smtp>(&shared, &listener, stream, &mut record).await,
-            Protocol::Imap => run::<Imap>(&shared, &listener, stream, &mut record).await,
-            Protocol::Pop3 => run::<Pop3>(&shared, &listener, stream, &mut record).await,
+            Protocol::Smtp => run::<Smtp>(&shared, &listener, stream, &mut place, &mut record).await,
+            Protocol::Imap => run::<Imap>(&shared, &listener, stream, &mut place, &mut record).await,
+            Protocol::Pop3 => run::<Pop3>(&shared, &listener, stream, &mut place, &mut record).await,
         }
     };
     let ending = caught(Box::pin(session)).await.unwrap_or(Ending::Internal("a panic"));
     record.write(&listener, &ending);
 }
 
-async fn run<P: Speaks>(shared: &Shared, listener: &Listener, stream: TcpStream, record: &mut Record) -> Ending {
+async fn run<P: Speaks>(
+    shared: &Shared,
+    listener: &Listener,
+    stream: TcpStream,
+    place: &mut Place,
+    record: &mut Record,
+) -> Ending {
     // All boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
     // for days, not for what came before.
-    let (downstream, arrival) = match Box::pin(enter(shared, listener, stream, record)).await {
+    let (downstream, arrival, patience) = match Box::pin(enter(shared, listener, stream, place, record)).await {
         Ok(entered) => entered,
         Err(ending) => return ending,
     };
-    match Box::pin(log_in::<P>(&arrival, downstream, record)).await {
+    match Box::pin(log_in::<P>(arrival, downstream, patience, record)).await {
         Ok((downstream, upstream, warrant)) => Box::pin(P::carry(shared, downstream, upstream, warrant, record)).await,
         Err(ending) => ending,
     }
@@ -127,13 +164,14 @@ async fn run<P: Speaks>(shared: &Shared, listener: &Listener, stream: TcpStream,
 
 /// From the greeting to the accepted login: the client's side of it.
 async fn log_in<P: Speaks>(
-    arrival: &Arrival<'_>,
+    mut arrival: Arrival<'_>,
     mut downstream: Side,
+    mut patience: Patience,
     record: &mut Record,
 ) -> Result<(Side, Upstream<P>, Warrant), Ending> {
-    let Arrival { shared, listener, visit } = arrival;
-    let mut machine = P::downstream(shared, holds(&listener.plaintext_login, visit.peer));
-    let mut patience = Patience::of(shared.config.limits.login_timeout);
+    let (shared, listener) = (arrival.shared, arrival.listener);
+    let (access, after_starttls) = arrival.access();
+    let mut machine = P::downstream(shared, access, after_starttls);
     let mut failures = 0;
     let mut opened = None;
     loop {
@@ -146,29 +184,37 @@ async fn log_in<P: Speaks>(
             }
         };
         match outcome {
-            Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(arrival, &request, record)).await {
-                Ok((upstream, warrant)) => {
-                    machine.answer(LoginAnswer::Accepted(P::welcome(&upstream.learnt)), &mut downstream.out);
-                    shared
-                        .uses
-                        .note(&upstream.account, warrant.login(), SystemTime::now(), visit.peer);
-                    opened = Some((upstream, warrant));
+            Ok(Outcome::Event(event)) => {
+                let asked = event.into();
+                match patience.suspended(attempt::<P>(&arrival, &asked, record)).await {
+                    Ok((upstream, warrant)) => {
+                        machine.answer(LoginAnswer::Accepted(P::welcome(&upstream.learnt)), &mut downstream.out);
+                        shared
+                            .uses
+                            .note(&upstream.account, warrant.login(), SystemTime::now(), arrival.visit.peer);
+                        opened = Some((upstream, warrant));
+                    }
+                    Err(failure) => {
+                        failures += 1;
+                        record.failed(&shared.nuisances, listener, &asked, &failure);
+                        let refused =
+                            LoginAnswer::Refused { reply: P::refusal(&failure), last: failures == LOGIN_TRIES };
+                        machine.answer(refused, &mut downstream.out);
+                    }
                 }
-                Err(failure) => {
-                    failures += 1;
-                    record.failed(&shared.nuisances, listener, &request, &failure);
-                    let refused = LoginAnswer::Refused { reply: P::refusal(&failure), last: failures == LOGIN_TRIES };
-                    machine.answer(refused, &mut downstream.out);
-                }
-            },
+            }
             Ok(Outcome::Relay) => {
                 // The machines relay only after they were told "accepted"; anything else would be a fault of ours.
                 let (upstream, warrant) = opened.ok_or(Ending::Internal("a relay without a login"))?;
                 return Ok((downstream, upstream, warrant));
             }
-            // No listener offers STARTTLS yet, and no machine asks for it.
-            Ok(Outcome::StartTls) => return Err(Ending::Internal("STARTTLS without a certificate")),
+            Ok(Outcome::StartTls) => {
+                downstream = Box::pin(start_tls(&mut arrival, downstream, &patience, record)).await?;
+            }
             Ok(Outcome::Close(reason)) => {
+                if reason == CloseReason::TlsHello {
+                    tell_of_hello(&arrival, record);
+                }
                 downstream.close(b"").await;
                 return Err(Ending::Closed(reason));
             }
@@ -184,11 +230,11 @@ async fn log_in<P: Speaks>(
 /// From credentials to an upstream that has let us in, within the login's budget.
 async fn attempt<P: Speaks>(
     arrival: &Arrival<'_>,
-    request: &LoginRequest,
+    asked: &Asked,
     record: &mut Record,
 ) -> Result<(Upstream<P>, Warrant), Failure> {
     let budget = arrival.shared.config.budgets.login;
-    let work = caught(Box::pin(verify_and_open::<P>(arrival, request, record)));
+    let work = caught(Box::pin(verify_and_open::<P>(arrival, asked, record)));
     match timeout(budget, work).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic::Panicked)) => Err(Failure::unavailable("an internal error")),
@@ -198,24 +244,17 @@ async fn attempt<P: Speaks>(
 
 async fn verify_and_open<P: Speaks>(
     arrival: &Arrival<'_>,
-    request: &LoginRequest,
+    asked: &Asked,
     record: &mut Record,
 ) -> Result<(Upstream<P>, Warrant), Failure> {
-    let Arrival { shared, listener, visit } = arrival;
+    let Arrival { shared, listener, .. } = arrival;
     // Of the two the receiver is the older: what changes while this goes on is seen by the warrant.
     let changes = shared.directory.clone();
     let directory = Arc::clone(&changes.borrow());
-    let verified = match shared.verifier.verify(&directory, visit, request).await {
-        Err(Denied::Impossible) => {
-            // No throttle counts names that are none, so each such login waits.
-            sleep(shared.config.budgets.impossible_name).await;
-            return Err(Denied::Impossible.into());
-        }
-        verified => verified?,
-    };
+    let verified = verify(arrival, &directory, asked).await?;
     drop(directory);
     let account: &Arc<Account> = &verified.account;
-    record.known(account, &account.logins[verified.login].username);
+    record.known(account, &account.logins[verified.login], asked);
     let provider = &account.app.provider;
     let Some(server) = provider.server(P::PROTOCOL) else {
         let detail =
@@ -224,6 +263,26 @@ async fn verify_and_open<P: Speaks>(
     };
     let upstream = upstream::log_in::<P>(shared, account, server, Some(record.session())).await?;
     Ok((upstream, Warrant::of(&verified, P::PROTOCOL, changes)))
+}
+
+/// Which login is asked for, if it may be used. By address nothing is guessed, and so nothing is throttled.
+async fn verify(arrival: &Arrival<'_>, directory: &Directory, asked: &Asked) -> Result<Verified, Failure> {
+    let Arrival { shared, visit, .. } = arrival;
+    let request = match asked {
+        Asked::Password(request) => request,
+        Asked::Address => {
+            let login = login_for(directory, visit, SystemTime::now());
+            return login.ok_or_else(|| Failure::new(FailureKind::UnknownAddress, "no login is for this address now"));
+        }
+    };
+    match shared.verifier.verify(directory, visit, request).await {
+        Err(Denied::Impossible) => {
+            // No throttle counts names that are none, so each such login waits.
+            sleep(shared.config.budgets.impossible_name).await;
+            Err(Denied::Impossible.into())
+        }
+        verified => Ok(verified?),
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,31 @@ use crate::config::Protocol;
 use crate::proto::imap::capability::Capabilities;
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::Reply;
-use crate::proto::{Credential, LoginAnswer, LoginRequest, Machine, UpstreamEvent, imap, pop3, smtp};
+use crate::proto::{Access, Credential, LoginAnswer, LoginRequest, Machine, UpstreamEvent, imap, pop3, smtp};
+
+/// How a client asks to be let in.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// With a user name and a password.
+    Password(LoginRequest),
+    /// By its address alone.
+    Address,
+}
+
+impl From<LoginRequest> for Asked {
+    fn from(request: LoginRequest) -> Self {
+        Self::Password(request)
+    }
+}
+
+impl From<smtp::downstream::Event> for Asked {
+    fn from(event: smtp::downstream::Event) -> Self {
+        match event {
+            smtp::downstream::Event::LoginRequested(request) => Self::Password(request),
+            smtp::downstream::Event::ByAddress => Self::Address,
+        }
+    }
+}
 
 /// One of the three protocols, as a session needs it.
 pub(crate) trait Speaks: Sized {
@@ -22,11 +46,11 @@ pub(crate) trait Speaks: Sized {
     type Refusal: Send;
     /// What the upstream told us at its login.
     type Learnt: Send;
-    type Downstream: Machine<Event = LoginRequest, Answer = LoginAnswer<Self::Welcome, Self::Refusal>> + Send;
+    type Downstream: Machine<Event: Into<Asked>, Answer = LoginAnswer<Self::Welcome, Self::Refusal>> + Send;
     type Upstream: Machine<Event = UpstreamEvent<Self::Learnt>, Answer = Credential> + Send;
 
-    /// The machine that greets the client. `auth`: a password may be taken on this channel.
-    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream;
+    /// The machine that greets the client, with what it may do on this channel, and once it has asked for TLS.
+    fn downstream(shared: &Shared, access: Access, after_starttls: Option<Access>) -> Self::Downstream;
     /// The machine that logs in at the upstream. `starttls`: the server wants it, and the machine must ask for it.
     fn upstream(shared: &Shared, starttls: bool) -> Self::Upstream;
     fn welcome(learnt: &Self::Learnt) -> Self::Welcome;
@@ -51,10 +75,11 @@ impl Speaks for Smtp {
     type Downstream = smtp::downstream::Downstream;
     type Upstream = smtp::upstream::Upstream;
 
-    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream {
+    fn downstream(shared: &Shared, access: Access, after_starttls: Option<Access>) -> Self::Downstream {
         smtp::downstream::Downstream::new(smtp::downstream::Offer {
             hostname: shared.config.hostname.clone(),
-            auth,
+            access,
+            after_starttls,
             extensions: shared.directory.borrow().common_smtp_extensions(),
         })
     }
@@ -90,10 +115,11 @@ impl Speaks for Imap {
     type Downstream = imap::downstream::Downstream;
     type Upstream = imap::upstream::Upstream;
 
-    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream {
+    fn downstream(shared: &Shared, access: Access, after_starttls: Option<Access>) -> Self::Downstream {
         imap::downstream::Downstream::new(imap::downstream::Offer {
             hostname: shared.config.hostname.clone(),
-            auth,
+            access,
+            after_starttls,
             capabilities: shared.directory.borrow().common_imap_capabilities(),
         })
     }
@@ -133,10 +159,11 @@ impl Speaks for Pop3 {
     type Downstream = pop3::downstream::Downstream;
     type Upstream = pop3::upstream::Upstream;
 
-    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream {
+    fn downstream(shared: &Shared, access: Access, after_starttls: Option<Access>) -> Self::Downstream {
         pop3::downstream::Downstream::new(pop3::downstream::Offer {
             hostname: shared.config.hostname.clone(),
-            auth,
+            access,
+            after_starttls,
             capabilities: Vec::new(),
         })
     }

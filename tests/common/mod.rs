@@ -14,7 +14,7 @@ use mailferry::proto::sasl::{self, plain::Plain};
 use mailferry::secret::Password;
 use mailferry::sim::{self, Control, Personality, Simulator};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -41,6 +41,8 @@ pub struct Wanted {
     pub top: String,
     /// Put behind them.
     pub tables: String,
+    /// Keys added to every listener's table.
+    pub listener_keys: String,
     /// Keys added to the provider's table.
     pub provider_keys: String,
     /// Changes what is not a key.
@@ -55,6 +57,7 @@ impl Default for Wanted {
             crowd: 0,
             top: String::new(),
             tables: String::new(),
+            listener_keys: String::new(),
             provider_keys: String::new(),
             change: |_| {},
         }
@@ -172,7 +175,10 @@ pub fn configuration_text(provider: &Simulator, folder: &TempDir, wanted: &Wante
     std::fs::write(folder.path().join("ca.pem"), provider.ca_pem()).unwrap();
     let mut text = format!("state_dir = \"state\"\nhostname = \"gateway.example\"\n{}\n", wanted.top);
     for protocol in Protocol::ALL {
-        text += &format!("[[listener]]\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\nname = \"{protocol}\"\n");
+        text += &format!(
+            "[[listener]]\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\nname = \"{protocol}\"\n{}\n",
+            wanted.listener_keys
+        );
     }
     let tls = if wanted.provider.starttls { "starttls" } else { "implicit" };
     text += &format!(
@@ -215,16 +221,18 @@ pub async fn let_pass(time: Duration) {
     tokio::time::resume();
 }
 
-/// A legacy client.
-pub struct Client {
-    pub connection: BufReader<TcpStream>,
+/// A legacy client, in the clear or, with another stream, under TLS.
+pub struct Client<S = TcpStream> {
+    pub connection: BufReader<S>,
 }
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         Self { connection: BufReader::new(TcpStream::connect(address).await.unwrap()) }
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends a line.
     pub async fn say(&mut self, line: &str) {
         self.send(format!("{line}\r\n").as_bytes()).await;

@@ -21,9 +21,14 @@ const SYNTAX: &str = "501 5.5.2 The AUTH command or its response cannot be decod
 const TOO_LONG: &str = "500 5.5.6 The line is too long\r\n";
 
 fn downstream() -> Downstream {
+    with_access(Access::PASSWORD)
+}
+
+fn with_access(access: Access) -> Downstream {
     Downstream::new(Offer {
         hostname: "gw.example".into(),
-        auth: true,
+        access,
+        after_starttls: None,
         extensions: vec!["DSN".into(), "CHUNKING".into()],
     })
 }
@@ -37,7 +42,7 @@ const fn refused(last: bool) -> Answer {
 }
 
 /// Everything the client sends comes at once, and every login gets `answer`.
-fn with_answer(octets: &str, answer: Answer) -> Played<LoginRequest> {
+fn with_answer(octets: &str, answer: Answer) -> Played<Event> {
     play(downstream(), [octets.as_bytes()], |_| Some(answer.clone()))
 }
 
@@ -47,13 +52,13 @@ fn said_to(octets: &str) -> String {
     played.text().strip_prefix(GREETING).unwrap().to_owned()
 }
 
-fn request(mechanism: Mechanism, authzid: &str, username: &str, password: &str) -> LoginRequest {
-    LoginRequest {
+fn request(mechanism: Mechanism, authzid: &str, username: &str, password: &str) -> Event {
+    Event::LoginRequested(LoginRequest {
         mechanism,
         authzid: authzid.into(),
         username: username.into(),
         password: Password::new(password.into()),
-    }
+    })
 }
 
 #[track_caller]
@@ -269,7 +274,9 @@ fn what_follows_auth_waits_for_the_answer() {
 
 #[test]
 fn on_a_clear_channel_that_is_not_allowed_no_password_is_asked_for() {
-    let machine = || Downstream::new(Offer { hostname: "gw".into(), auth: false, extensions: vec![] });
+    let machine = || {
+        Downstream::new(Offer { hostname: "gw".into(), access: Access::NONE, after_starttls: None, extensions: vec![] })
+    };
     for line in ["AUTH PLAIN", "AUTH LOGIN", "AUTH", "AUTH X y z"] {
         let played = play(machine(), [format!("{line}\r\n").as_bytes()], |_| Some(ACCEPTED));
         assert!(played.text().contains("\r\n538 5.7.11 "), "{}", played.text());
@@ -284,7 +291,6 @@ fn on_a_clear_channel_that_is_not_allowed_no_password_is_asked_for() {
 fn a_line_over_its_cap_is_skipped_and_one_far_over_it_ends_the_connection() {
     for (before, start, cap) in [
         ("", "NOOP ", MAX_COMMAND),
-        ("", "\u{16}\u{3}\u{1}", MAX_COMMAND),
         ("", "AUTH PLAIN ", sasl::MAX_LINE),
         ("", " auth\tlogin ", sasl::MAX_LINE),
         ("AUTH LOGIN\r\n", "", sasl::MAX_LINE),
@@ -358,18 +364,20 @@ proptest! {
         octets in client(),
         sizes in proptest::collection::vec(1usize..80, 0..60),
         accepted in any::<bool>(),
+        by_address in any::<bool>(),
     ) {
+        let machine = || with_access(Access { password: true, by_address });
         let answers = || {
             let mut logins = 0;
-            move |_: &LoginRequest| {
+            move |_: &Event| {
                 logins += 1;
                 Some(if accepted && logins == 2 { ACCEPTED } else { refused(logins == 3) })
             }
         };
-        let whole = play(downstream(), [octets.as_slice()], answers());
-        prop_assert_eq!(&play(downstream(), cut(&octets, &sizes), answers()), &whole);
+        let whole = play(machine(), [octets.as_slice()], answers());
+        prop_assert_eq!(&play(machine(), cut(&octets, &sizes), answers()), &whole);
         let single: Vec<usize> = vec![1; octets.len()];
-        prop_assert_eq!(&play(downstream(), cut(&octets, &single), answers()), &whole);
+        prop_assert_eq!(&play(machine(), cut(&octets, &single), answers()), &whole);
     }
 
     /// Whatever a client sends, each of its lines makes at most one reply and one last word.
@@ -380,4 +388,123 @@ proptest! {
         let replies = played.text().lines().filter(|line| line.as_bytes().get(3) == Some(&b' ')).count();
         prop_assert!(replies <= lines + 2, "{} replies to {} lines", replies, lines);
     }
+}
+
+/// Takes passwords over TLS alone.
+fn starttls() -> Downstream {
+    let access = Access::NONE;
+    Downstream::new(Offer { access, after_starttls: Some(Access::PASSWORD), hostname: "gw".into(), extensions: vec![] })
+}
+
+const READY: &str = "220 2.0.0 Ready to start TLS\r\n";
+
+#[test]
+fn starttls_changes_what_may_be_done_and_forgets_what_was_said() {
+    let login = format!("ehlo x\r\nSTARTTLS\r\nAUTH PLAIN {PLAIN}\r\n");
+    let pieces = [b"EHLO x\r\nAUTH PLAIN\r\nSTARTTLS\r\n".as_slice(), login.as_bytes()];
+    let played = play(starttls(), pieces, |_| Some(ACCEPTED));
+    let basic = "250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE\r\n";
+    let expected = [
+        "220 gw ESMTP mailferry ready\r\n250-gw\r\n250-STARTTLS\r\n",
+        basic,
+        "538 5.7.11 A password is not taken over a connection without encryption\r\n",
+        READY,
+        "250-gw\r\n250-AUTH PLAIN LOGIN\r\n",
+        basic,
+        "502 5.5.1 STARTTLS is not offered here\r\n235 2.7.0 Authentication successful\r\n",
+    ];
+    assert_eq!(played.text(), expected.concat());
+    assert_eq!(played.events, [request(Mechanism::Plain, "", "scanner", "secret")]);
+}
+
+#[test]
+fn starttls_is_a_command_of_its_own() {
+    let played = play(starttls(), [b"STARTTLS now\r\n".as_slice()], |_| None);
+    assert!(played.text().ends_with("\r\n501 5.5.4 STARTTLS has no argument\r\n"), "{}", played.text());
+    // While a login goes on it is a response, and no good one.
+    let machine = Downstream::new(Offer { access: Access::PASSWORD, ..starttls().offer });
+    let played = play(machine, [b"AUTH LOGIN\r\nSTARTTLS\r\n".as_slice()], |_| None);
+    assert!(!played.text().contains(READY), "{}", played.text());
+}
+
+/// Hostile case 1.
+#[test]
+fn what_comes_with_starttls_is_never_obeyed() {
+    for behind in ["EHLO x\r\n", "QUIT\r\n", "\n", "x", "\0"] {
+        for before in ["", "EHLO x\r\n"] {
+            let sent = format!("{before}STARTTLS\r\n{behind}");
+            let played = play(starttls(), [sent.as_bytes(), b"NOOP\r\n"], |_| None);
+            assert_eq!(played.ending, Some(Ending::Error(OCTETS_BEHIND_STARTTLS)), "{sent:?}");
+            assert!(played.text().ends_with(READY), "{}", played.text());
+        }
+    }
+}
+
+#[test]
+fn a_handshake_in_place_of_a_command_is_told_from_one() {
+    for machine in [downstream, starttls] {
+        for before in ["", "EHLO x\r\nNOOP\r\n"] {
+            let sent = [before.as_bytes(), b"\x16\x03\x01\x02\0\x01\0\x01\xfc"].concat();
+            for pieces in [vec![&sent[..]], sent.chunks(1).collect()] {
+                let played = play(machine(), pieces, |_| None);
+                assert_eq!(played.ending, Some(Ending::Close(CloseReason::TlsHello)));
+                assert!(!played.text().contains("\n50"), "{}", played.text());
+            }
+        }
+    }
+    let within = play(downstream(), [b"AUTH LOGIN\r\n\x16\x03\x01\r\n".as_slice()], |_| None);
+    assert!(within.text().ends_with(SYNTAX), "{}", within.text());
+}
+
+/// A client that need not log in.
+const EITHER: Access = Access { password: true, by_address: true };
+
+#[test]
+fn who_need_not_log_in_is_asked_for_at_its_first_mail_which_goes_to_the_transaction() {
+    for mail in ["MAIL FROM:<a@b.example> SIZE=5", "mail from:<>", " \tMail x", "MAIL FROM:<a@b>\r"] {
+        let octets = format!("EHLO x\r\nNOOP\r\n{mail}\nRCPT TO:<c@d.example>\r\nDATA\r\n");
+        for access in [EITHER, Access { password: false, by_address: true }] {
+            let played = play(with_access(access), [octets.as_bytes()], |_| Some(ACCEPTED));
+            assert_eq!(played.events, [Event::ByAddress], "{mail:?}");
+            assert!(
+                played.text().ends_with("\r\n250 CHUNKING\r\n250 2.0.0 Ok\r\n"),
+                "no words of ours: {}",
+                played.text()
+            );
+            assert_eq!(played.ending, Some(Ending::Relay));
+            assert_eq!(played.left, format!("{mail}\nRCPT TO:<c@d.example>\r\nDATA\r\n").as_bytes());
+        }
+    }
+    let whole = "MAIL FROM:<a@b.example>";
+    assert_eq!(play(with_access(EITHER), [whole.as_bytes()], |_| Some(ACCEPTED)).events, [], "the line has not ended");
+    assert_eq!(play(downstream(), [format!("{whole}\r\n").as_bytes()], |_| Some(ACCEPTED)).events, []);
+}
+
+#[test]
+fn mail_by_address_that_is_refused_is_dropped_and_the_session_goes_on() {
+    let octets = format!("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nAUTH PLAIN {PLAIN}\r\n");
+    let mut answers = vec![ACCEPTED, refused(false)];
+    let played = play(with_access(EITHER), [octets.as_bytes()], |_| answers.pop());
+    assert_eq!(played.events, [Event::ByAddress, request(Mechanism::Plain, "", "scanner", "secret")]);
+    let said = format!("{GREETING}535 5.7.8 no\r\n{LOGIN_FIRST_LINE}235 2.7.0 Authentication successful\r\n");
+    assert_eq!((played.text(), played.ending), (said, Some(Ending::Relay)));
+    let played = play(with_access(EITHER), [octets.as_bytes()], |_| Some(refused(true)));
+    assert_eq!(played.ending, Some(Ending::Close(CloseReason::TooManyErrors)));
+    assert!(played.text().ends_with("421 4.7.0 Too many errors, closing\r\n"), "{}", played.text());
+}
+
+#[test]
+fn a_wrong_password_takes_nothing_from_who_need_not_log_in() {
+    let octets = format!("AUTH PLAIN {PLAIN}\r\nMAIL FROM:<a@b>\r\n");
+    let mut answers = vec![ACCEPTED, refused(false)];
+    let played = play(with_access(EITHER), [octets.as_bytes()], |_| answers.pop());
+    assert_eq!((played.events.len(), played.events.last()), (2, Some(&Event::ByAddress)));
+    assert_eq!((played.text(), played.left), (format!("{GREETING}535 5.7.8 no\r\n"), b"MAIL FROM:<a@b>\r\n".to_vec()));
+}
+
+#[test]
+fn message_data_before_an_admission_is_never_read_as_commands() {
+    let octets = "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nMAIL FROM:<e@f>\r\n";
+    let played = play(with_access(EITHER), [octets.as_bytes()], |_| Some(refused(false)));
+    assert_eq!((played.events.len(), played.ending), (1, Some(Ending::Close(CloseReason::RefusedData))));
 }
