@@ -16,7 +16,8 @@ use crate::proto::{CloseReason, Input, ProtoError};
 const MAX_QUERY: usize = 512;
 
 impl Transaction {
-    /// Uses as much of what the downstream sent as it can. Any split of the same octets gives the same result.
+    /// Uses as much of what the downstream sent as it can. Any split of the same octets gives the same result,
+    /// but for how much of a message that is too big has gone upstream.
     ///
     /// # Errors
     /// None so far: whatever a downstream sends has an answer. Both sides are called alike.

@@ -286,6 +286,12 @@ impl Transaction {
             }
     }
 
+    /// Whether the end of the session is settled, and why. What stands in the pipes is still to be sent.
+    #[must_use]
+    pub const fn ending(&self) -> Option<CloseReason> {
+        self.ending
+    }
+
     /// Whether the session can end without harm: no reply outstanding, no mail transaction open, no message under way.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
