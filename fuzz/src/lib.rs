@@ -3,4 +3,6 @@
 pub mod dialogue;
 pub mod login;
 pub mod mail;
+pub mod session;
+mod wire;
 mod witness;

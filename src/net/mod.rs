@@ -6,6 +6,8 @@ pub mod dial;
 pub mod http;
 pub mod listener;
 mod look_up;
+#[cfg(any(test, fuzzing))]
+pub mod memory;
 pub mod proxy_header;
 mod race;
 pub mod redirect;

@@ -7,9 +7,12 @@
 mod alarm;
 mod announced;
 mod breaker;
+mod chance;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handshake;
 pub mod limits;
 mod mail;

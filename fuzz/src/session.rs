@@ -1,0 +1,414 @@
+//! Plays whole sessions, from the greeting to the close: a client and an upstream that say what the input says, when nothing
+//! else moves.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mailferry::config::{Config, Environment, Protocol};
+use mailferry::drain::Drain;
+use mailferry::net::memory::{Connection, Network};
+use mailferry::proto::sasl::{decode_base64, encode_base64};
+use mailferry::secret::AccessToken;
+use mailferry::session::fuzzing::{Scene, Stage};
+use memchr::memmem;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::dialogue::Dialogue;
+use crate::wire::Wire;
+use crate::witness::Witness;
+
+/// The password of every login, and its hash: one that takes no time.
+const PASSWORD: &[u8] = b"a plain password";
+const HASH: &str = include_str!("../../tests/common/cheap-hash.txt");
+
+/// What the token service gives, in this order.
+const TOKENS: [&str; 2] = ["the-first-token-0f8a6c71d2", "the-second-token-93be55d04c"];
+
+/// Nothing happens in this time but what waits for nothing: the clock stands still while anything moves.
+const TICK: Duration = Duration::from_millis(1);
+
+/// A session that nobody speaks to any more ends long before this.
+const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often somebody speaks in one session, at most.
+const MOST_EVENTS: usize = 256;
+
+/// How the gateway is set up: one octet.
+#[derive(Debug, Clone, Copy)]
+pub struct Flavour(u8);
+
+/// What a peer does.
+#[derive(Debug)]
+enum Event {
+    DownstreamSays(Vec<u8>),
+    DownstreamEnds,
+    /// One line: an upstream that says more than it was asked for is read before or behind the next command, as it happens,
+    /// and that is no difference between two cuts of its octets.
+    UpstreamSays(Vec<u8>),
+    UpstreamEnds,
+}
+
+/// What anyone can see of a session.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    to_downstream: Vec<u8>,
+    /// One for each time it was dialed.
+    to_upstream: Vec<Vec<u8>>,
+    login: Option<Mark>,
+    ending: String,
+}
+
+/// How far the session had come when the client was let in.
+#[derive(Debug, Clone, PartialEq)]
+struct Mark {
+    read_of_downstream: usize,
+    read_of_upstream: usize,
+    told_downstream: usize,
+    told_upstream: usize,
+}
+
+/// Sees that a session keeps to what holds for all, and that it is the same however the octets of both sides are cut.
+///
+/// The client's parts and the upstream's come by turns; a side whose turn it is speaks when nothing else moves, the upstream
+/// one line at a time, and what is said to nobody waits for the next dial. So no side races the other, and all is equal: the
+/// octets both ways, and how it ends.
+///
+/// Option 0: the client ends behind its last part; 1: and takes no more. 2 and 3: the same for the upstream. 4: there is no
+/// token; 5: there is a second one. 6: the gateway is shut down once all is said.
+///
+/// # Panics
+/// When it does not.
+pub fn holds(flavour: u8, dialogue: &Dialogue) {
+    let flavour = Flavour(flavour);
+    let [whole, pieces @ ..] = dialogue.sizes();
+    let expected = play(flavour, dialogue, whole);
+    for size in pieces {
+        let seen = play(flavour, dialogue, size);
+        assert_eq!(seen, expected, "in pieces of {size}");
+    }
+}
+
+impl Flavour {
+    const fn is(self, bit: u8) -> bool {
+        self.0 >> bit & 1 == 1
+    }
+
+    /// What the client speaks.
+    const fn protocol(self) -> Protocol {
+        match self.0 & 3 {
+            1 => Protocol::Imap,
+            2 => Protocol::Pop3,
+            _ => Protocol::Smtp,
+        }
+    }
+
+    /// Whether the client's address opens a login of its own.
+    const fn is_by_address(self) -> bool {
+        self.0 & 3 == 3
+    }
+
+    /// Whether no password is taken: there is no TLS here.
+    const fn takes_no_password(self) -> bool {
+        self.is(2)
+    }
+
+    /// Whether the upstream has to begin TLS, which leads nowhere here.
+    const fn demands_tls(self) -> bool {
+        self.is(3)
+    }
+
+    fn config(self) -> Config {
+        let Self(number) = self;
+        let protocol = self.protocol();
+        let clear = if self.takes_no_password() { "tls = \"auto\"\nplaintext_login = []\n" } else { "" };
+        let tls = if self.demands_tls() { "starttls" } else { "none" };
+        let mut rules = String::new();
+        for (bit, rule) in
+            [(4, "sender = \"force\"\n"), (5, "lone_lf_ends_message = true\n"), (7, "recipients = [\"@example.com\"]\n")]
+        {
+            if self.is(bit) {
+                rules += rule;
+            }
+        }
+        let max_message = if self.is(6) { "max_message = \"1KB\"\n" } else { "" };
+        let by_address = if self.is_by_address() {
+            format!("[[account.login]]\nusername = \"plotter\"\nwithout_password = true\nnetworks = [\"127.0.0.1\"]\n{rules}")
+        } else {
+            String::new()
+        };
+        let text = format!(
+            "hostname = \"gateway.example\"\n\
+             [[listener]]\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\n{clear}\
+             [provider.memory]\ntoken_url = \"http://127.0.0.1:1/\"\nsmtp_extensions = [\"CHUNKING\"]\n\
+             smtp = {{ host = \"localhost\", port = 587, tls = \"{tls}\" }}\n\
+             imap = {{ host = \"localhost\", port = 143, tls = \"{tls}\" }}\n\
+             pop3 = {{ host = \"localhost\", port = 110, tls = \"{tls}\" }}\n\
+             [[account]]\naddress = \"scanner@contoso.example\"\nprovider = \"memory\"\ngrant = \"client-credentials\"\n\
+             client_id = \"id\"\nclient_secret = \"secret\"\n{max_message}\
+             [[account.login]]\nusername = \"scanner\"\npassword_hash = \"{}\"\n{rules}{by_address}",
+            HASH.trim()
+        );
+        let config = Config::parse(&text, Path::new("/nowhere/mailferry.toml"), &Environment::of_variables([]));
+        config.unwrap_or_else(|errors| panic!("flavour {number}: {errors}"))
+    }
+
+    fn stage(self) -> Rc<Stage> {
+        thread_local! {
+            static STAGES: RefCell<HashMap<u8, Rc<Stage>>> = RefCell::default();
+        }
+        let made = || Rc::new(Stage::new(self.config(), self.protocol()).expect("a listener and TLS"));
+        STAGES.with_borrow_mut(|stages| Rc::clone(stages.entry(self.0).or_insert_with(made)))
+    }
+}
+
+fn play(flavour: Flavour, dialogue: &Dialogue, size: usize) -> Seen {
+    thread_local! {
+        static RUNTIME: Runtime = {
+            let mut builder = Builder::new_current_thread();
+            builder.enable_time().start_paused(true).build().expect("a runtime")
+        };
+    }
+    let world = World::new(dialogue, size);
+    let ending = RUNTIME.with(|runtime| runtime.block_on(perform(flavour, dialogue, &world)));
+    let said = |side: usize| -> Vec<u8> { dialogue.parts.iter().skip(side).step_by(2).flatten().copied().collect() };
+    world.check(flavour, &[said(0), said(1)]);
+    let state = world.state();
+    Seen {
+        to_downstream: world.downstream.state().heard.clone(),
+        to_upstream: state.upstreams.iter().map(|wire| wire.state().heard.clone()).collect(),
+        login: state.login.clone(),
+        ending,
+    }
+}
+
+async fn perform(flavour: Flavour, dialogue: &Dialogue, world: &World) -> String {
+    let stage = flavour.stage();
+    let drain = Drain::default();
+    let token = |text: &str| AccessToken::parse(text.into()).expect("a clean token");
+    let tokens = match (dialogue.option(4), dialogue.option(5)) {
+        (true, _) => vec![],
+        (false, false) => vec![token(TOKENS[0])],
+        (false, true) => TOKENS.map(token).into(),
+    };
+    let logged_in = {
+        let (world, is_mail) = (world.clone(), flavour.protocol() == Protocol::Smtp);
+        Box::new(move |of_downstream, of_upstream| world.logged_in(of_downstream, of_upstream, is_mail))
+    };
+    let scene = Scene {
+        downstream: world.downstream.end(),
+        network: world.network(flavour),
+        tokens,
+        logged_in,
+        drain: drain.clone(),
+    };
+    let mut session = pin!(stage.play(scene));
+    while !world.state().script.is_empty() {
+        let can_go_on = world.next().is_some();
+        tokio::select! {
+            biased;
+            ending = session.as_mut() => return ending,
+            () = sleep(TICK), if can_go_on => world.goes_on(),
+            () = world.dialed.notified(), if !can_go_on => {}
+        }
+    }
+    if dialogue.option(6) {
+        // What is said last is heard before.
+        tokio::select! {
+            biased;
+            ending = session.as_mut() => return ending,
+            () = sleep(TICK) => {}
+        }
+        drain.run(Duration::ZERO).await;
+    }
+    timeout(FOREVER, session).await.expect("a session that ends")
+}
+
+/// Both peers, and what has become of them.
+#[derive(Clone)]
+struct World {
+    downstream: Wire,
+    dialed: Arc<Notify>,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    size: usize,
+    script: VecDeque<Event>,
+    /// Whether either side, once it has ended, takes no more either.
+    breaks: [bool; 2],
+    upstreams: Vec<Wire>,
+    /// Nobody is there any more.
+    is_upstream_over: bool,
+    login: Option<Mark>,
+}
+
+impl World {
+    fn new(dialogue: &Dialogue, size: usize) -> Self {
+        let state = State {
+            size,
+            script: script(dialogue),
+            breaks: [dialogue.option(1), dialogue.option(3)],
+            upstreams: Vec::new(),
+            is_upstream_over: false,
+            login: None,
+        };
+        Self { downstream: Wire::new(size), dialed: Arc::default(), state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which event may come next: the first that somebody can hear. What the client does does not wait for an upstream.
+    fn next(&self) -> Option<usize> {
+        let state = self.state();
+        let is_connected = state.upstreams.last().is_some_and(|wire| !wire.state().dropped);
+        let is_downstreams = |event: &Event| matches!(event, Event::DownstreamSays(_) | Event::DownstreamEnds);
+        state.script.iter().position(|event| is_connected || is_downstreams(event))
+    }
+
+    fn goes_on(&self) {
+        let Some(event) = self.next().and_then(|at| self.state().script.remove(at)) else { return };
+        let mut state = self.state();
+        match (event, state.upstreams.last().cloned()) {
+            (Event::DownstreamSays(octets), _) => self.downstream.say(&octets),
+            (Event::DownstreamEnds, _) => self.downstream.finish(state.breaks[0]),
+            (Event::UpstreamSays(line), Some(wire)) => {
+                if let Some(witness) = &mut wire.state().witness {
+                    witness.says_anything(&line);
+                }
+                wire.say(&line);
+            }
+            (Event::UpstreamEnds, Some(wire)) => {
+                state.is_upstream_over = true;
+                wire.finish(state.breaks[1]);
+            }
+            (Event::UpstreamSays(_) | Event::UpstreamEnds, None) => {}
+        }
+    }
+
+    /// Where the upstream is dialed. Nobody is before the client has shown that it may log in.
+    fn network(&self, flavour: Flavour) -> Network {
+        let world = self.clone();
+        Box::new(move || {
+            if !flavour.is_by_address() {
+                assert!(!flavour.takes_no_password(), "an upstream for a password in clear");
+                assert!(has_given_password(&world.downstream.state().read), "an upstream before the password");
+            }
+            let mut state = world.state();
+            if state.is_upstream_over {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            let wire = Wire::new(state.size);
+            state.upstreams.push(wire.clone());
+            world.dialed.notify_one();
+            Ok(wire.end() as Box<dyn Connection>)
+        })
+    }
+
+    fn logged_in(&self, left_of_downstream: usize, left_of_upstream: usize, is_mail: bool) {
+        let mut state = self.state();
+        let upstream = state.upstreams.last().cloned().expect("no login without an upstream");
+        let (mut upstream, downstream) = (upstream.state(), self.downstream.state());
+        upstream.witness = is_mail.then(Witness::default);
+        assert!(state.login.is_none(), "a second login");
+        state.login = Some(Mark {
+            read_of_downstream: downstream.read.len() - left_of_downstream,
+            read_of_upstream: upstream.read.len() - left_of_upstream,
+            told_downstream: downstream.heard.len(),
+            told_upstream: upstream.heard.len(),
+        });
+    }
+
+    /// What holds for every session. `said`: all that the two sides of the script say.
+    fn check(&self, flavour: Flavour, said: &[Vec<u8>; 2]) {
+        let state = self.state();
+        let downstream = self.downstream.state();
+        let tokens: Vec<_> = TOKENS.iter().flat_map(|token| forms(token.as_bytes())).collect();
+        let password = forms(PASSWORD);
+        if !said.iter().any(|said| holds_any(said, &tokens)) {
+            assert!(!holds_any(&downstream.heard, &tokens), "the client was told the token");
+        }
+        for (at, upstream) in state.upstreams.iter().enumerate() {
+            let upstream = upstream.state();
+            let login = state.login.as_ref().filter(|_| at + 1 == state.upstreams.len());
+            let before = login.map_or(&upstream.heard[..], |login| &upstream.heard[..login.told_upstream]);
+            assert!(!holds_any(before, &password), "the upstream was told the password");
+            assert!(!flavour.demands_tls() || !holds_any(before, &tokens), "the token in clear");
+            let Some(login) = login else { continue };
+            if let Some(witness) = &upstream.witness {
+                assert!(upstream.broken || witness.has_whole_commands(), "half a command");
+                let ends = ends_of_data(&downstream.read[login.read_of_downstream..]);
+                assert!(witness.messages() <= ends, "a message whose end nobody has sent");
+            } else {
+                let up = (&downstream.read[login.read_of_downstream..], &upstream.heard[login.told_upstream..]);
+                let down = (&upstream.read[login.read_of_upstream..], &downstream.heard[login.told_downstream..]);
+                relays(up, upstream.broken, "upstream");
+                relays(down, downstream.broken, "downstream");
+            }
+        }
+    }
+}
+
+/// What was read of one side has reached the other, in order, unchanged, and if that one took it, to the last octet.
+fn relays((read, told): (&[u8], &[u8]), broken: bool, whither: &str) {
+    assert!(read.starts_with(told), "something else went {whither}");
+    assert!(broken || told.len() == read.len(), "{} octets did not go {whither}", read.len() - told.len());
+}
+
+fn script(dialogue: &Dialogue) -> VecDeque<Event> {
+    let mut script = VecDeque::new();
+    let last = dialogue.parts.len() - 1;
+    for (at, part) in dialogue.parts.iter().enumerate() {
+        let (is_upstreams, is_last) = (at % 2 == 1, at + 1 >= last);
+        if is_upstreams {
+            script.extend(part.split_inclusive(|octet| *octet == b'\n').map(|line| Event::UpstreamSays(line.to_vec())));
+        } else {
+            script.push_back(Event::DownstreamSays(part.clone()));
+        }
+        script.truncate(MOST_EVENTS);
+        match is_upstreams {
+            false if is_last && dialogue.option(0) => script.push_back(Event::DownstreamEnds),
+            true if is_last && dialogue.option(2) => script.push_back(Event::UpstreamEnds),
+            _ => {}
+        }
+    }
+    script
+}
+
+/// By a slow reading: whether somebody could take this for a login with the password.
+fn has_given_password(said: &[u8]) -> bool {
+    let in_base64 = |word: &[u8]| {
+        decode_base64(word, word.len()).is_ok_and(|decoded| memmem::find(&decoded, PASSWORD).is_some())
+    };
+    let is_base64 = |octet: &u8| octet.is_ascii_alphanumeric() || b"+/=".contains(octet);
+    memmem::find(said, PASSWORD).is_some() || said.split(|octet| !is_base64(octet)).any(in_base64)
+}
+
+/// As it is, and as it looks in base64 wherever it stands.
+fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
+    let in_base64 = (0..3).map(|before| {
+        let octets = [&b"\0\0"[..before], secret].concat();
+        let text = encode_base64(&octets[..octets.len() - octets.len() % 3]);
+        text.as_bytes()[before.min(1) * 4..].to_vec()
+    });
+    in_base64.chain([secret.to_vec()]).collect()
+}
+
+fn holds_any(octets: &[u8], words: &[Vec<u8>]) -> bool {
+    words.iter().any(|word| memmem::find(octets, word).is_some())
+}
+
+/// How many dots stand alone on a line, whatever ends the lines.
+fn ends_of_data(said: &[u8]) -> usize {
+    let is_end = |at: &usize| said[*at..].starts_with(b"\n.\n") || said[*at..].starts_with(b"\n.\r\n");
+    (0..said.len()).filter(is_end).count()
+}

@@ -1,0 +1,145 @@
+//! Whole sessions in memory, from the greeting to the close, for the fuzzer and for what it has found: no socket, no token
+//! service, and an upstream that is whatever the caller says. Only what comes before the greeting is left out.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::watch;
+
+use super::drive::{Patience, Side};
+use super::limits::SessionLimits;
+use super::panic::caught;
+use super::protocol::{Imap, Pop3, Smtp, Speaks};
+use super::record::{Ending, Record};
+use super::upstream::Upstreams;
+use super::{Arrival, Nuisances, Shared, log_in};
+use crate::config::{Account, Config, Listener, Protocol};
+use crate::drain::Drain;
+use crate::login::Visit;
+use crate::login::directory::Directory;
+use crate::login::verify::Verifier;
+use crate::net::memory::{Connection, Network, within};
+use crate::net::stream::Stream;
+use crate::net::tls::Doors;
+use crate::oauth::credentials::{
+    CredentialFuture, Credentials, Generation, TokenError, TokenFault, UpstreamCredential,
+};
+use crate::secret::AccessToken;
+
+/// Whose sessions these are.
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A gateway that many sessions are played at. None knows anything of another.
+pub struct Stage {
+    config: Arc<Config>,
+    listener: Arc<Listener>,
+    /// Demanded of whoever dials, and of no use: nothing is trusted.
+    tls: Arc<ClientConfig>,
+}
+
+/// What one session meets.
+pub struct Scene {
+    /// The client.
+    pub downstream: Box<dyn Connection>,
+    /// What stands upstream.
+    pub network: Network,
+    /// What the token service gives: the first one, and another for each that is refused. Then it has none.
+    pub tokens: Vec<AccessToken>,
+    /// Told once the client has logged in, with how many octets have been read by then of the downstream and the upstream
+    /// that the login had no use for.
+    pub logged_in: Box<dyn FnOnce(usize, usize) + Send>,
+    /// Ends the session in an orderly way.
+    pub drain: Drain,
+}
+
+impl Stage {
+    /// At the first listener of this protocol. All accounts must be of one provider. `None` where there is no such listener,
+    /// no account or no TLS.
+    #[must_use]
+    pub fn new(config: Config, protocol: Protocol) -> Option<Self> {
+        let listener = config.listeners.iter().find(|listener| listener.protocol == protocol)?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .ok()?;
+        let tls = tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        Some(Self { listener: Arc::clone(listener), config: Arc::new(config), tls: Arc::new(tls) })
+    }
+
+    /// Plays a session to its end, and says in words how it ended.
+    pub async fn play(&self, scene: Scene) -> String {
+        let Scene { downstream, network, tokens, logged_in, drain } = scene;
+        let (Some(account), Ok(verifier)) = (self.config.accounts.first(), Verifier::new(&self.config)) else {
+            return String::from("nothing to play");
+        };
+        let shared = Shared {
+            config: Arc::clone(&self.config),
+            directory: watch::channel(Arc::new(Directory::of(&self.config))).1,
+            uses: Arc::default(),
+            verifier,
+            credentials: Arc::new(Tokens(Mutex::new(tokens))),
+            upstreams: Upstreams::in_memory(&account.app.provider.name, Arc::clone(&self.tls)),
+            limits: Arc::new(SessionLimits::new(1, 1)),
+            nuisances: Nuisances::default(),
+            doors: Doors::default(),
+            drain,
+        };
+        let downstream = Side::new(Stream::Memory(downstream));
+        let session = async {
+            match self.listener.protocol {
+                Protocol::Smtp => self.run::<Smtp>(&shared, downstream, logged_in).await,
+                Protocol::Imap => self.run::<Imap>(&shared, downstream, logged_in).await,
+                Protocol::Pop3 => self.run::<Pop3>(&shared, downstream, logged_in).await,
+            }
+        };
+        let ending = within(network, caught(Box::pin(session))).await;
+        ending.unwrap_or(Ending::Internal("a panic")).to_string()
+    }
+
+    async fn run<P: Speaks>(&self, shared: &Shared, downstream: Side, logged_in: impl FnOnce(usize, usize)) -> Ending {
+        let mut record = Record::new(1, PEER);
+        let visit = Visit { peer: PEER, protocol: P::PROTOCOL, encrypted: false };
+        let arrival = Arrival { shared, listener: &self.listener, visit, may_log_in: true };
+        let patience = Patience::of(shared.config.limits.login_timeout);
+        let ending = match log_in::<P>(arrival, downstream, patience, &mut record).await {
+            Ok((downstream, upstream, warrant)) => {
+                logged_in(downstream.input.len(), upstream.side.input.len());
+                P::carry(shared, downstream, upstream, warrant, &mut record).await
+            }
+            Err(ending) => ending,
+        };
+        record.write(&self.listener, &ending);
+        ending
+    }
+}
+
+/// Gives tokens in order.
+struct Tokens(Mutex<Vec<AccessToken>>);
+
+impl Credentials for Tokens {
+    fn credential<'a>(
+        &'a self,
+        account: &'a Arc<Account>,
+        protocol: Protocol,
+        refused: Option<Generation>,
+    ) -> CredentialFuture<'a> {
+        let generation = refused.map_or(Generation(0), |Generation(refused)| Generation(refused + 1));
+        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = usize::try_from(generation.0).ok().and_then(|at| tokens.get(at)).cloned();
+        let fault = || TokenFault {
+            code: None,
+            what: String::from("There is no other token"),
+            hint: String::from("Try again"),
+            said: None,
+            retry_after: None,
+        };
+        let credential = match (token, refused) {
+            (Some(token), _) => Ok(UpstreamCredential { user: account.user(protocol).to_owned(), token, generation }),
+            (None, Some(_)) => Err(TokenError::Refused(fault())),
+            (None, None) => Err(TokenError::Transient(fault())),
+        };
+        Box::pin(async { credential })
+    }
+}
