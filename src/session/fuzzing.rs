@@ -143,3 +143,54 @@ impl Credentials for Tokens {
         Box::pin(async { credential })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::config::Environment;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_needs_no_socket() {
+        let text = format!(
+            "[[listener]]\nprotocol = \"pop3\"\nbind = \"127.0.0.1:0\"\n\
+             [provider.memory]\ntoken_url = \"http://127.0.0.1:1/\"\n\
+             pop3 = {{ host = \"localhost\", port = 110, tls = \"none\" }}\n\
+             [[account]]\naddress = \"scanner@contoso.example\"\nprovider = \"memory\"\ngrant = \"client-credentials\"\n\
+             client_id = \"id\"\nclient_secret = \"secret\"\n\
+             [[account.login]]\nusername = \"scanner\"\npassword_hash = \"{}\"\n",
+            include_str!("../../tests/common/cheap-hash.txt").trim()
+        );
+        let config = Config::parse(&text, Path::new("m.toml"), &Environment::of_variables([])).unwrap();
+        let stage = Stage::new(config, Protocol::Pop3).unwrap();
+        let (mut client, downstream) = duplex(4096);
+        let (mut server, dialed) = duplex(4096);
+        let mut dialed = Some(dialed);
+        client
+            .write_all(b"USER scanner\r\nPASS a plain password\r\nSTAT\r\nQUIT\r\n")
+            .await
+            .unwrap();
+        server.write_all(b"+OK hi\r\n+ \r\n+OK in\r\n").await.unwrap();
+        let ending = stage
+            .play(Scene {
+                downstream: Box::new(downstream),
+                network: Box::new(move || Ok(Box::new(dialed.take().unwrap()))),
+                tokens: vec![AccessToken::parse("token".into()).unwrap()],
+                logged_in: Box::new(|of_downstream, of_upstream| assert_eq!((of_downstream, of_upstream), (12, 0))),
+                drain: Drain::default(),
+            })
+            .await;
+        assert_eq!(ending, "silent for too long");
+        let (mut at_client, mut at_server) = (String::new(), String::new());
+        client.read_to_string(&mut at_client).await.unwrap();
+        server.read_to_string(&mut at_server).await.unwrap();
+        assert_eq!(at_client.lines().count(), 3, "{at_client}");
+        assert!(
+            at_server.starts_with("AUTH XOAUTH2\r\n") && at_server.ends_with("\r\nSTAT\r\nQUIT\r\n"),
+            "{at_server}"
+        );
+    }
+}
