@@ -21,10 +21,9 @@ pub(crate) struct Wire(Arc<Mutex<State>>);
 pub(crate) struct State {
     /// In what pieces it is read and written, in octets.
     size: usize,
-    /// What the peer has said that was not read.
-    unread: Vec<u8>,
-    /// What was read of it.
-    pub(crate) read: Vec<u8>,
+    /// What the peer has said, and how much of it was read.
+    said: Vec<u8>,
+    read: usize,
     /// What the peer was told.
     pub(crate) heard: Vec<u8>,
     /// Whether the peer says no more.
@@ -61,7 +60,7 @@ impl Wire {
     /// The peer says this.
     pub(crate) fn say(&self, octets: &[u8]) {
         let mut state = self.state();
-        state.unread.extend_from_slice(octets);
+        state.said.extend_from_slice(octets);
         state.wake();
     }
 
@@ -75,6 +74,11 @@ impl Wire {
 }
 
 impl State {
+    /// What was read of what the peer has said.
+    pub(crate) fn read(&self) -> &[u8] {
+        &self.said[..self.read]
+    }
+
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -91,10 +95,11 @@ impl AsyncRead for End {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.0.state();
         state.step();
-        let count = state.unread.len().min(state.size).min(buf.remaining());
+        let unread = &state.said[state.read..];
+        let count = unread.len().min(state.size).min(buf.remaining());
         if count > 0 {
-            buf.put_slice(&state.unread[..count]);
-            state.read.extend(state.unread.drain(..count));
+            buf.put_slice(&unread[..count]);
+            state.read += count;
         } else if !state.ended {
             state.reader = Some(cx.waker().clone());
             return Poll::Pending;
