@@ -41,6 +41,10 @@ const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often somebody speaks in one session, at most.
 const MOST_EVENTS: usize = 256;
 
+/// What an upstream says for the last line that it was told, as long as nobody has logged in: a server that explains too
+/// much repeats the token.
+const REPEAT: u8 = 0xfd;
+
 /// The option to shut the gateway down.
 const SHUTDOWN: u8 = 6;
 
@@ -293,6 +297,7 @@ impl World {
             (Event::DownstreamSays(octets), _) => self.downstream.say(&octets),
             (Event::DownstreamEnds, _) => self.downstream.finish(state.breaks[0]),
             (Event::UpstreamSays(line), Some(wire)) => {
+                let line = if state.login.is_none() { repeating(&line, &wire.state().heard) } else { line };
                 if let Some(witness) = &mut wire.state().witness {
                     witness.says_anything(&line);
                 }
@@ -377,6 +382,15 @@ impl World {
 fn relays((read, told): (&[u8], &[u8]), broken: bool, whither: &str) {
     assert!(read.starts_with(told), "something else went {whither}");
     assert!(broken || told.len() == read.len(), "{} octets did not go {whither}", read.len() - told.len());
+}
+
+/// A line with what the upstream was told last wherever it repeats that.
+fn repeating(line: &[u8], told: &[u8]) -> Vec<u8> {
+    let last = told.trim_ascii_end().rsplit(|octet| *octet == b'\n').next().unwrap_or_default();
+    let mut parts = line.split(|octet| *octet == REPEAT);
+    let mut repeated = parts.next().unwrap_or_default().to_vec();
+    parts.for_each(|part| repeated.extend([last, part].concat()));
+    repeated
 }
 
 fn script(dialogue: &Dialogue) -> VecDeque<Event> {
