@@ -148,42 +148,47 @@ impl Credentials for Tokens {
 mod tests {
     use std::path::Path;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
 
     use super::*;
     use crate::config::Environment;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_session_needs_no_socket() {
+    fn stage(protocol: Protocol) -> Stage {
         let text = format!(
-            "[[listener]]\nprotocol = \"pop3\"\nbind = \"127.0.0.1:0\"\n\
+            "[[listener]]\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\n\
              [provider.memory]\ntoken_url = \"http://127.0.0.1:1/\"\n\
-             pop3 = {{ host = \"localhost\", port = 110, tls = \"none\" }}\n\
+             {protocol} = {{ host = \"localhost\", port = 1, tls = \"none\" }}\n\
              [[account]]\naddress = \"scanner@contoso.example\"\nprovider = \"memory\"\ngrant = \"client-credentials\"\n\
              client_id = \"id\"\nclient_secret = \"secret\"\n\
              [[account.login]]\nusername = \"scanner\"\npassword_hash = \"{}\"\n",
             include_str!("../../tests/common/cheap-hash.txt").trim()
         );
         let config = Config::parse(&text, Path::new("m.toml"), &Environment::of_variables([])).unwrap();
-        let stage = Stage::new(config, Protocol::Pop3).unwrap();
+        Stage::new(config, protocol).unwrap()
+    }
+
+    /// A client that sends this, and a server; what the login has no use for is expected to be so long.
+    async fn scene(sent: &str, left: (usize, usize)) -> (Scene, DuplexStream, DuplexStream) {
         let (mut client, downstream) = duplex(4096);
-        let (mut server, dialed) = duplex(4096);
+        let (server, dialed) = duplex(4096);
+        client.write_all(sent.as_bytes()).await.unwrap();
         let mut dialed = Some(dialed);
-        client
-            .write_all(b"USER scanner\r\nPASS a plain password\r\nSTAT\r\nQUIT\r\n")
-            .await
-            .unwrap();
+        let scene = Scene {
+            downstream: Box::new(downstream),
+            network: Box::new(move || Ok(Box::new(dialed.take().unwrap()))),
+            tokens: vec![AccessToken::parse("a-token-of-some-length".into()).unwrap()],
+            logged_in: Box::new(move |of_downstream, of_upstream| assert_eq!((of_downstream, of_upstream), left)),
+            drain: Drain::default(),
+        };
+        (scene, client, server)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_needs_no_socket() {
+        let sent = "USER scanner\r\nPASS a plain password\r\nSTAT\r\nQUIT\r\n";
+        let (scene, mut client, mut server) = scene(sent, (12, 0)).await;
         server.write_all(b"+OK hi\r\n+ \r\n+OK in\r\n").await.unwrap();
-        let ending = stage
-            .play(Scene {
-                downstream: Box::new(downstream),
-                network: Box::new(move || Ok(Box::new(dialed.take().unwrap()))),
-                tokens: vec![AccessToken::parse("token".into()).unwrap()],
-                logged_in: Box::new(|of_downstream, of_upstream| assert_eq!((of_downstream, of_upstream), (12, 0))),
-                drain: Drain::default(),
-            })
-            .await;
-        assert_eq!(ending, "silent for too long");
+        assert_eq!(stage(Protocol::Pop3).play(scene).await, "silent for too long");
         let (mut at_client, mut at_server) = (String::new(), String::new());
         client.read_to_string(&mut at_client).await.unwrap();
         server.read_to_string(&mut at_server).await.unwrap();
@@ -192,5 +197,26 @@ mod tests {
             at_server.starts_with("AUTH XOAUTH2\r\n") && at_server.ends_with("\r\nSTAT\r\nQUIT\r\n"),
             "{at_server}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_repeats_the_login_among_its_capabilities_does_not_tell_the_client() {
+        let (scene, mut client, server) = scene("a LOGIN scanner \"a plain password\"\r\n", (0, 0)).await;
+        let mut server = BufReader::new(server);
+        let serving = async {
+            let greeting = b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hi\r\n";
+            server.write_all(greeting).await.unwrap();
+            let mut line = String::new();
+            server.read_line(&mut line).await.unwrap();
+            let (tag, message) = (line.split(' ').next().unwrap(), line.trim_end().rsplit(' ').next().unwrap());
+            let answer = format!("{tag} OK [CAPABILITY IMAP4rev1 X={message} IDLE] in\r\n");
+            server.write_all(answer.as_bytes()).await.unwrap();
+            drop(server);
+        };
+        let stage = stage(Protocol::Imap);
+        tokio::join!(stage.play(scene), serving);
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        assert!(heard.contains("a OK [CAPABILITY IMAP4rev1 IDLE]"), "{heard}");
     }
 }

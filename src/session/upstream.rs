@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
 
 use super::breaker::{Breakers, Dial};
 use super::drive::{Lost, Outcome, Patience, Side};
@@ -196,6 +197,7 @@ async fn dial_and_log_in<P: Speaks>(
     let side = greeted(Side::new(stream), server, until).await?;
     let attempt = Attempt { server, tls: &way.tls, credential, until };
     let (side, learnt) = log_in_over(side, &mut machine, &attempt, || dial.succeeded()).await?;
+    let learnt = P::without(learnt, &secrets_of(credential, server));
     Ok(Upstream { side, learnt, account: Arc::clone(account) })
 }
 
@@ -281,13 +283,20 @@ async fn start_tls(side: Side, server: &Server, tls: &Arc<ClientConfig>, until: 
     started.map(Side::new).map_err(OpenError::Unreachable)
 }
 
+/// All that an upstream is told of a credential that nobody else may hear: the token, and its line by either mechanism.
+fn secrets_of(credential: &UpstreamCredential, server: &Server) -> [Zeroizing<String>; 3] {
+    let UpstreamCredential { user, token, .. } = credential;
+    [
+        Zeroizing::new(token.expose().to_owned()),
+        xoauth2::encode(user, token).unwrap_or_default(),
+        oauthbearer::encode(user, token, &server.host, server.port).unwrap_or_default(),
+    ]
+}
+
 /// The refusal without what an upstream that explains too much repeats in it: the token, and the line that it came in, by
 /// either mechanism.
 fn without_token(refusal: UpstreamRefusal, server: &Server, credential: &UpstreamCredential) -> UpstreamRefusal {
-    let UpstreamCredential { user, token, .. } = credential;
-    let by_xoauth2 = xoauth2::encode(user, token).unwrap_or_default();
-    let by_oauthbearer = oauthbearer::encode(user, token, &server.host, server.port).unwrap_or_default();
-    let secrets = [token.expose(), &by_xoauth2, &by_oauthbearer];
+    let secrets = secrets_of(credential, server);
     UpstreamRefusal {
         said: redacted(&refusal.said, &secrets),
         challenge: refusal.challenge.map(|challenge| redacted(&challenge, &secrets)),
