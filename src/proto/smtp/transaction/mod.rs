@@ -180,7 +180,7 @@ pub enum EnvelopeCommand {
 /// The machine. See the module's description.
 #[derive(Debug)]
 pub struct Transaction {
-    /// Boxed, as all is here that an idle session does not need at hand.
+    /// Boxed: an idle session keeps little at hand.
     options: Box<Options>,
     state: State,
     owed: Owed,
