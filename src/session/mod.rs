@@ -5,6 +5,7 @@
 //! the login is dropped, and both connections go to the relay or, for SMTP, to the transaction.
 
 mod alarm;
+mod clearance;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
@@ -14,11 +15,14 @@ mod nuisance;
 mod panic;
 mod probe;
 mod protocol;
+mod rates;
 mod record;
+mod refusals;
 mod relay;
 mod submit;
 mod upstream;
 mod warrant;
+pub(crate) mod watch;
 mod words;
 
 use std::net::{IpAddr, SocketAddr};
@@ -26,9 +30,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 use tokio::time::{sleep, timeout};
 
+pub(crate) use self::clearance::Clearance;
 use self::drive::{Lost, Outcome, Patience, Side};
 use self::entrance::enter;
 use self::failure::{Failure, FailureKind, Goodbye};
@@ -43,6 +48,9 @@ pub(crate) use self::submit::submit;
 use self::upstream::Upstream;
 pub(crate) use self::upstream::{Upstreams, unguessable_tag};
 use self::warrant::Warrant;
+use self::watch::Watched;
+use self::watch::advice::Clue;
+pub(crate) use self::watch::{Told, Watch, Watchers, tls_name};
 use crate::config::{Account, Config, Listener, Protocol, holds};
 use crate::drain::Drain;
 use crate::login::Visit;
@@ -60,13 +68,17 @@ const LOGIN_TRIES: u32 = 3;
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     /// Which accounts and logins there are now.
-    pub(crate) directory: watch::Receiver<Arc<Directory>>,
+    pub(crate) directory: Receiver<Arc<Directory>>,
     pub(crate) uses: Arc<Uses>,
     pub(crate) verifier: Verifier,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) upstreams: Upstreams,
     pub(crate) limits: Arc<SessionLimits>,
     pub(crate) nuisances: Nuisances,
+    /// What logins have sent, and what became of it.
+    pub(crate) clearance: Clearance,
+    /// Who watches what devices try.
+    pub(crate) watchers: Watchers,
     pub(crate) drain: Drain,
 }
 
@@ -84,12 +96,14 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
         shared.nuisances.tell(listener, Nuisance::ForbiddenAddress, || {
             tracing::info!(listener = listener.name, peer = %address, "connection refused: the listener does not allow this address");
         });
+        shared.watchers.turned_away(listener, address, &Clue::NotAllowed);
         return;
     }
     let Some(place) = shared.limits.take(address) else {
         shared.nuisances.tell(listener, Nuisance::SurplusConnection, || {
             tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
         });
+        shared.watchers.turned_away(listener, address, &Clue::TooManySessions);
         // Tried once: whoever floods the gateway is not waited for.
         say_and_drop(stream, &Goodbye::SessionLimit.line(listener.protocol));
         return;
@@ -101,6 +115,8 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
 /// One session. Whatever happens in it ends here.
 async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, place: Place) {
     let mut record = Record::new(place.number(), peer);
+    let watched = Watched { listener: &listener, directory: &shared.directory, session: record.session(), peer };
+    record.tap = shared.watchers.tap(&watched);
     let session = async {
         match listener.protocol {
             Protocol::Smtp => run::<Smtp>(&shared, &listener, stream, &mut record).await,
@@ -115,10 +131,12 @@ async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, 
 async fn run<P: Speaks>(shared: &Shared, listener: &Listener, stream: TcpStream, record: &mut Record) -> Ending {
     // All boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
     // for days, not for what came before.
-    let (downstream, arrival) = match Box::pin(enter(shared, listener, stream, record)).await {
+    let (mut downstream, arrival) = match Box::pin(enter(shared, listener, stream, record)).await {
         Ok(entered) => entered,
         Err(ending) => return ending,
     };
+    record.tap.is_for(arrival.visit.peer);
+    downstream.tap = record.tap.clone();
     match Box::pin(log_in::<P>(&arrival, downstream, record)).await {
         Ok((downstream, upstream, warrant)) => Box::pin(P::carry(shared, downstream, upstream, warrant, record)).await,
         Err(ending) => ending,
@@ -222,7 +240,11 @@ async fn verify_and_open<P: Speaks>(
             format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
         return Err(Failure::new(FailureKind::Credentials, detail));
     };
+    record
+        .tap
+        .tell(|| format!("asks for a token, and logs in at {}:{}", server.host, server.port));
     let upstream = upstream::log_in::<P>(shared, account, server, Some(record.session())).await?;
+    record.logged_in(&server.host);
     Ok((upstream, Warrant::of(&verified, P::PROTOCOL, changes)))
 }
 

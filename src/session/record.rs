@@ -12,8 +12,11 @@ use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
 use super::nuisance::{Nuisance, Nuisances};
 use super::relay::{RelayEnd, Relayed};
+use super::watch::Tap;
+use super::watch::advice::Clue;
 use super::words::{self, Meaning};
 use crate::config::{Account, Listener};
+use crate::proto::smtp::reply::Reply;
 use crate::proto::smtp::transaction::{EnvelopeCommand, EnvelopeRefusal, MessageReport};
 use crate::proto::{CloseReason, LoginRequest, ProtoError};
 use crate::telemetry::log::{PeerName, PeerText};
@@ -32,6 +35,8 @@ pub(crate) struct Record {
     pub(crate) to_upstream: u64,
     pub(crate) to_downstream: u64,
     messages: u64,
+    /// Who watches it.
+    pub(crate) tap: Tap,
 }
 
 /// Whose session it is, once the password was right.
@@ -106,6 +111,7 @@ impl Record {
             to_upstream: 0,
             to_downstream: 0,
             messages: 0,
+            tap: Tap::default(),
         }
     }
 
@@ -117,11 +123,31 @@ impl Record {
     /// The password was right: from here on the session is somebody's.
     pub(crate) fn known(&mut self, account: &Arc<Account>, login: &str) {
         self.who = Some(Who { login: login.to_owned(), account: Arc::clone(account) });
+        self.tap
+            .tell(|| format!("the login {login} of {} is let in here", account.address));
+    }
+
+    /// The upstream has let us in.
+    pub(crate) fn logged_in(&self, server: &str) {
+        self.tap.learn(Clue::LoggedIn);
+        self.tap.tell(|| format!("logged in at {server}"));
+    }
+
+    /// A message may not be sent now.
+    pub(crate) fn not_cleared(&self, reply: &Reply) {
+        let login = self.names().0.to_owned();
+        self.tap.learn(match reply.code {
+            ..500 => Clue::RateExceeded { login },
+            _ => Clue::HeldBack { login },
+        });
     }
 
     /// A login was not accepted.
     pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, request: &LoginRequest, failure: &Failure) {
         self.failures += 1;
+        if self.tap.is_open() {
+            self.tap.failed(at, request, failure);
+        }
         let (listener, login, mechanism) = (&at.name, PeerName(&request.username), request.mechanism);
         let (session, peer, reason, detail) = (self.session, self.peer, failure.kind, &failure.detail);
         match failure.kind {
@@ -143,6 +169,7 @@ impl Record {
     /// A message was accepted or refused by the upstream.
     pub(crate) fn message(&mut self, report: &MessageReport) {
         self.messages += 1;
+        self.tap_refusal(report.accepted, &report.reply);
         let (session, (login, account)) = (self.session, self.names());
         let MessageReport { accepted, sender, recipients, octets, reply } = report;
         let (sender, reply) = (PeerText(sender), PeerText(reply));
@@ -156,6 +183,7 @@ impl Record {
 
     /// A sender or a recipient was refused by the upstream.
     pub(crate) fn envelope_refused(&self, refusal: &EnvelopeRefusal) {
+        self.tap_refusal(false, &refusal.reply);
         let (session, (login, account)) = (self.session, self.names());
         let EnvelopeRefusal { command, sender, reply } = refusal;
         let (sender, hint, reply) = (PeerText(sender), Hint::of(reply), PeerText(reply));
@@ -164,6 +192,24 @@ impl Record {
             EnvelopeCommand::Rcpt => "recipient refused",
         };
         tracing::info!(session, login, account, %sender, %reply, "{what}{hint}");
+    }
+
+    fn tap_refusal(&self, accepted: bool, reply: &[u8]) {
+        if !self.tap.is_open() {
+            return;
+        }
+        if accepted {
+            self.tap.learn(Clue::MessageAccepted);
+            return self.tap.tell(|| format!("message accepted: {}", PeerText(reply)));
+        }
+        let meaning = words::of_reply(reply);
+        self.tap
+            .tell(|| format!("refused by the upstream: {}{}", PeerText(reply), Hint(meaning)));
+        let login = self.names().0.to_owned();
+        self.tap.learn(match meaning {
+            Some(meaning) if meaning.is_about_sender() => Clue::SenderDenied { login },
+            _ => Clue::Refused(meaning.map(|meaning| meaning.cure)),
+        });
     }
 
     /// The session ends with a message whose fate the upstream has not told.
@@ -187,6 +233,7 @@ impl Record {
 
     /// The session's line.
     pub(crate) fn write(&self, listener: &Listener, ending: &Ending) {
+        self.tap.ended(ending);
         let (login, account) = self.names();
         let seconds = self.begun.elapsed().as_secs_f32();
         let Self { session, peer, failures, to_upstream, to_downstream, messages, .. } = self;

@@ -92,10 +92,12 @@ fn shared(credentials: Arc<dyn Credentials>, sessions: usize) -> Arc<Shared> {
         verifier: Verifier::new(&config).unwrap(),
         credentials,
         upstreams: Upstreams::new(&config).unwrap(),
-        directory: watch::channel(directory).1,
+        directory: tokio::sync::watch::channel(directory).1,
         uses: Arc::default(),
         limits: Arc::new(SessionLimits::new(sessions, sessions)),
         nuisances: Nuisances::default(),
+        clearance: Clearance::default(),
+        watchers: Watchers::default(),
         drain: Drain::default(),
         config: Arc::new(config),
     })
