@@ -131,12 +131,10 @@ async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, 
 async fn run<P: Speaks>(shared: &Shared, listener: &Listener, stream: TcpStream, record: &mut Record) -> Ending {
     // All boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
     // for days, not for what came before.
-    let (mut downstream, arrival) = match Box::pin(enter(shared, listener, stream, record)).await {
+    let (downstream, arrival) = match Box::pin(enter(shared, listener, stream, record)).await {
         Ok(entered) => entered,
         Err(ending) => return ending,
     };
-    record.tap.is_for(arrival.visit.peer);
-    downstream.tap = record.tap.clone();
     match Box::pin(log_in::<P>(&arrival, downstream, record)).await {
         Ok((downstream, upstream, warrant)) => Box::pin(P::carry(shared, downstream, upstream, warrant, record)).await,
         Err(ending) => ending,

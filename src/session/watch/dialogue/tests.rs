@@ -154,13 +154,12 @@ fn clues_are_found_in_what_passes() {
     assert_eq!(clues(Protocol::Smtp, &["<220 hi\r\n", ">\x16\x03\x01rubbish\nNOOP\n"]), [Clue::TlsHello]);
     let hello = ["<220 hi\r\n", ">EHLO x\r\n", "<250 hi\r\n"];
     let then = |more: &[&'static str]| [&hello[..], more].concat();
-    let smtp = |more| clues(Protocol::Smtp, &then(more));
+    let smtp = |more: &[&'static str]| clues(Protocol::Smtp, &then(more));
     assert_eq!(smtp(&[">AUTH LOGIN\r\n", "<538 5.7.11 no\r\n"]), [Clue::PlaintextForbidden]);
     assert_eq!(smtp(&[">AUTH CRAM-MD5\r\n", "<504 5.5.4 no\r\n"]), [Clue::Mechanism]);
     assert_eq!(smtp(&[">MAIL FROM:<a@b>\r\n", "<530 5.7.0 no\r\n"]), [Clue::NoLogin]);
-    let data = [">DATA\r\n", "<354 go\r\n"];
-    assert_eq!(smtp(&[&data[..], &[">a\n.\n"]].concat()), [Clue::LoneLfEnd]);
-    assert_eq!(smtp(&[&data[..], &[">a\r\n.\r\n"]].concat()), []);
+    assert_eq!(smtp(&[">DATA\r\n", "<354 go\r\n", ">a\n.\n"]), [Clue::LoneLfEnd]);
+    assert_eq!(smtp(&[">DATA\r\n", "<354 go\r\n", ">a\r\n.\r\n"]), []);
     assert_eq!(clues(Protocol::Imap, &["<a NO [PRIVACYREQUIRED] no\r\n"]), [Clue::PlaintextForbidden]);
 }
 
