@@ -1,5 +1,7 @@
 //! What only the operating system can give: descriptors, and the end of a whole group of processes.
 
+use std::net::IpAddr;
+
 /// Descriptors kept free for listeners, the resolver, the token endpoint and the log.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
@@ -48,3 +50,29 @@ pub fn end_group(leader: u32) {
 /// Other systems have no such groups.
 #[cfg(not(unix))]
 pub const fn end_group(_leader: u32) {}
+
+/// Every address this machine has now, but for those that mean another thing on each of its interfaces. Empty where that
+/// cannot be known.
+#[cfg(unix)]
+#[must_use]
+pub fn addresses() -> Vec<IpAddr> {
+    use nix::sys::socket::SockaddrStorage;
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    let address = |address: SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|known| IpAddr::from(known.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|known| IpAddr::from(known.ip())))
+    };
+    let mut known: Vec<IpAddr> = interfaces.filter_map(|interface| interface.address.and_then(address)).collect();
+    known.retain(|known| match known {
+        IpAddr::V4(known) => !known.is_link_local(),
+        IpAddr::V6(known) => !known.is_unicast_link_local(),
+    });
+    known
+}
+
+/// As on Unix; the standard library does not tell elsewhere.
+#[cfg(not(unix))]
+#[must_use]
+pub const fn addresses() -> Vec<IpAddr> {
+    Vec::new()
+}

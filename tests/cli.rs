@@ -287,7 +287,7 @@ async fn a_door_to_the_network_is_not_opened() {
         let output = stage.run(&["serve"]).await;
         assert_eq!(output.status.code(), Some(2), "{address}");
         let said = text(&output.stderr);
-        holds_all(said, &[address, "can be reached from the network", "use a loopback address"]);
+        holds_all(said, &["listener.allow: missing", address, "can be reached from the network"]);
         assert!(!said.contains("listening"), "{said}");
     }
 }

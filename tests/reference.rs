@@ -70,6 +70,7 @@ fn every_key_is_documented_and_every_documented_key_exists() {
         ("`[limits]`", "limits = { nonsense = 1 }"),
         ("`idle_timeout`", "limits.idle_timeout = { nonsense = 1 }"),
         ("`failed_logins`", "limits.failed_logins = { nonsense = 1 }"),
+        ("`[upstream]`", "upstream = { nonsense = 1 }"),
         ("`[[listener]]`", "listener = [{ nonsense = 1 }]"),
         ("`[app.NAME]`", "app.a = { nonsense = 1 }"),
         ("`client_certificate`", "app.a.client_certificate = { nonsense = 1 }"),
@@ -172,6 +173,19 @@ fn what_the_pages_show_are_right_configurations() {
         }
     }
     assert_eq!(tried, 6, "one for each page");
+}
+
+#[test]
+fn what_is_shown_of_networks_is_right() {
+    let shown = |page: &'static str| page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let listener = shown(include_str!("../docs/networks.md"));
+    let devices = sections()["Devices that cannot log in"];
+    let example = REFERENCE.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let text = example.replace("[app.contoso]", &format!("{listener}[app.contoso]")) + shown(devices);
+    let text = text.replace("{ file = \"secrets/contoso\" }", "\"hunter2\"");
+    let config = Config::parse(&text, Path::new("mailferry.toml"), &Environment::of_variables([])).unwrap();
+    assert_eq!((config.listeners.len(), config.accounts[0].logins.len()), (2, 2));
+    assert_eq!(config.warnings, Vec::<String>::new());
 }
 
 #[test]

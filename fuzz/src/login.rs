@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use mailferry::proto::{
-    Credential, FLUSH_AT, Input, LoginAnswer, Machine, OCTETS_BEFORE_TLS, ProtoError, Step, UpstreamEvent,
+    Credential, FLUSH_AT, Input, LoginAnswer, Machine, OCTETS_BEFORE_TLS, OCTETS_BEHIND_STARTTLS, ProtoError, Step, UpstreamEvent,
 };
 use mailferry::secret::AccessToken;
 
@@ -14,6 +14,9 @@ const MOST_STEPS: usize = 400_000;
 
 /// What one step may write beyond [`FLUSH_AT`]: the longest answer to one line.
 const MOST_BEYOND: usize = 4096;
+
+/// How a dialogue ends in which octets came in the clear that would be read as if they had come over TLS.
+const IN_THE_CLEAR: &str = "octets in the clear before TLS";
 
 /// What a machine did.
 #[derive(Debug, PartialEq)]
@@ -122,7 +125,7 @@ fn play<M: Machine>(
             Ok(Step::Flush) => continue,
             Ok(Step::StartTls) if pieces.len() > 0 => {
                 // In one read with the rest, a machine would have seen that there is more.
-                played.ending = OCTETS_BEFORE_TLS.to_string();
+                played.ending = IN_THE_CLEAR.into();
                 return played;
             }
             Ok(Step::StartTls) => {
@@ -139,6 +142,10 @@ fn play<M: Machine>(
             }
             Ok(Step::Relay) => played.ending = "relay".into(),
             Ok(Step::Close(reason)) => played.ending = format!("close: {reason:?}"),
+            Err(OCTETS_BEFORE_TLS | OCTETS_BEHIND_STARTTLS) => {
+                played.ending = IN_THE_CLEAR.into();
+                return played;
+            }
             Err(error) => {
                 // How much had been read when the fault showed depends on the pieces, and nobody reads the rest.
                 played.ending = error.to_string();

@@ -116,6 +116,10 @@ impl Session {
     fn read_downstream(&mut self) {
         while self.is_open() && self.machine.wants_downstream(self.from_downstream.len()) {
             self.goes_on(Self::advance_downstream);
+            // What it has just used may have been the command whose answer it waits for.
+            if !self.machine.wants_downstream(self.from_downstream.len()) {
+                break;
+            }
             let Some(piece) = self.unread.pop_front() else { break };
             assert!(self.from_downstream.len() <= MOST_HELD || !self.is_open(), "the input grows");
             self.from_downstream.extend(&piece);

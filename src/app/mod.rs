@@ -1,5 +1,6 @@
 //! The composition root: a configuration in; listeners, logins, tokens and sessions out; and their orderly end.
 
+pub mod certificate;
 mod desk;
 pub mod office;
 mod parts;
@@ -15,6 +16,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use self::certificate::{NoCertificate, open_doors};
 use self::desk::FrontDesk;
 pub use self::parts::sign_in;
 use self::parts::{Parts, open_store};
@@ -22,7 +24,7 @@ use crate::config::{Config, Listener};
 use crate::control::{self, ControlError};
 use crate::drain::Drain;
 use crate::login::verify::NoRandomness;
-use crate::net::listener;
+use crate::net::listener::{self, Inherited};
 use crate::oauth::credentials::TokenError;
 use crate::session::{Shared, admit};
 use crate::store::{StoreError, make_folder};
@@ -57,6 +59,17 @@ pub enum StartError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// What was opened for us is no listening socket.
+    #[error(
+        "the sockets that this process was started with (LISTEN_FDS) cannot be used: {0}. Open them with ListenStream= and Accept=no"
+    )]
+    Inherited(io::Error),
+    /// What was opened for us belongs to no listener.
+    #[error(
+        "this process was started with a socket that listens on {0} (LISTEN_FDS), and no listener has that address: bind a \
+         [[listener]] to it, or take it out of the socket unit"
+    )]
+    Unclaimed(SocketAddr),
     /// There is nothing to verify upstreams with.
     #[error(
         "no root certificates to verify upstreams with: {0}. Install the system's CA certificates (Debian: ca-certificates)"
@@ -71,6 +84,9 @@ pub enum StartError {
     /// The store cannot be opened or read.
     #[error("the store cannot be used")]
     Store(#[from] StoreError),
+    /// A listener has no certificate to show.
+    #[error("a listener cannot speak TLS")]
+    Certificate(#[from] NoCertificate),
     /// Commands could not reach the gateway.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -100,7 +116,11 @@ async fn claim(state_dir: &Path) -> Result<control::Claim, StartError> {
 fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "Something else is running there: stop it, or choose another port",
-        io::ErrorKind::PermissionDenied => "Ports below 1024 need a right of their own: choose another port",
+        io::ErrorKind::PermissionDenied => {
+            "A port below 1024 needs a right of its own: give it with systemd (AmbientCapabilities=CAP_NET_BIND_SERVICE, or \
+             a socket unit), with `setcap cap_net_bind_service=+ep` on the program, or to everybody with `sysctl \
+             net.ipv4.ip_unprivileged_port_start=25`; or choose another port"
+        }
         io::ErrorKind::AddrNotAvailable => "The address is not one of this machine's",
         _ => "Check the address and the port",
     }
@@ -113,18 +133,23 @@ impl Gateway {
     /// When another gateway runs with the same state, the store cannot be opened, a socket cannot be bound or TLS cannot be
     /// verified; nothing is left running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let mut inherited = Inherited::of_process().map_err(StartError::Inherited)?;
         let config = Arc::new(config);
         // First of all: two gateways with one state would be in each other's way everywhere.
         let claim = claim(&config.state_dir).await?;
         let store = open_store(&config).await?;
-        let parts = Parts::assemble(Arc::clone(&config), store).await?;
+        let doors = open_doors(&config)?;
+        let parts = Parts::assemble(Arc::clone(&config), store, doors).await?;
         // Stops what the parts have begun, should a socket not be had.
         let mut gateway = Self { parts, bound: Vec::new(), accepting: Drain::default(), control: None };
         let mut sockets = Vec::new();
         for listener in &config.listeners {
             for address in &listener.bind {
-                sockets.push((Arc::clone(listener), bind(listener, *address)?));
+                sockets.push((Arc::clone(listener), bind(listener, *address, &mut inherited)?));
             }
+        }
+        if let Some(address) = inherited.left() {
+            return Err(StartError::Unclaimed(address));
         }
         let Self { parts, bound, accepting, control } = &mut gateway;
         parts.begin_upkeep();
@@ -182,8 +207,15 @@ impl Drop for Gateway {
     }
 }
 
-fn bind(listener: &Listener, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    listener::bind(address)
+/// A socket that listens there: one that was opened for us, or one of our own.
+fn bind(
+    listener: &Listener,
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    inherited
+        .take(address)
+        .and_then(|socket| socket.map_or_else(|| listener::bind(address), Ok))
         .and_then(|socket| socket.local_addr().map(|address| (socket, address)))
         .map_err(|error| StartError::Bind { listener: listener.name.clone(), address, error })
 }

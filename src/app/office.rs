@@ -12,6 +12,7 @@ use super::parts::{Parts, open_store};
 use super::{AGAIN, OTHERS, StartError};
 use crate::config::Config;
 use crate::control::{self, Answer, AskError, ControlError, Desk, Request};
+use crate::net::tls::Doors;
 use crate::store::make_folder;
 
 /// Asks whoever can answer.
@@ -69,8 +70,12 @@ impl Office {
         let parts = match self.here.take() {
             Some(parts) => parts,
             None => {
-                Parts::assemble(Arc::clone(&self.config), open_store(&self.config).await.map_err(StartError::from)?)
-                    .await?
+                Parts::assemble(
+                    Arc::clone(&self.config),
+                    open_store(&self.config).await.map_err(StartError::from)?,
+                    Doors::default(),
+                )
+                .await?
             }
         };
         let desk = FrontDesk::new(self.here.insert(parts).clone());

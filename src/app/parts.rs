@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::StartError;
 use super::registry::Registry;
+use super::{StartError, certificate};
 use crate::config::{Account, Config};
 use crate::drain::Drain;
 use crate::login::verify::Verifier;
 use crate::net::http::{HttpClient, HttpTimeouts};
-use crate::net::tls;
+use crate::net::tls::{self, Doors};
 use crate::oauth::grant::{Fetch, HttpFetch, WallClock};
 use crate::oauth::service::TokenService;
 use crate::oauth::sign_in::SignIn;
@@ -39,14 +39,14 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Puts it together and begins to look after it.
+    /// Puts it together and begins to look after it. `doors` are those of the listeners, where there will be any.
     ///
     /// # Errors
     /// When the store cannot be read, or something that every login needs is missing.
-    pub(super) async fn assemble(config: Arc<Config>, store: Arc<dyn Store>) -> Result<Self, StartError> {
+    pub(super) async fn assemble(config: Arc<Config>, store: Arc<dyn Store>, doors: Doors) -> Result<Self, StartError> {
         let upstreams = Upstreams::new(&config)?;
         let fetches = over_http(&config, &upstreams)?;
-        Self::with(config, store, upstreams, fetches).await
+        Self::with(config, store, upstreams, fetches, doors).await
     }
 
     /// As [`Self::assemble`], with tokens from elsewhere.
@@ -55,6 +55,7 @@ impl Parts {
         store: Arc<dyn Store>,
         upstreams: Upstreams,
         fetches: Fetches,
+        doors: Doors,
     ) -> Result<Self, StartError> {
         let registry = Arc::new(Registry::open(Arc::clone(&config), Arc::clone(&store)).await?);
         let sign_ins: Arc<dyn SignIns> = Arc::<dyn Store>::clone(&store);
@@ -71,6 +72,7 @@ impl Parts {
             nuisances: Nuisances::default(),
             clearance: Clearance::default(),
             watchers: Watchers::default(),
+            doors,
             drain: Drain::default(),
             config,
         });
@@ -86,7 +88,9 @@ impl Parts {
         let sign_ins: Arc<dyn SignIns> = Arc::<dyn Store>::clone(&self.store);
         let registry = Arc::clone(&self.registry);
         let accounts = Box::new(move || registry.directory().accounts.clone());
-        let upkeep = Upkeep::new(Arc::clone(&self.tokens), sign_ins, accounts, wall_clock());
+        let shared = Arc::clone(&self.shared);
+        let others = Box::new(move || certificate::expiries(&shared.doors));
+        let upkeep = Upkeep::new(Arc::clone(&self.tokens), sign_ins, accounts, wall_clock()).with(others);
         self.keeping.spawn(upkeep.run());
     }
 

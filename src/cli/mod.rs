@@ -3,6 +3,7 @@
 mod account;
 mod accounts;
 mod card;
+mod cert;
 mod check;
 mod demo;
 mod init;
@@ -48,6 +49,7 @@ enum Command {
     Serve,
     Demo(demo::Args),
     Check(check::Args),
+    Cert(cert::Args),
     Init(init::Args),
     SignIn(sign_in::Args),
     SignOut(sign_out::Args),
@@ -69,6 +71,7 @@ impl Cli {
             Command::Serve => serve::run(config).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Check(args) => check::run(args, config).await,
+            Command::Cert(args) => cert::run(args, config),
             Command::Init(args) => init::run(args, config),
             Command::SignIn(args) => sign_in::run(args, config).await,
             Command::SignOut(args) => sign_out::run(args, config).await,

@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use toml::Spanned;
 
 use super::raw::{OneOrMany, RawListener};
 use super::resolve::Resolver;
-use super::{Listener, ListenerTls, units};
+use super::{CertificateFiles, Listener, ListenerTls, units};
 
 /// All listeners that could be made out, and where each is written.
 pub(super) fn resolve(
@@ -36,12 +38,7 @@ fn listener(
     resolver: &mut Resolver<'_>,
 ) -> Option<Arc<Listener>> {
     let table = raw.span();
-    let raw = raw.into_inner();
-    if let Some(tls) = raw.tls.filter(|tls| tls.get_ref() != "none") {
-        resolver
-            .report
-            .error(tls.span(), "must be \"none\": listeners of this version cannot speak TLS");
-    }
+    let mut raw = raw.into_inner();
     let protocol = resolver
         .report
         .required(&raw.protocol, table.clone(), "protocol", "it must be smtp, imap or pop3");
@@ -49,6 +46,15 @@ fn listener(
     let bind = resolver.report.required(&raw.bind, table.clone(), "bind", right);
     let protocol = protocol.map(|protocol| *protocol.get_ref());
     let bind = bind.and_then(|bind| bind_addresses(bind, addresses, resolver));
+    let beyond = bind.iter().flatten().find(|address| !address.ip().is_loopback()).copied();
+    let allow = allow(&mut raw, beyond, &table, resolver);
+    let plaintext_login = raw.plaintext_login.take();
+    let plaintext_login = plaintext_login.map_or_else(units::loopback, |list| resolver.networks(list, None));
+    let proxy_protocol = raw.proxy_protocol.take();
+    let proxy_protocol = proxy_protocol.map_or_else(Vec::new, |list| resolver.networks(list, None));
+    let default = if beyond.is_some() { ListenerTls::Auto } else { ListenerTls::None };
+    let tls = raw.tls.as_ref().map_or(default, |tls| *tls.get_ref());
+    let certificate = certificate(&raw, tls, &table, resolver);
     let (protocol, bind) = (protocol?, bind?);
 
     let at = raw.name.as_ref().map_or(table, Spanned::span);
@@ -65,16 +71,59 @@ fn listener(
             .report
             .error(at, format!("another listener has the name {name:?} already; give this one its own"));
     }
-    Some(Arc::new(Listener {
-        name,
-        protocol,
-        bind,
-        allow: units::loopback(),
-        plaintext_login: units::loopback(),
-        tls: ListenerTls::None,
-        certificate: None,
-        proxy_protocol: Vec::new(),
-    }))
+    Some(Arc::new(Listener { name, protocol, bind, allow, plaintext_login, tls, certificate, proxy_protocol }))
+}
+
+/// Who may connect. Beyond loopback (`beyond` is an address there) that has to be said: a door that is open to everybody
+/// is never a default.
+fn allow(
+    raw: &mut RawListener,
+    beyond: Option<SocketAddr>,
+    table: &Range<usize>,
+    resolver: &mut Resolver<'_>,
+) -> Vec<IpNet> {
+    match (raw.allow.take(), beyond) {
+        (Some(list), _) => {
+            let empty = "must not be empty: nobody could connect; name networks, as in \"192.168.7.0/24\"";
+            return resolver.networks(list, Some(empty));
+        }
+        (None, Some(address)) => {
+            let right = format!(
+                "{address} can be reached from the network, so it must be said who may connect, as in \
+                 [\"192.168.7.0/24\", \"127.0.0.0/8\", \"::1\"]"
+            );
+            resolver.report.missing(table.clone(), "allow", &right);
+        }
+        (None, None) => {}
+    }
+    units::loopback()
+}
+
+/// The certificate and its key: both or neither, and only where there is TLS.
+fn certificate(
+    raw: &RawListener,
+    tls: ListenerTls,
+    table: &Range<usize>,
+    resolver: &mut Resolver<'_>,
+) -> Option<CertificateFiles> {
+    let named = raw.certificate.as_ref().or(raw.private_key.as_ref())?;
+    if tls == ListenerTls::None {
+        let default = if raw.tls.is_none() { ", the default on loopback" } else { "" };
+        let what = format!(
+            "has no meaning with tls = \"none\"{default}; set tls to starttls, implicit or auto, or leave it out"
+        );
+        resolver.report.error(named.span(), what);
+    }
+    let right = "certificate and private_key belong together; it must be a PEM file";
+    let certificate = resolver
+        .report
+        .required(&raw.certificate, table.clone(), "certificate", right)?;
+    let private_key = resolver
+        .report
+        .required(&raw.private_key, table.clone(), "private_key", right)?;
+    let [certificate, private_key] = [certificate, private_key].map(|file| resolver.path(Path::new(file.get_ref())));
+    resolver.warn_if_others_can_read(&private_key);
+    Some(CertificateFiles { certificate, private_key })
 }
 
 /// The addresses of a listener, if all of them can be used.
@@ -99,19 +148,12 @@ fn bind_addresses(
     (!addresses.is_empty() && addresses.len() == texts.len()).then_some(addresses)
 }
 
+/// An address of its own. `0.0.0.0` and `[::]` with one port are two: an IPv6 socket takes IPv6 only.
 fn bind_address(text: &str, taken: &mut HashSet<SocketAddr>) -> Result<SocketAddr, String> {
     let Ok(address) = text.parse::<SocketAddr>() else {
         return Err(format!("{text:?} is no address with a port; write it as in \"127.0.0.1:1587\" or \"[::1]:1587\""));
     };
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    // Nobody from beyond could be allowed in yet, and a password would travel in clear.
-    if !address.ip().is_loopback() {
-        return Err(format!(
-            "{text} can be reached from the network, which this version does not protect; \
-             use a loopback address, as in \"127.0.0.1:{}\"",
-            address.port()
-        ));
-    }
     // Port 0 is a different port each time.
     if address.port() != 0 && !taken.insert(address) {
         return Err(format!("{text} is bound twice; give each listener an address and port of its own"));

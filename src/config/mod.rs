@@ -5,12 +5,16 @@
 
 mod accounts;
 mod apps;
+mod by_address;
 mod environment;
 mod error;
 mod listeners;
 mod load;
+mod logins;
+mod mail_rules;
 mod presets;
 mod providers;
+mod proxy;
 mod raw;
 mod report;
 mod resolve;
@@ -33,9 +37,10 @@ use url::Url;
 
 use crate::secret::SecretText;
 
-pub(crate) use accounts::{MAX_SAME_USERNAME, check_address, check_hash, check_username};
+pub(crate) use accounts::check_address;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Position};
+pub(crate) use logins::{MAX_SAME_USERNAME, check_hash, check_username};
 pub use secrets::SecretSource;
 pub use units::duration;
 pub(crate) use units::{NETWORK, network};
@@ -157,6 +162,8 @@ pub struct Budgets {
     pub dial: Duration,
     /// How long one side of a relay may go on after the other has ended, and an SMTP upstream may take for the rest.
     pub half_closed: Duration,
+    /// How long a listener for both waits for the first octet of a TLS handshake before it greets.
+    pub first_octet: Duration,
     /// How long a login waits for its refusal whose user name no login can have.
     pub impossible_name: Duration,
 }
@@ -168,6 +175,7 @@ impl Default for Budgets {
             token: Duration::from_secs(10),
             dial: Duration::from_secs(12),
             half_closed: Duration::from_secs(60),
+            first_octet: Duration::from_millis(300),
             impossible_name: Duration::from_secs(2),
         }
     }

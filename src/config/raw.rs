@@ -9,11 +9,14 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::{LogFormat, Protocol, UpstreamTls};
+use super::{ListenerTls, LogFormat, Protocol, UpstreamTls, units};
 use crate::secret::SecretText;
 
 /// A key that may be absent; where it is not, its value and its place.
 type Key<T> = Option<Spanned<T>>;
+
+/// A list of networks, which may be absent.
+type Networks = Key<Vec<Spanned<String>>>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +30,8 @@ pub(super) struct RawConfig {
     pub(super) store: RawStore,
     #[serde(default)]
     pub(super) limits: RawLimits,
+    #[serde(default)]
+    pub(super) upstream: RawUpstream,
     #[serde(default)]
     pub(super) listener: Vec<Spanned<RawListener>>,
     #[serde(default)]
@@ -79,13 +84,24 @@ pub(super) struct RawFailedLogins {
     pub(super) block: Key<String>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    pub(super) proxy: Key<RawSecrets>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawListener {
     pub(super) name: Key<String>,
     pub(super) protocol: Key<Protocol>,
     pub(super) bind: Key<OneOrMany>,
-    pub(super) tls: Key<String>,
+    pub(super) tls: Key<ListenerTls>,
+    pub(super) certificate: Key<String>,
+    pub(super) private_key: Key<String>,
+    pub(super) allow: Networks,
+    pub(super) plaintext_login: Networks,
+    pub(super) proxy_protocol: Networks,
 }
 
 #[derive(Default, Deserialize)]
@@ -120,6 +136,7 @@ pub(super) struct RawAccount {
     pub(super) app: Key<String>,
     #[serde(default)]
     pub(super) identity: RawIdentity,
+    pub(super) max_message: Key<RawSize>,
     provider: Key<String>,
     grant: Key<String>,
     tenant: Key<String>,
@@ -194,7 +211,30 @@ pub(super) struct RawLogin {
     pub(super) username: Key<String>,
     pub(super) password_hash: Key<String>,
     pub(super) protocols: Key<Vec<Protocol>>,
-    pub(super) networks: Option<Vec<Spanned<String>>>,
+    pub(super) networks: Networks,
+    pub(super) tls: Key<RawLoginTls>,
+    pub(super) without_password: Key<bool>,
+    pub(super) rate: Key<String>,
+    pub(super) recipients: Key<Vec<Spanned<String>>>,
+    pub(super) sender: Key<RawSender>,
+    pub(super) from_name: Key<String>,
+    pub(super) reply_to: Key<String>,
+    pub(super) lone_lf_ends_message: Key<bool>,
+}
+
+/// What a login may say of TLS: to leave it out means as the listener has it.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawLoginTls {
+    Required,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawSender {
+    Keep,
+    Envelope,
+    Force,
 }
 
 #[derive(Deserialize)]
@@ -218,6 +258,36 @@ pub(super) struct RawServer {
     pub(super) host: Key<String>,
     pub(super) port: Key<i64>,
     pub(super) tls: Key<UpstreamTls>,
+}
+
+/// A number of octets, or a text that says it with a unit.
+pub(super) enum RawSize {
+    Octets(i64),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for RawSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Size;
+
+        impl Visitor<'_> for Size {
+            type Value = RawSize;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(units::SIZE)
+            }
+
+            fn visit_i64<E>(self, octets: i64) -> Result<RawSize, E> {
+                Ok(RawSize::Octets(octets))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<RawSize, E> {
+                Ok(RawSize::Text(text.into()))
+            }
+        }
+
+        deserializer.deserialize_any(Size)
+    }
 }
 
 /// A text, or a list of texts.

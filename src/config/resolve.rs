@@ -1,7 +1,7 @@
 //! From what the file says to what it means: names resolved, values checked, every fault reported.
 
 use std::collections::HashMap;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::providers::Providers;
 use super::raw::{RawConfig, RawLimits, RawLog, RawStore};
 use super::report::Report;
 use super::{Account, Budgets, Config, FailedLogins, Limits, Log, LogFormat, StoreConfig};
-use super::{accounts, apps, listeners, secrets, shape, units, whole};
+use super::{accounts, apps, listeners, proxy, secrets, shape, units, whole};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -62,7 +62,7 @@ impl Resolver<'_> {
         let state_dir = self.state_dir(raw.state_dir.map(|folder| folder.into_inner().into()));
         let config = Config {
             store: self.store(raw.store, &state_dir),
-            proxy: None,
+            proxy: raw.upstream.proxy.and_then(|proxy| proxy::resolve(proxy, self)),
             state_dir,
             file: file.to_owned(),
             hostname: self.hostname(raw.hostname),
@@ -207,14 +207,13 @@ impl Resolver<'_> {
         }
     }
 
-    /// A list of networks. An empty one would let nobody in, which nobody means.
-    pub(super) fn networks(&mut self, list: Vec<Spanned<String>>, table: Range<usize>) -> Vec<ipnet::IpNet> {
-        if list.is_empty() {
-            self.report
-                .error(table, "networks must not be empty: leave it out to allow whatever the listener allows");
+    /// A list of networks. `empty` is what is said of an empty one; without it, it may be empty.
+    pub(super) fn networks(&mut self, list: Spanned<Vec<Spanned<String>>>, empty: Option<&str>) -> Vec<ipnet::IpNet> {
+        if let Some(what) = empty.filter(|_| list.get_ref().is_empty()) {
+            self.report.error(list.span(), what);
         }
-        let mut networks = Vec::with_capacity(list.len());
-        for text in list {
+        let mut networks = Vec::with_capacity(list.get_ref().len());
+        for text in list.into_inner() {
             match units::network(text.get_ref()) {
                 Some(network) => networks.push(network),
                 None => self

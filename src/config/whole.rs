@@ -1,27 +1,116 @@
-//! What only shows once everything has been read: listeners and logins that can never meet.
+//! What only shows once everything has been read: listeners and logins that can never meet, and doors that are too wide.
 
 use std::ops::Range;
 
+use ipnet::IpNet;
+
 use super::report::Report;
-use super::{Account, Config, Login, Protocol, units};
+use super::{Account, Admission, Config, Listener, ListenerTls, Login, Protocol, units};
 
 /// Checks a configuration whose parts are all right. `places` is where its listeners are written.
 pub(super) fn check(config: &Config, places: &[Range<usize>], report: &mut Report<'_>) {
     for (listener, place) in config.listeners.iter().zip(places) {
-        let protocol = listener.protocol;
-        if logins_for(config, protocol).next().is_none() {
-            let what = format!("nobody could ever log in here: no login is for {protocol}, or no provider has it");
-            report.error(place.clone(), what);
+        if let Some(what) = nobody(config, listener) {
+            report.error(place.clone(), format!("nobody could ever log in here: {what}"));
+        }
+        check_passwords_in_clear(listener, place, report);
+        if !listener.proxy_protocol.is_empty() && within(&listener.allow, &listener.proxy_protocol) {
+            let what = "allow holds nobody but the proxies of proxy_protocol; it is asked about the clients that they \
+                        speak for";
+            report.warn_at(place.clone(), what);
         }
     }
     for account in &config.accounts {
         for login in account.logins.iter().filter(|login| !can_be_used(login, account, config)) {
             report.warn(format!(
-                "the login {:?} of {} cannot be used: no listener takes its protocols from its networks",
-                login.username, account.address
+                "the login {:?} of {} cannot be used: no listener takes its protocols from its networks{}",
+                login.username,
+                account.address,
+                if login.tls_required { " with TLS" } else { "" }
             ));
         }
     }
+}
+
+/// Why no login of the file can ever be used at a listener, and what to change; `None`: one can.
+fn nobody(config: &Config, listener: &Listener) -> Option<String> {
+    let protocol = listener.protocol;
+    let logins: Vec<_> = logins_for(config, protocol).collect();
+    if logins.is_empty() {
+        return Some(format!("no login is for {protocol}, or no provider has it"));
+    }
+    if logins.iter().any(|login| takes(listener, login)) {
+        return None;
+    }
+    let reach = |login: &&&Login| !reach(listener, login).is_empty();
+    let reaching: Vec<_> = logins.iter().filter(reach).collect();
+    if reaching.is_empty() {
+        return Some(format!(
+            "no login for {protocol} may be used from the networks in allow; widen allow, or the networks of a login"
+        ));
+    }
+    if reaching.iter().all(|login| login.tls_required) {
+        return Some(format!(
+            "every login for {protocol} that could is tls = \"required\", and this listener has no TLS; set tls to \
+             starttls, implicit or auto"
+        ));
+    }
+    Some(
+        "it has no TLS, and plaintext_login holds nobody who may connect and log in; set tls to starttls, implicit or \
+         auto, or name in plaintext_login from where a password is taken in clear"
+            .into(),
+    )
+}
+
+/// From where a login can reach a listener.
+fn reach(listener: &Listener, login: &Login) -> Vec<IpNet> {
+    match &login.networks {
+        Some(networks) => units::shared(&listener.allow, networks),
+        None => listener.allow.clone(),
+    }
+}
+
+/// Whether a login whose protocol the listener speaks can be used there.
+fn takes(listener: &Listener, login: &Login) -> bool {
+    let reach = reach(listener, login);
+    let in_clear = || match login.admission {
+        Admission::Password(_) => !units::shared(&reach, &listener.plaintext_login).is_empty(),
+        Admission::Address => true,
+    };
+    // Behind a PROXY header there may be TLS that ends at the proxy.
+    let with_tls = listener.tls != ListenerTls::None || !listener.proxy_protocol.is_empty();
+    !reach.is_empty() && (with_tls || (!login.tls_required && in_clear()))
+}
+
+/// Refuses passwords in clear from everywhere, and warns of those that cross more than a private network.
+fn check_passwords_in_clear(listener: &Listener, place: &Range<usize>, report: &mut Report<'_>) {
+    if listener.tls == ListenerTls::Implicit {
+        return;
+    }
+    let in_clear = units::shared(&listener.allow, &listener.plaintext_login);
+    if in_clear.iter().any(|network| network.prefix_len() == 0) {
+        let what = "passwords would be taken in clear from the whole Internet; name in plaintext_login, or in allow, \
+                    the networks that the devices are in";
+        return report.error(place.clone(), what);
+    }
+    let public: Vec<_> = in_clear.iter().filter(|network| !units::is_private(network)).collect();
+    if let Some(network) = public.first() {
+        let what = format!(
+            "passwords are taken in clear from {network}, which is not a private network; whoever is on their way can \
+             read them"
+        );
+        report.warn_at(place.clone(), &what);
+    } else if listener.tls == ListenerTls::None && !within(&in_clear, &units::loopback()) {
+        let what = "passwords cross the network in clear: tls is \"none\"; with \"auto\" whoever can may use TLS";
+        report.warn_at(place.clone(), what);
+    }
+}
+
+/// Whether all of `networks` lies in `others`.
+fn within(networks: &[IpNet], others: &[IpNet]) -> bool {
+    networks
+        .iter()
+        .all(|network| others.iter().any(|other| other.contains(network)))
 }
 
 /// The logins that can use a protocol as far as their accounts are concerned.
@@ -37,11 +126,6 @@ fn logins_for(config: &Config, protocol: Protocol) -> impl Iterator<Item = &Logi
 
 fn can_be_used(login: &Login, account: &Account, config: &Config) -> bool {
     let usable = |protocol| login.protocols.contains(&protocol) && account.app.provider.server(protocol).is_some();
-    let listeners = config.listeners.iter().filter(|listener| usable(listener.protocol));
-    listeners.map(|listener| &listener.allow).any(|allowed| match &login.networks {
-        Some(networks) => networks
-            .iter()
-            .any(|network| allowed.iter().any(|other| units::overlap(network, other))),
-        None => true,
-    })
+    let mut listeners = config.listeners.iter().filter(|listener| usable(listener.protocol));
+    listeners.any(|listener| takes(listener, login))
 }

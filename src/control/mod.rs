@@ -238,6 +238,8 @@ impl fmt::Debug for Request {
 pub struct SignInRequest {
     /// The account's address.
     pub account: String,
+    /// What it is a sign-in of, as [`SignInId`](crate::store::SignInId) writes it: provider, app and mailbox.
+    pub id: String,
     /// What further tokens are fetched with.
     pub refresh_token: String,
     /// How long these can be fetched, in seconds, where the provider gave it a time.

@@ -1,6 +1,7 @@
 //! Local logins: who may use which account. Knows nothing of the upstream and never sees a token.
 
 pub(crate) mod bounded;
+pub mod by_address;
 mod decoy;
 pub mod directory;
 mod gate;

@@ -1,10 +1,11 @@
-//! Listening sockets: bind, accept, and survive the moments when the kernel has nothing left to give.
+//! Listening sockets: bind or inherit, accept, and survive the moments when the kernel has nothing left to give.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use listenfd::ListenFd;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 /// How many connections may wait to be accepted.
@@ -30,6 +31,46 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// The listening sockets that whoever started this process has opened for it (systemd's socket activation: `LISTEN_FDS`
+/// and `LISTEN_PID`, sd_listen_fds(3)).
+#[derive(Debug, Default)]
+pub(crate) struct Inherited(Vec<(SocketAddr, std::net::TcpListener)>);
+
+impl Inherited {
+    /// Takes them out of the environment, so that no program we start believes them to be its own.
+    ///
+    /// # Errors
+    /// When one of them is no listening TCP socket.
+    pub(crate) fn of_process() -> io::Result<Self> {
+        let mut descriptors = ListenFd::from_env();
+        let mut sockets = Vec::new();
+        for index in 0..descriptors.len() {
+            if let Some(socket) = descriptors.take_tcp_listener(index)? {
+                // One that listens already goes on doing so; a connection (Accept=yes) cannot.
+                SockRef::from(&socket).listen(BACKLOG)?;
+                sockets.push((socket.local_addr()?, socket));
+            }
+        }
+        Ok(Self(sockets))
+    }
+
+    /// The socket that listens at `address`, if there is one.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub(crate) fn take(&mut self, address: SocketAddr) -> io::Result<Option<TcpListener>> {
+        let Some(at) = self.0.iter().position(|(listens, _)| *listens == address) else { return Ok(None) };
+        let (_, socket) = self.0.swap_remove(at);
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket).map(Some)
+    }
+
+    /// Where the first of those listens that nobody has taken.
+    pub(crate) fn left(&self) -> Option<SocketAddr> {
+        self.0.first().map(|(address, _)| *address)
+    }
 }
 
 /// The next connection, with its small packets sent at once. Never fails: what goes wrong with one connection is its

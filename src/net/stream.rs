@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client;
+use tokio_rustls::TlsStream;
 
 use crate::proto::Input;
 
@@ -18,8 +18,8 @@ use crate::proto::Input;
 pub enum Stream {
     /// In the clear.
     Plain(TcpStream),
-    /// Under TLS, with us as its client. Boxed: most connections of a loopback gateway are plain.
-    Tls(Box<client::TlsStream<TcpStream>>),
+    /// Under TLS, with us as its client or its server. Boxed: most connections of a loopback gateway are plain.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl AsyncRead for Stream {
@@ -56,8 +56,8 @@ impl AsyncWrite for Stream {
 
 /// Says `words` to a connection that is about to be dropped, if its kernel takes them at once. tokio's own `try_write`
 /// waits for a readiness that a connection just accepted does not have yet.
-pub(crate) fn say_and_drop(stream: TcpStream, words: &[u8]) {
-    let _ = SockRef::from(&stream).send(words);
+pub(crate) fn say_last(stream: &TcpStream, words: &[u8]) {
+    let _ = SockRef::from(stream).send(words);
 }
 
 /// How much of a peer's octets one turn moves. Measured: below 32 KiB the system calls show, above 64 KiB nothing is won.

@@ -1,15 +1,20 @@
-//! TLS towards upstreams: TLS 1.2 and 1.3, always verified against the system's roots and a provider's own.
+//! TLS, 1.2 and 1.3. Towards upstreams: always verified against the system's roots and a provider's own. Towards
+//! downstreams: with a listener's certificate.
 
 use std::io;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::ResolvesServerCert;
+use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::certificate::Shown;
 use super::stream::Stream;
+use crate::config::{CertificateFiles, Listener, ListenerTls};
 
 /// A stalled peer must not make rustls hold more than this of what we want to send, in octets.
 const SEND_BUFFER: usize = 32 * 1024;
@@ -38,5 +43,68 @@ pub(crate) async fn start(stream: TcpStream, host: &str, config: &Arc<ClientConf
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let mut stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
     stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER));
-    Ok(Stream::Tls(Box::new(stream)))
+    Ok(Stream::Tls(Box::new(stream.into())))
+}
+
+/// How a listener that speaks TLS does: with `shown` for every name a client may ask for, and for those that ask for none,
+/// as old devices do. Sessions are resumed: a printer's processor takes seconds for a whole handshake.
+///
+/// # Errors
+/// When the system gives no random numbers.
+fn server_config(shown: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(shown);
+    config.ticketer = Ticketer::new()?;
+    Ok(Arc::new(config))
+}
+
+/// Makes a plain connection a TLS one, as its server.
+///
+/// # Errors
+/// When the handshake fails; the connection is given back then, on which the client has been told why.
+pub(crate) async fn accept(stream: TcpStream, config: &Arc<ServerConfig>) -> Result<Stream, (io::Error, TcpStream)> {
+    let accepting = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+    let mut stream = accepting.into_fallible().await?;
+    stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER));
+    Ok(Stream::Tls(Box::new(stream.into())))
+}
+
+/// How listeners that speak TLS do, by the certificate they show.
+#[derive(Debug, Default)]
+pub(crate) struct Doors(Vec<Door>);
+
+/// What a certificate's listeners do, and what it is.
+#[derive(Debug)]
+struct Door {
+    /// As the listener has it: `None` is the certificate made in `state_dir`.
+    files: Option<CertificateFiles>,
+    shown: Arc<Shown>,
+    config: Arc<ServerConfig>,
+}
+
+impl Doors {
+    /// Adds that of every listener with these `files`.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub(crate) fn add(&mut self, files: Option<CertificateFiles>, shown: Shown) -> Result<(), rustls::Error> {
+        let shown = Arc::new(shown);
+        let config = server_config(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>)?;
+        self.0.push(Door { files, shown, config });
+        Ok(())
+    }
+
+    /// How `listener` speaks TLS; `None` where it does not.
+    pub(crate) fn of(&self, listener: &Listener) -> Option<&Arc<ServerConfig>> {
+        let mut doors = self.0.iter().filter(|_| listener.tls != ListenerTls::None);
+        doors.find(|door| door.files == listener.certificate).map(|door| &door.config)
+    }
+
+    /// Each certificate that is shown now, and whether it was made by the gateway.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (&Shown, bool)> {
+        self.0.iter().map(|door| (&*door.shown, door.files.is_none()))
+    }
 }

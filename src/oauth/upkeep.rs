@@ -22,11 +22,15 @@ const EXERCISED_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The accounts there are at the moment.
 pub type Accounts = Box<dyn Fn() -> Vec<Arc<Account>> + Send + Sync>;
 
+/// What else ends.
+pub type Others = Box<dyn Fn() -> Vec<Expiry> + Send + Sync>;
+
 /// Looks after sign-ins and dates.
 pub struct Upkeep {
     service: Arc<TokenService>,
     sign_ins: Arc<dyn SignIns>,
     accounts: Accounts,
+    others: Others,
     wall: WallClock,
     /// The last stage that was said of each thing that ends.
     said: HashMap<String, u64>,
@@ -36,7 +40,13 @@ impl Upkeep {
     /// Looks after the `accounts` there are at each round.
     #[must_use]
     pub fn new(service: Arc<TokenService>, sign_ins: Arc<dyn SignIns>, accounts: Accounts, wall: WallClock) -> Self {
-        Self { service, sign_ins, accounts, wall, said: HashMap::new() }
+        Self { service, sign_ins, accounts, others: Box::new(Vec::new), wall, said: HashMap::new() }
+    }
+
+    /// Looks after what is neither an account's nor an app's too.
+    #[must_use]
+    pub fn with(self, others: Others) -> Self {
+        Self { others, ..self }
     }
 
     /// Goes round for ever, at once for the first time.
@@ -76,7 +86,7 @@ impl Upkeep {
     /// The warnings that are due and have not been said at this stage.
     fn due(&mut self, accounts: &[Arc<Account>], sign_ins: &[SignIn], now: SystemTime) -> Vec<String> {
         let mut warnings = Vec::new();
-        for expiry in expiries(accounts, sign_ins) {
+        for expiry in expiries(accounts, sign_ins).into_iter().chain((self.others)()) {
             match expiry.stage(now) {
                 None => {
                     self.said.remove(&expiry.what);

@@ -50,6 +50,8 @@ pub enum CloseReason {
     Refused,
     /// Bytes behind refused message data could have been read as commands, so the connection ends.
     RefusedData,
+    /// A TLS handshake began where a command should have.
+    TlsHello,
 }
 
 /// A peer broke the protocol so that going on would be unsafe. The text is ours: it holds nothing the peer sent.
@@ -67,6 +69,34 @@ pub enum ProtoError {
 /// they had come over TLS (CVE-2021-38371).
 pub const OCTETS_BEFORE_TLS: ProtoError =
     ProtoError::UpstreamMisbehaved("octets between the answer to STARTTLS and the handshake");
+
+/// What a machine says to octets behind a client's STARTTLS or STLS that came with it: whoever put them there wants them
+/// to be read as if they had come over TLS (CVE-2011-0411).
+pub const OCTETS_BEHIND_STARTTLS: ProtoError = ProtoError::DownstreamMisbehaved("octets behind STARTTLS, in the clear");
+
+/// How every TLS record of a handshake begins: no command of any protocol here does (RFC 8446 section 5.1).
+const HANDSHAKE: [u8; 2] = [0x16, 0x03];
+
+/// Whether what came where a command should begin is a TLS handshake.
+fn is_tls_hello(begun: &[u8]) -> bool {
+    begun.starts_with(&HANDSHAKE)
+}
+
+/// What a downstream may do before its login on the channel that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// A password is taken.
+    pub password: bool,
+    /// SMTP: mail is taken from who does not log in, if a login is for its address.
+    pub by_address: bool,
+}
+
+impl Access {
+    /// Nothing but to say goodbye, or to ask for TLS.
+    pub const NONE: Self = Self { password: false, by_address: false };
+    /// Logging in with a password.
+    pub const PASSWORD: Self = Self { password: true, by_address: false };
+}
 
 /// One side of a login dialogue.
 pub trait Machine {

@@ -91,7 +91,8 @@ impl Patience {
         done
     }
 
-    async fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
+    /// Waits for work of the peer.
+    pub(super) async fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
         let Some(deadline) = self.0 else { return Ok(work.await) };
         // A time-out looks at the work first: of a socket that always has something it would never come to the clock.
         if Instant::now() >= deadline {

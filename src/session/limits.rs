@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::login::throttle::Origin;
 
@@ -26,7 +26,8 @@ struct Counts {
 #[derive(Debug)]
 pub struct Place {
     limits: Arc<SessionLimits>,
-    origin: Origin,
+    /// Whom it counts against; `None` while a proxy has not said for whom it speaks, or where it speaks for nobody.
+    origin: Option<Origin>,
     number: u64,
 }
 
@@ -42,26 +43,58 @@ impl SessionLimits {
     #[must_use]
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let origin = Origin::of(address);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.all >= self.most {
-            return None;
-        }
-        if !origin.is_loopback() {
-            let of_address = counts.by_origin.entry(origin).or_default();
-            if *of_address >= self.most_per_address {
-                return None;
-            }
-            *of_address += 1;
-        }
-        counts.all += 1;
-        counts.ever += 1;
-        Some(Place { limits: Arc::clone(self), origin, number: counts.ever })
+        let mut counts = self.counts();
+        let free = counts.all < self.most && counts.admit(origin, self.most_per_address);
+        free.then(|| counts.place(self, Some(origin)))
+    }
+
+    /// A place for what a proxy has to say for whom it is: it counts against the limit over all, and against no address,
+    /// or one proxy had no more sessions than one client. `None` when there is none left.
+    #[must_use]
+    pub fn take_for_proxy(self: &Arc<Self>) -> Option<Place> {
+        let mut counts = self.counts();
+        (counts.all < self.most).then(|| counts.place(self, None))
     }
 
     /// How many sessions there are.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).all
+        self.counts().all
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn place(&mut self, limits: &Arc<SessionLimits>, origin: Option<Origin>) -> Place {
+        self.all += 1;
+        self.ever += 1;
+        Place { limits: Arc::clone(limits), origin, number: self.ever }
+    }
+
+    /// Counts one more of `origin`, unless there are `most` already.
+    fn admit(&mut self, origin: Origin, most: usize) -> bool {
+        if origin.is_loopback() {
+            return true;
+        }
+        let count = self.by_origin.get(&origin).copied().unwrap_or_default();
+        if count >= most {
+            return false;
+        }
+        self.by_origin.insert(origin, count + 1);
+        true
+    }
+
+    /// One of `origin` has gone.
+    fn release(&mut self, origin: Origin) {
+        if let Some(count) = self.by_origin.get_mut(&origin) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_origin.remove(&origin);
+            }
+        }
     }
 }
 
@@ -71,17 +104,27 @@ impl Place {
     pub const fn number(&self) -> u64 {
         self.number
     }
+
+    /// Counts it against `address` from here on, whom a proxy has named. `false` where that address has no place left:
+    /// then the place counts as before.
+    #[must_use]
+    pub fn belongs_to(&mut self, address: IpAddr) -> bool {
+        let origin = Origin::of(address);
+        let mut counts = self.limits.counts();
+        let admitted = counts.admit(origin, self.limits.most_per_address);
+        if admitted && let Some(before) = self.origin.replace(origin) {
+            counts.release(before);
+        }
+        admitted
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.limits.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.limits.counts();
         counts.all -= 1;
-        if let Some(of_address) = counts.by_origin.get_mut(&self.origin) {
-            *of_address -= 1;
-            if *of_address == 0 {
-                counts.by_origin.remove(&self.origin);
-            }
+        if let Some(origin) = self.origin {
+            counts.release(origin);
         }
     }
 }
@@ -126,5 +169,23 @@ mod tests {
         let limits = Arc::new(SessionLimits::new(10, 1));
         let places: Vec<_> = (0..5).map(|_| limits.take([127, 0, 0, 1].into()).unwrap()).collect();
         assert_eq!(limits.taken(), places.len());
+    }
+
+    #[test]
+    fn behind_a_proxy_each_client_has_its_own_limit_and_the_proxy_none() {
+        let limits = Arc::new(SessionLimits::new(5, 1));
+        let [mut first, mut second, mut third, _silent] = [(); 4].map(|()| limits.take_for_proxy().unwrap());
+        assert!(first.belongs_to([192, 0, 2, 1].into()));
+        assert!(!second.belongs_to([192, 0, 2, 1].into()), "the same client");
+        assert!(limits.take([192, 0, 2, 1].into()).is_none(), "nor has it another place without the proxy");
+        assert!(second.belongs_to([192, 0, 2, 2].into()));
+        drop(first);
+        assert!(third.belongs_to([192, 0, 2, 1].into()), "its place was given back");
+        let _ours = limits.take([127, 0, 0, 1].into()).unwrap();
+        let _fifth = limits.take_for_proxy().unwrap();
+        assert!(limits.take_for_proxy().is_none(), "the limit over all holds for proxies");
+        drop((second, third));
+        assert_eq!(limits.taken(), 3);
+        assert!(limits.counts().by_origin.is_empty(), "nothing is remembered of who has gone");
     }
 }

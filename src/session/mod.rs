@@ -5,10 +5,12 @@
 //! the login is dropped, and both connections go to the relay or, for SMTP, to the transaction.
 
 mod alarm;
+mod announced;
 mod clearance;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
+mod handshake;
 pub mod limits;
 mod mail;
 mod nuisance;
@@ -33,12 +35,13 @@ use tokio::net::TcpStream;
 use tokio::sync::watch::Receiver;
 use tokio::time::{sleep, timeout};
 
+use self::announced::{tell_of_forbidden, tell_of_surplus};
 pub(crate) use self::clearance::Clearance;
 use self::drive::{Lost, Outcome, Patience, Side};
 use self::entrance::enter;
 use self::failure::{Failure, FailureKind, Goodbye};
+use self::handshake::{start_tls, tell_of_hello};
 use self::limits::{Place, SessionLimits};
-use self::nuisance::Nuisance;
 pub(crate) use self::nuisance::Nuisances;
 use self::panic::caught;
 pub(crate) use self::probe::probe;
@@ -57,9 +60,10 @@ use crate::login::Visit;
 use crate::login::directory::Directory;
 use crate::login::uses::Uses;
 use crate::login::verify::{Denied, Verifier};
-use crate::net::stream::say_and_drop;
+use crate::net::stream::say_last;
+use crate::net::tls::Doors;
 use crate::oauth::credentials::Credentials;
-use crate::proto::{LoginAnswer, LoginRequest, Machine};
+use crate::proto::{Access, CloseReason, LoginAnswer, LoginRequest, Machine};
 
 /// How many logins one connection may fail.
 const LOGIN_TRIES: u32 = 3;
@@ -79,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) clearance: Clearance,
     /// Who watches what devices try.
     pub(crate) watchers: Watchers,
+    /// How listeners that speak TLS do.
+    pub(crate) doors: Doors,
     pub(crate) drain: Drain,
 }
 
@@ -87,25 +93,37 @@ struct Arrival<'a> {
     shared: &'a Shared,
     listener: &'a Listener,
     visit: Visit,
+    /// Whether anybody may log in here: a proxy that speaks for itself is greeted, and no more.
+    may_log_in: bool,
 }
 
-/// Admits or turns away a connection that has just been accepted.
+impl Arrival<'_> {
+    /// What may be done before a login on the channel there is, and on the one that STARTTLS would make.
+    fn access(&self) -> (Access, Option<Access>) {
+        let Visit { peer, encrypted, .. } = self.visit;
+        let clear = holds(&self.listener.plaintext_login, peer);
+        let taken = |password| Access { password: password && self.may_log_in, ..Access::NONE };
+        let offered = !encrypted && self.shared.doors.of(self.listener).is_some();
+        (taken(encrypted || clear), offered.then(|| taken(true)))
+    }
+}
+
+/// Admits or turns away a connection that has just been accepted. Where the peer is a proxy, whom it speaks for is judged
+/// once that is known, and not the proxy.
 pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
     let address = peer.ip().to_canonical();
-    if !holds(&listener.allow, address) {
-        shared.nuisances.tell(listener, Nuisance::ForbiddenAddress, || {
-            tracing::info!(listener = listener.name, peer = %address, "connection refused: the listener does not allow this address");
-        });
+    let is_proxy = holds(&listener.proxy_protocol, address);
+    if !is_proxy && !holds(&listener.allow, address) {
+        tell_of_forbidden(shared, listener, address);
         shared.watchers.turned_away(listener, address, &Clue::NotAllowed);
         return;
     }
-    let Some(place) = shared.limits.take(address) else {
-        shared.nuisances.tell(listener, Nuisance::SurplusConnection, || {
-            tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
-        });
+    let place = if is_proxy { shared.limits.take_for_proxy() } else { shared.limits.take(address) };
+    let Some(place) = place else {
+        tell_of_surplus(shared, listener, address);
         shared.watchers.turned_away(listener, address, &Clue::TooManySessions);
         // Tried once: whoever floods the gateway is not waited for.
-        say_and_drop(stream, &Goodbye::SessionLimit.line(listener.protocol));
+        say_last(&stream, &Goodbye::SessionLimit.line(listener.protocol));
         return;
     };
     let task = serve(Arc::clone(shared), Arc::clone(listener), stream, address, place);
@@ -113,29 +131,35 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
 }
 
 /// One session. Whatever happens in it ends here.
-async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, place: Place) {
+async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, mut place: Place) {
     let mut record = Record::new(place.number(), peer);
     let watched = Watched { listener: &listener, directory: &shared.directory, session: record.session(), peer };
     record.tap = shared.watchers.tap(&watched);
     let session = async {
         match listener.protocol {
-            Protocol::Smtp => run::<Smtp>(&shared, &listener, stream, &mut record).await,
-            Protocol::Imap => run::<Imap>(&shared, &listener, stream, &mut record).await,
-            Protocol::Pop3 => run::<Pop3>(&shared, &listener, stream, &mut record).await,
+            Protocol::Smtp => run::<Smtp>(&shared, &listener, stream, &mut place, &mut record).await,
+            Protocol::Imap => run::<Imap>(&shared, &listener, stream, &mut place, &mut record).await,
+            Protocol::Pop3 => run::<Pop3>(&shared, &listener, stream, &mut place, &mut record).await,
         }
     };
     let ending = caught(Box::pin(session)).await.unwrap_or(Ending::Internal("a panic"));
     record.write(&listener, &ending);
 }
 
-async fn run<P: Speaks>(shared: &Shared, listener: &Listener, stream: TcpStream, record: &mut Record) -> Ending {
+async fn run<P: Speaks>(
+    shared: &Shared,
+    listener: &Listener,
+    stream: TcpStream,
+    place: &mut Place,
+    record: &mut Record,
+) -> Ending {
     // All boxed: a stranger does not pay for what comes after the login, and a session that has logged in, and may live
     // for days, not for what came before.
-    let (downstream, arrival) = match Box::pin(enter(shared, listener, stream, record)).await {
+    let (downstream, arrival, patience) = match Box::pin(enter(shared, listener, stream, place, record)).await {
         Ok(entered) => entered,
         Err(ending) => return ending,
     };
-    match Box::pin(log_in::<P>(&arrival, downstream, record)).await {
+    match Box::pin(log_in::<P>(arrival, downstream, patience, record)).await {
         Ok((downstream, upstream, warrant)) => Box::pin(P::carry(shared, downstream, upstream, warrant, record)).await,
         Err(ending) => ending,
     }
@@ -143,13 +167,15 @@ async fn run<P: Speaks>(shared: &Shared, listener: &Listener, stream: TcpStream,
 
 /// From the greeting to the accepted login: the client's side of it.
 async fn log_in<P: Speaks>(
-    arrival: &Arrival<'_>,
+    mut arrival: Arrival<'_>,
     mut downstream: Side,
+    mut patience: Patience,
     record: &mut Record,
 ) -> Result<(Side, Upstream<P>, Warrant), Ending> {
-    let Arrival { shared, listener, visit } = arrival;
-    let mut machine = P::downstream(shared, holds(&listener.plaintext_login, visit.peer));
-    let mut patience = Patience::of(shared.config.limits.login_timeout);
+    let (shared, listener) = (arrival.shared, arrival.listener);
+    let (access, after_starttls) = arrival.access();
+    downstream.tap = record.tap.clone();
+    let mut machine = P::downstream(shared, access, after_starttls);
     let mut failures = 0;
     let mut opened = None;
     loop {
@@ -162,12 +188,12 @@ async fn log_in<P: Speaks>(
             }
         };
         match outcome {
-            Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(arrival, &request, record)).await {
+            Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(&arrival, &request, record)).await {
                 Ok((upstream, warrant)) => {
                     machine.answer(LoginAnswer::Accepted(P::welcome(&upstream.learnt)), &mut downstream.out);
                     shared
                         .uses
-                        .note(&upstream.account, warrant.login(), SystemTime::now(), visit.peer);
+                        .note(&upstream.account, warrant.login(), SystemTime::now(), arrival.visit.peer);
                     opened = Some((upstream, warrant));
                 }
                 Err(failure) => {
@@ -182,9 +208,14 @@ async fn log_in<P: Speaks>(
                 let (upstream, warrant) = opened.ok_or(Ending::Internal("a relay without a login"))?;
                 return Ok((downstream, upstream, warrant));
             }
-            // No listener offers STARTTLS yet, and no machine asks for it.
-            Ok(Outcome::StartTls) => return Err(Ending::Internal("STARTTLS without a certificate")),
+            Ok(Outcome::StartTls) => {
+                downstream = Box::pin(start_tls(&mut arrival, downstream, &patience, record)).await?;
+                downstream.tap = record.tap.clone();
+            }
             Ok(Outcome::Close(reason)) => {
+                if reason == CloseReason::TlsHello {
+                    tell_of_hello(&arrival, record);
+                }
                 downstream.close(b"").await;
                 return Err(Ending::Closed(reason));
             }
@@ -217,7 +248,7 @@ async fn verify_and_open<P: Speaks>(
     request: &LoginRequest,
     record: &mut Record,
 ) -> Result<(Upstream<P>, Warrant), Failure> {
-    let Arrival { shared, listener, visit } = arrival;
+    let Arrival { shared, listener, visit, .. } = arrival;
     // Of the two the receiver is the older: what changes while this goes on is seen by the warrant.
     let changes = shared.directory.clone();
     let directory = Arc::clone(&changes.borrow());

@@ -19,6 +19,12 @@ pub(crate) enum Nuisance {
     ForbiddenAddress,
     /// A connection beyond the limits of sessions.
     SurplusConnection,
+    /// A connection from a proxy that did not say for whom it speaks.
+    NoProxyHeader,
+    /// A TLS handshake where none belongs.
+    TlsHello,
+    /// A TLS handshake that failed.
+    FailedHandshake,
     /// A login with a user name that no login can have.
     ImpossibleName,
 }
@@ -70,6 +76,15 @@ impl Nuisances {
                 }
                 Nuisance::SurplusConnection => {
                     tracing::warn!(listener, count, "further connections refused: too many sessions");
+                }
+                Nuisance::NoProxyHeader => {
+                    tracing::warn!(listener, count, "further connections closed: no PROXY header");
+                }
+                Nuisance::TlsHello => {
+                    tracing::info!(listener, count, "further connections closed: a TLS handshake where none belongs");
+                }
+                Nuisance::FailedHandshake => {
+                    tracing::info!(listener, count, "further connections closed: the TLS handshake failed");
                 }
                 Nuisance::ImpossibleName => {
                     tracing::warn!(listener, count, "further logins failed: a user name that no login can have");

@@ -11,7 +11,7 @@ use crate::config::Protocol;
 use crate::proto::imap::capability::Capabilities;
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::Reply;
-use crate::proto::{Credential, LoginAnswer, LoginRequest, Machine, UpstreamEvent, imap, pop3, smtp};
+use crate::proto::{Access, Credential, LoginAnswer, LoginRequest, Machine, UpstreamEvent, imap, pop3, smtp};
 
 /// One of the three protocols, as a session needs it.
 pub(crate) trait Speaks: Sized {
@@ -25,8 +25,8 @@ pub(crate) trait Speaks: Sized {
     type Downstream: Machine<Event = LoginRequest, Answer = LoginAnswer<Self::Welcome, Self::Refusal>> + Send;
     type Upstream: Machine<Event = UpstreamEvent<Self::Learnt>, Answer = Credential> + Send;
 
-    /// The machine that greets the client. `auth`: a password may be taken on this channel.
-    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream;
+    /// The machine that greets the client, with what it may do on this channel, and once it has asked for TLS.
+    fn downstream(shared: &Shared, access: Access, after_starttls: Option<Access>) -> Self::Downstream;
     /// The machine that logs in at the upstream. `starttls`: the server wants it, and the machine must ask for it.
     fn upstream(shared: &Shared, starttls: bool) -> Self::Upstream;
     fn welcome(learnt: &Self::Learnt) -> Self::Welcome;
@@ -51,10 +51,11 @@ impl Speaks for Smtp {
     type Downstream = smtp::downstream::Downstream;
     type Upstream = smtp::upstream::Upstream;
 
-    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream {
+    fn downstream(shared: &Shared, access: Access, after_starttls: Option<Access>) -> Self::Downstream {
         smtp::downstream::Downstream::new(smtp::downstream::Offer {
             hostname: shared.config.hostname.clone(),
-            auth,
+            access,
+            after_starttls,
             extensions: shared.directory.borrow().common_smtp_extensions(),
         })
     }
@@ -90,10 +91,11 @@ impl Speaks for Imap {
     type Downstream = imap::downstream::Downstream;
     type Upstream = imap::upstream::Upstream;
 
-    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream {
+    fn downstream(shared: &Shared, access: Access, after_starttls: Option<Access>) -> Self::Downstream {
         imap::downstream::Downstream::new(imap::downstream::Offer {
             hostname: shared.config.hostname.clone(),
-            auth,
+            access,
+            after_starttls,
             capabilities: shared.directory.borrow().common_imap_capabilities(),
         })
     }
@@ -133,10 +135,11 @@ impl Speaks for Pop3 {
     type Downstream = pop3::downstream::Downstream;
     type Upstream = pop3::upstream::Upstream;
 
-    fn downstream(shared: &Shared, auth: bool) -> Self::Downstream {
+    fn downstream(shared: &Shared, access: Access, after_starttls: Option<Access>) -> Self::Downstream {
         pop3::downstream::Downstream::new(pop3::downstream::Offer {
             hostname: shared.config.hostname.clone(),
-            auth,
+            access,
+            after_starttls,
             capabilities: Vec::new(),
         })
     }

@@ -84,6 +84,10 @@ pub(crate) enum Ending {
     Drained,
     #[error("the login was revoked")]
     Revoked,
+    #[error("turned away: {0}")]
+    TurnedAway(&'static str),
+    #[error("no TLS: {0}")]
+    NoTls(&'static str),
     #[error("an internal error: {0}")]
     Internal(&'static str),
 }
@@ -95,6 +99,7 @@ const fn closed(reason: CloseReason) -> &'static str {
         CloseReason::TooLong => "an endless line or literal",
         CloseReason::Refused => "refused by the upstream",
         CloseReason::RefusedData => "the upstream refused message data that was already on its way",
+        CloseReason::TlsHello => "a TLS handshake where a command should begin",
     }
 }
 

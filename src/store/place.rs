@@ -145,6 +145,43 @@ impl Drop for Draft {
     }
 }
 
+/// Keeps `content` in a file of `state_dir`, for its owner's eyes, whole or not at all. `false` where there is a file of that
+/// name, which stays.
+///
+/// # Errors
+/// `Unavailable` where that cannot be.
+pub fn keep_file(file: &Path, state_dir: &Path, content: &[u8]) -> Result<bool, StoreError> {
+    written(file, state_dir, content)?.publish()
+}
+
+/// As [`keep_file`], in the place of a file that may be there, which is then called `old`.
+///
+/// # Errors
+/// `Unavailable` where that cannot be.
+pub fn replace_file(file: &Path, old: &Path, state_dir: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let draft = written(file, state_dir, content)?;
+    let failed = |error: io::Error| cannot("be replaced", file, &error);
+    // That either is missing is no fault.
+    for done in [fs::remove_file(old), fs::hard_link(file, old)] {
+        match done {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    fs::rename(&draft.path, file).map_err(failed)?;
+    sync_folder(state_dir)
+}
+
+/// A draft of `file` with this in it.
+fn written(file: &Path, state_dir: &Path, content: &[u8]) -> Result<Draft, StoreError> {
+    use io::Write;
+    let (draft, mut made) = Draft::of(file, state_dir)?;
+    made.write_all(content)
+        .and_then(|()| made.sync_all())
+        .map_err(|error| cannot("be written", draft.path(), &error))?;
+    Ok(draft)
+}
+
 /// A name that nobody else has.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use mailferry::proto::sasl::{self, plain::Plain};
 use mailferry::secret::Password;
 use mailferry::sim::{self, Control, Personality, Simulator};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -215,16 +215,18 @@ pub async fn let_pass(time: Duration) {
     tokio::time::resume();
 }
 
-/// A legacy client.
-pub struct Client {
-    pub connection: BufReader<TcpStream>,
+/// A legacy client, in the clear or, with another stream, under TLS.
+pub struct Client<S = TcpStream> {
+    pub connection: BufReader<S>,
 }
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         Self { connection: BufReader::new(TcpStream::connect(address).await.unwrap()) }
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends a line.
     pub async fn say(&mut self, line: &str) {
         self.send(format!("{line}\r\n").as_bytes()).await;

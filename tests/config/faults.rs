@@ -21,8 +21,8 @@ fn every_fault_is_reported_at_once_and_in_the_order_of_the_file() {
     assert_eq!(
         faults(&text),
         [
-            "1:1: hosts: unknown key; known here: state_dir, hostname, drain_timeout, log, store, limits, listener, \
-             app, account, provider",
+            "1:1: hosts: unknown key; known here: state_dir, hostname, drain_timeout, log, store, limits, upstream, \
+             listener, app, account, provider",
             "2:12: hostname: must be a string, not an integer",
             "4:9: log.level: must be a string, not a boolean",
             "5:10: log.format: \"xml\" is not known here; known: text, json",
@@ -121,8 +121,16 @@ fn listeners() {
         ),
         (
             "bind = [\"127.0.0.1:25\", \"0.0.0.0:26\"]",
-            "4:8: listener.bind: 0.0.0.0:26 can be reached from the network, which this version does not protect; \
-             use a loopback address, as in \"127.0.0.1:26\"",
+            "2:1: listener.allow: missing; 0.0.0.0:26 can be reached from the network, so it must be said who may \
+             connect, as in [\"192.168.7.0/24\", \"127.0.0.0/8\", \"::1\"]",
+        ),
+        (
+            "bind = \"127.0.0.1:25\"\nallow = []",
+            "5:9: listener.allow: must not be empty: nobody could connect; name networks, as in \"192.168.7.0/24\"",
+        ),
+        (
+            "bind = \"127.0.0.1:25\"\nallow = [\"10.0.0.0/8\", \"office\"]",
+            "5:24: listener.allow: no network; it must be an address or a network, as in \"192.168.7.0/24\"",
         ),
         (
             "bind = [\"127.0.0.1:25\", \"[::ffff:127.0.0.1]:25\"]",
@@ -130,16 +138,38 @@ fn listeners() {
              own",
         ),
         (
-            "bind = \"127.0.0.1:25\"\ntls = \"starttls\"",
-            "5:7: listener.tls: must be \"none\": listeners of this version cannot speak TLS",
+            "bind = \"127.0.0.1:25\"\ntls = \"ssl\"",
+            "5:7: listener.tls: \"ssl\" is not known here; known: none, starttls, implicit, auto",
+        ),
+        (
+            "bind = \"127.0.0.1:25\"\ntls = \"auto\"\ncertificate = \"a.pem\"",
+            "2:1: listener.private_key: missing; certificate and private_key belong together; it must be a PEM file",
+        ),
+        (
+            "bind = \"127.0.0.1:25\"\ntls = \"auto\"\nprivate_key = \"a.pem\"",
+            "2:1: listener.certificate: missing; certificate and private_key belong together; it must be a PEM file",
+        ),
+        (
+            "bind = \"127.0.0.1:25\"\ncertificate = \"a.pem\"\nprivate_key = \"a.key\"",
+            "5:15: listener.certificate: has no meaning with tls = \"none\", the default on loopback; set tls to \
+             starttls, implicit or auto, or leave it out",
+        ),
+        (
+            "bind = \"127.0.0.1:25\"\nplaintext_login = [\"office\"]",
+            "5:20: listener.plaintext_login: no network; it must be an address or a network, as in \"192.168.7.0/24\"",
+        ),
+        (
+            "bind = \"127.0.0.1:25\"\nproxy_protocol = [\"proxy\"]",
+            "5:19: listener.proxy_protocol: no network; it must be an address or a network, as in \"192.168.7.0/24\"",
         ),
         (
             "bind = \"127.0.0.1:25\"\nname = \"a\\nb\"",
             "5:8: listener.name: no listener name; it must be 1 to 64 octets without control characters",
         ),
         (
-            "bind = \"127.0.0.1:25\"\nallow = [\"10.0.0.0/8\"]",
-            "5:1: listener.allow: unknown key; known here: name, protocol, bind, tls",
+            "bind = \"127.0.0.1:25\"\ndelivery = \"spool\"",
+            "5:1: listener.delivery: unknown key; known here: name, protocol, bind, tls, certificate, private_key, \
+             allow, plaintext_login, proxy_protocol",
         ),
     ] {
         assert_fault(&with(BIND, bind), fault);
@@ -504,12 +534,14 @@ fn logins() {
         ),
         (
             "networks = []",
-            "14:1: account.login: networks must not be empty: leave it out to allow whatever the listener allows",
+            "16:12: account.login.networks: must not be empty: leave it out to allow whatever the listener allows",
         ),
         (
-            "tls = \"required\"",
-            "16:1: account.login.tls: unknown key; known here: username, password_hash, protocols, networks",
+            "route = \"sender\"",
+            "16:1: account.login.route: unknown key; known here: username, password_hash, protocols, networks, tls, \
+             without_password, rate, recipients, sender, from_name, reply_to, lone_lf_ends_message",
         ),
+        ("tls = \"never\"", "16:7: account.login.tls: \"never\" is not known here; known: required"),
     ] {
         assert_fault(&with_end(lines), fault);
     }
@@ -668,7 +700,13 @@ fn who_can_never_meet() {
         &text,
         "15:13: account.login.protocols: this login can never be used: the provider a has no smtp or pop3",
     );
-    let config = parse(&with_end("networks = [\"192.168.7.0/24\"]")).unwrap();
+    assert_fault(
+        &with_end("networks = [\"192.168.7.0/24\"]"),
+        "2:1: listener: nobody could ever log in here: no login for smtp may be used from the networks in allow; widen \
+         allow, or the networks of a login",
+    );
+    let config =
+        parse(&with_end("[[account.login]]\npassword_hash = \"HASH\"\nnetworks = [\"192.168.7.0/24\"]")).unwrap();
     assert_eq!(
         config.warnings,
         ["the login \"scanner@contoso.com\" of Scanner@contoso.com cannot be used: no listener takes its protocols \

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailferry::config::{
-    App, Client, Config, Environment, Grant, LogFormat, Proof, Protocol, Provider, Server, UpstreamTls,
+    Admission, App, Client, Config, Environment, Grant, ListenerTls, LogFormat, MailRules, Proof, Protocol, Provider,
+    Rate, Recipients, SenderRule, Server, UpstreamTls,
 };
+use mailferry::secret::SecretText;
 use tempfile::TempDir;
 
 use super::{HASH, SMALLEST, parse, parse_in, secret_of, with, with_end, with_top};
@@ -68,11 +70,18 @@ fn every_key_there_is_can_be_used() {
         login_timeout        = "1m"
         idle_timeout         = { smtp = "1m", imap = "2h", pop3 = "3s" }
         failed_logins        = { count = 3, within = "1m", block = "2m" }
+        [upstream]
+        proxy = "http://me:proxy-pass@proxy.example:3128"
         [[listener]]
-        name     = "office"
-        protocol = "smtp"
-        bind     = ["127.0.0.1:1587", "[::1]:1587"]
-        tls      = "none"
+        name            = "office"
+        protocol        = "smtp"
+        bind            = ["0.0.0.0:587", "[::]:587"]
+        tls             = "starttls"
+        certificate     = "server.pem"
+        private_key     = "server.key"
+        allow           = ["192.168.7.0/24", "127.0.0.0/8", "::1"]
+        plaintext_login = []
+        proxy_protocol  = ["10.0.0.5"]
         [[listener]]
         protocol = "imap"
         bind     = "127.0.0.2:0"
@@ -83,13 +92,25 @@ fn every_key_there_is_can_be_used() {
         client_id     = "11111111-2222-3333-4444-555555555555"
         client_secret = { file = "secrets/contoso" }
         [[account]]
-        address  = "scanner@contoso.com"
-        app      = "contoso"
+        address     = "scanner@contoso.com"
+        app         = "contoso"
+        max_message = "25MB"
           [[account.login]]
-          username      = "Scanner"
-          password_hash = "HASH"
-          protocols     = ["smtp"]
-          networks      = ["192.168.7.0/24", "127.0.0.1"]
+          username             = "Scanner"
+          password_hash        = "HASH"
+          protocols            = ["smtp"]
+          networks             = ["192.168.7.0/24", "127.0.0.1"]
+          tls                  = "required"
+          rate                 = "10/m"
+          recipients           = ["@Contoso.com", "Boss@Example.com"]
+          sender               = "force"
+          from_name            = "Scanner 3rd floor"
+          reply_to             = "it@contoso.com"
+          lone_lf_ends_message = true
+          [[account.login]]
+          username         = "plotter"
+          without_password = true
+          networks         = ["192.168.7.20"]
           [[account.login]]
           username      = "scanner"
           password_hash = "HASH"
@@ -119,16 +140,44 @@ fn every_key_there_is_can_be_used() {
     assert_eq!(limits.idle_imap, Duration::from_secs(7200));
     let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
     assert_eq!(listeners, ["office", "imap-0"]);
-    assert_eq!(config.listeners[0].bind.len(), 2);
+    let [office, imap] = config.listeners.as_slice() else { panic!("two listeners") };
+    assert_eq!((office.bind.len(), office.tls, imap.tls), (2, ListenerTls::StartTls, ListenerTls::None));
+    let files = office.certificate.as_ref().unwrap();
+    let named = [&files.certificate, &files.private_key];
+    assert_eq!(named, [&folder.path().join("server.pem"), &folder.path().join("server.key")]);
+    assert_eq!(shown(&office.allow), ["192.168.7.0/24", "127.0.0.0/8", "::1/128"]);
+    assert_eq!((shown(&office.plaintext_login), shown(&office.proxy_protocol)), (vec![], vec!["10.0.0.5/32".into()]));
+    let proxy = config.proxy.as_ref().unwrap();
+    assert_eq!((proxy.host.as_str(), proxy.port), ("proxy.example", 3128));
+    assert_eq!(proxy.credentials.as_ref().map(SecretText::expose), Some("me:proxy-pass"));
+    assert!(!format!("{config:?}").contains("proxy-pass"));
 
     let [scanner, me] = config.accounts.as_slice() else { panic!("two accounts") };
     let client = scanner.app.client().unwrap();
     assert_eq!(client.tenant.as_deref(), Some("contoso.onmicrosoft.com"));
     assert_eq!(client.id, "11111111-2222-3333-4444-555555555555");
     assert_eq!(secret_of(client), "hunter2", "the line end is the editor's");
-    assert_eq!((scanner.logins.len(), config.logins.len()), (2, 2), "one name may have several passwords");
-    assert_eq!(scanner.logins[0].protocols, [Protocol::Smtp]);
-    assert_eq!(scanner.logins[0].networks.as_ref().map(Vec::len), Some(2));
+    assert_eq!((scanner.logins.len(), config.logins.len()), (3, 3), "one name may have several passwords");
+    let login = &scanner.logins[0];
+    assert_eq!((login.protocols.as_slice(), login.tls_required), ([Protocol::Smtp].as_slice(), true));
+    assert_eq!(login.networks.as_ref().map(Vec::len), Some(2));
+    let force =
+        SenderRule::Force { from_name: Some("Scanner 3rd floor".into()), reply_to: Some("it@contoso.com".into()) };
+    let recipients = vec![Recipients::Domain("contoso.com".into()), Recipients::Address("boss@example.com".into())];
+    let rules = MailRules {
+        rate: Some(Rate { messages: 10, within: Duration::from_secs(60) }),
+        recipients: Some(recipients),
+        sender: force,
+        lone_lf_ends_message: true,
+    };
+    assert_eq!((&login.mail, scanner.max_message), (&rules, Some(25_000_000)));
+    let plotter = &scanner.logins[1];
+    assert_eq!((plotter.password_hash(), plotter.protocols.as_slice()), (None, [Protocol::Smtp].as_slice()));
+    assert!(plotter.admission == Admission::Address && !plotter.tls_required);
+    let sixty =
+        MailRules { rate: Some(Rate { messages: 60, within: Duration::from_secs(3600) }), ..MailRules::default() };
+    assert_eq!(plotter.mail, sixty);
+    assert_eq!(scanner.logins[2].mail, MailRules::default());
 
     let client = me.app.client().unwrap();
     assert_eq!((client.tenant.as_deref(), secret_of(client).as_str()), (None, "from outside"));
@@ -331,4 +380,103 @@ fn another_user_may_log_in_for_an_account() {
     let account = &parse(&text).unwrap().accounts[0];
     assert_eq!(account.user(Protocol::Smtp), "owner@contoso.com");
     assert_eq!(account.user(Protocol::Imap), "Scanner@contoso.com");
+}
+
+fn shown(networks: &[ipnet::IpNet]) -> Vec<String> {
+    networks.iter().map(ToString::to_string).collect()
+}
+
+/// The smallest file with a listener that can be reached from the network.
+fn beyond(lines: &str) -> String {
+    with("bind = \"127.0.0.1:1587\"", &format!("bind = \"192.168.7.1:587\"\n{lines}"))
+}
+
+#[test]
+fn a_listener_beyond_loopback_has_tls_and_takes_passwords_in_clear_from_loopback() {
+    let config = parse(&beyond("allow = [\"192.168.7.0/24\"]")).unwrap();
+    let listener = &config.listeners[0];
+    assert_eq!((listener.tls, shown(&listener.allow)), (ListenerTls::Auto, vec!["192.168.7.0/24".into()]));
+    assert_eq!(shown(&listener.plaintext_login), ["127.0.0.0/8", "::1/128"]);
+    assert_eq!((&listener.certificate, config.warnings.len()), (&None, 0));
+    let mixed =
+        with("bind = \"127.0.0.1:1587\"", "bind = [\"127.0.0.1:1587\", \"[fd00::1]:1587\"]\nallow = [\"::/0\"]");
+    assert_eq!(parse(&mixed).unwrap().listeners[0].tls, ListenerTls::Auto, "one address beyond is enough");
+    for tls in ["none", "starttls", "implicit", "auto"] {
+        assert!(parse(&with("protocol = \"smtp\"", &format!("protocol = \"smtp\"\ntls = \"{tls}\""))).is_ok(), "{tls}");
+    }
+}
+
+#[test]
+fn a_size_is_octets_or_has_a_unit() {
+    for (size, octets) in [("5000", 5000), ("\"10MiB\"", 10 << 20), ("\"1KB\"", 1000), ("\"100GB\"", 100_000_000_000)] {
+        let text = with("app = \"contoso\"", &format!("app = \"contoso\"\nmax_message = {size}"));
+        assert_eq!(parse(&text).unwrap().accounts[0].max_message, Some(octets), "{size}");
+    }
+}
+
+#[test]
+fn the_rules_of_a_login() {
+    let login = |lines: &str| {
+        let config = parse(&with_end(lines)).unwrap_or_else(|faults| panic!("{}", faults.join("\n")));
+        config.accounts[0].logins[0].clone()
+    };
+    let force = |from_name: Option<&str>| SenderRule::Force { from_name: from_name.map(Into::into), reply_to: None };
+    assert_eq!(login("sender = \"keep\"").mail, MailRules::default());
+    assert_eq!(login("sender = \"envelope\"").mail.sender, SenderRule::Envelope);
+    assert_eq!(login("sender = \"force\"").mail.sender, force(None));
+    assert_eq!(login("sender = \"force\"\nfrom_name = \" Büro \"").mail.sender, force(Some("Büro")));
+    let plain = login("without_password = false\nlone_lf_ends_message = false");
+    assert!(plain.password_hash().is_some() && plain.mail == MailRules::default());
+}
+
+/// The smallest file with a login without a password in place of the other.
+fn by_address(lines: &str) -> String {
+    with("password_hash = \"HASH\"", &format!("without_password = true\n{lines}"))
+        .replace("bind =", "allow = [\"192.168.0.0/16\", \"127.0.0.1\", \"fd00::/16\"]\nbind =")
+}
+
+#[test]
+fn devices_are_let_in_from_networks_that_are_named() {
+    for network in ["192.168.0.0/16", "192.168.7.20", "::ffff:192.168.7.0/120", "127.0.0.1", "fd00:1:2::/48"] {
+        let config = parse(&by_address(&format!("networks = [\"{network}\"]\nprotocols = [\"smtp\"]"))).unwrap();
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+    let several = "networks = [\"192.168.7.0/24\"]\nrate = \"5/d\"\n\
+                   [[account.login]]\nwithout_password = true\nnetworks = [\"192.168.7.1\", \"192.168.0.0/16\"]\n";
+    let config = parse(&by_address(several)).unwrap();
+    let rates: Vec<_> = config.accounts[0]
+        .logins
+        .iter()
+        .map(|login| login.mail.rate.unwrap().messages)
+        .collect();
+    assert_eq!(rates, [5, 60]);
+    let many: String = (1..9)
+        .map(|host| format!("[[account.login]]\nwithout_password = true\nnetworks = [\"192.168.7.{host}\"]\n"))
+        .collect();
+    let config = parse(&by_address(&format!("networks = [\"192.168.7.0/24\"]\n{many}"))).unwrap();
+    assert_eq!(config.accounts[0].logins.len(), 9, "four is for passwords");
+}
+
+#[test]
+fn passwords_in_clear_are_warned_of() {
+    let warnings = |lines: &str| parse(&beyond(lines)).unwrap().warnings;
+    let lan = "allow = [\"192.168.7.0/24\"]\nplaintext_login = [\"192.168.0.0/16\"]";
+    assert!(warnings(lan).is_empty(), "whoever can has TLS");
+    assert_eq!(
+        warnings(&format!("{lan}\ntls = \"none\"")),
+        ["/nowhere/m.toml:2: listener: passwords cross the network in clear: tls is \"none\"; with \"auto\" whoever \
+          can may use TLS"]
+    );
+    let public = "allow = [\"0.0.0.0/0\"]\nplaintext_login = [\"10.0.0.0/8\", \"8.8.0.0/16\"]";
+    assert_eq!(
+        warnings(public),
+        ["/nowhere/m.toml:2: listener: passwords are taken in clear from 8.8.0.0/16, which is not a private network; \
+          whoever is on their way can read them"]
+    );
+    assert!(warnings(&format!("{public}\ntls = \"implicit\"")).is_empty());
+    assert_eq!(
+        warnings("allow = [\"10.0.0.5\"]\nproxy_protocol = [\"10.0.0.0/24\"]"),
+        ["/nowhere/m.toml:2: listener: allow holds nobody but the proxies of proxy_protocol; it is asked about the \
+          clients that they speak for"]
+    );
 }

@@ -24,15 +24,16 @@ fn transcripts_become_seeds() {
     }
 }
 
-/// Option 0 is the machine's own; options 1 and 2 count the logins that are refused.
+/// Option 0 is the machine's own; options 1 and 2 count the logins that are refused; option 3: a client is offered TLS.
 fn seed(script: &Script) -> Vec<u8> {
-    let option = if script.machine.ends_with("-downstream") {
-        script.flag("auth", "yes")
+    let starttls = script.flag("starttls", "no");
+    let (option, offered) = if script.machine.ends_with("-downstream") {
+        (script.flag("auth", "yes"), starttls)
     } else {
-        script.flag("starttls", "no")
+        (starttls, false)
     };
     let refusals = script.answers().filter(|answer| answer.starts_with("refuse")).count();
-    let options = u8::from(option) | ((refusals.min(3) as u8) << 1);
+    let options = u8::from(option) | ((refusals.min(3) as u8) << 1) | (u8::from(offered) << 3);
     let octets = script.phases().join(&NEXT_PART);
     assert!(
         script

@@ -3,7 +3,9 @@
 use mailferry::proto::imap::capability::Capabilities;
 use mailferry::proto::smtp::extensions::Extensions;
 use mailferry::proto::smtp::reply::Reply;
-use mailferry::proto::{Credential, LoginAnswer, LoginRequest, Machine, Mechanism, UpstreamEvent, imap, pop3, smtp};
+use mailferry::proto::{
+    Access, Credential, LoginAnswer, LoginRequest, Machine, Mechanism, UpstreamEvent, imap, pop3, smtp,
+};
 use mailferry::secret::AccessToken;
 
 use crate::script::{Script, escape};
@@ -40,14 +42,22 @@ pub(crate) trait Visitor {
 /// Makes the machine that a transcript names.
 pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output {
     let hostname = || script.value("hostname", "mailferry.local").to_owned();
-    let auth = || script.flag("auth", "yes");
+    let access = || Access { password: script.flag("auth", "yes"), ..Access::NONE };
+    let after_starttls = || script.flag("starttls", "no").then_some(Access::PASSWORD);
     let starttls = || script.flag("starttls", "no");
     match script.machine.as_str() {
         "smtp-downstream" => {
             use smtp::downstream::{Downstream, Offer};
-            script.knows_only(&["hostname", "auth", "extensions"]);
+            script.knows_only(&["hostname", "auth", "starttls", "extensions"]);
             let extensions = || script.list("extensions");
-            visitor.visit(|| Downstream::new(Offer { hostname: hostname(), auth: auth(), extensions: extensions() }))
+            visitor.visit(|| {
+                Downstream::new(Offer {
+                    hostname: hostname(),
+                    access: access(),
+                    after_starttls: after_starttls(),
+                    extensions: extensions(),
+                })
+            })
         }
         "smtp-upstream" => {
             use smtp::upstream::{Plan, Upstream};
@@ -56,10 +66,16 @@ pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output
         }
         "imap-downstream" => {
             use imap::downstream::{Downstream, Offer};
-            script.knows_only(&["hostname", "auth", "capabilities"]);
+            script.knows_only(&["hostname", "auth", "starttls", "capabilities"]);
             let capabilities = || script.list("capabilities");
-            visitor
-                .visit(|| Downstream::new(Offer { hostname: hostname(), auth: auth(), capabilities: capabilities() }))
+            visitor.visit(|| {
+                Downstream::new(Offer {
+                    hostname: hostname(),
+                    access: access(),
+                    after_starttls: after_starttls(),
+                    capabilities: capabilities(),
+                })
+            })
         }
         "imap-upstream" => {
             use imap::upstream::{Plan, Upstream};
@@ -69,10 +85,16 @@ pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output
         }
         "pop3-downstream" => {
             use pop3::downstream::{Downstream, Offer};
-            script.knows_only(&["hostname", "auth", "capabilities"]);
+            script.knows_only(&["hostname", "auth", "starttls", "capabilities"]);
             let capabilities = || script.list("capabilities");
-            visitor
-                .visit(|| Downstream::new(Offer { hostname: hostname(), auth: auth(), capabilities: capabilities() }))
+            visitor.visit(|| {
+                Downstream::new(Offer {
+                    hostname: hostname(),
+                    access: access(),
+                    after_starttls: after_starttls(),
+                    capabilities: capabilities(),
+                })
+            })
         }
         "pop3-upstream" => {
             use pop3::upstream::{Plan, Upstream};

@@ -21,12 +21,28 @@ const MAX_NAME: usize = 256;
 /// Keeps a sign-in, once it is known to open the account: by a name in the id token that is the account's address, or by
 /// a real login.
 pub(super) async fn sign_in(parts: &Parts, request: SignInRequest, progress: &Progress) -> Result<Answer, Refusal> {
-    let SignInRequest { account: address, refresh_token, refresh_lives, access_token, lives, names, by } = request;
+    let SignInRequest {
+        account: address,
+        id: obtained_for,
+        refresh_token,
+        refresh_lives,
+        access_token,
+        lives,
+        names,
+        by,
+    } = request;
     let refresh_token = SecretText::new(refresh_token);
     let account = account(&parts.registry.directory(), &address)?;
     let (Some(id), Some(client)) = (SignInId::of(&account), account.app.client()) else {
         return Err(nobody_needed(&account));
     };
+    if obtained_for != id.as_str() {
+        return Err(Refusal::failed(format!(
+            "the sign-in is one of another app or provider than the gateway has for {}: it runs with an older \
+             configuration. Restart it, then sign in again",
+            account.address
+        )));
+    }
     let own = identity::own(&names, &account.address);
     let name = own.or_else(|| names.first()).map(|name| cut(name));
     let now = SystemTime::now();

@@ -13,6 +13,7 @@ use crate::config::{Config, Environment, Protocol};
 use crate::control::{AccountState, AccountStatus, AddLogin, LoginStatus, SignInRequest};
 use crate::login::Visit;
 use crate::login::verify::Denied;
+use crate::net::tls::Doors;
 use crate::oauth::credentials::Credentials;
 use crate::oauth::grant::{Fetch, FetchFuture, Issued, TokenRequest};
 use crate::proto::{LoginRequest, Mechanism};
@@ -81,7 +82,7 @@ impl Stage {
         let file = folder.path().join("mailferry.toml");
         let config = Arc::new(Config::parse(&text, &file, &Environment::of_variables([])).unwrap());
         let store = Arc::new(FlakyStore::default());
-        let whole = Parts::assemble(Arc::clone(&config), Arc::<FlakyStore>::clone(&store))
+        let whole = Parts::assemble(Arc::clone(&config), Arc::<FlakyStore>::clone(&store), Doors::default())
             .await
             .unwrap();
         let credential = whole
@@ -95,7 +96,7 @@ impl Stage {
         let fetches: Fetches =
             Arc::new(move |sign_ins| Arc::new(Script { token: token.clone(), sign_ins, spent: Arc::clone(&seen) }));
         let upstreams = Upstreams::new(&config).unwrap();
-        let parts = Parts::with(config, Arc::<FlakyStore>::clone(&store), upstreams, fetches)
+        let parts = Parts::with(config, Arc::<FlakyStore>::clone(&store), upstreams, fetches, Doors::default())
             .await
             .unwrap();
         Self { provider, desk: FrontDesk::new(parts), store, spent, token: issued }
@@ -181,8 +182,11 @@ impl Stage {
     }
 
     fn sign_in(&self, names: &[&str]) -> SignInRequest {
+        let directory = self.desk.parts.registry.directory();
+        let id = directory.account(ANN).and_then(|account| SignInId::of(account));
         SignInRequest {
             account: ANN.into(),
+            id: id.map(|id| id.as_str().to_owned()).unwrap_or_default(),
             refresh_token: "first".into(),
             refresh_lives: None,
             access_token: Some(self.token.clone()),
@@ -504,6 +508,15 @@ async fn an_earlier_sign_in_stays_when_a_later_one_is_refused() {
     let request = SignInRequest { refresh_token: "second".into(), ..stage.sign_in(&["bob@contoso.example"]) };
     stage.refused(Request::SignIn(request), false).await;
     assert_eq!((stage.kept().as_deref(), stage.accounts().await[1].state), (Some("first"), AccountState::Ready));
+}
+
+#[tokio::test]
+async fn a_sign_in_by_a_newer_configuration_than_the_gateways_is_not_kept() {
+    let stage = Stage::with_ann().await;
+    let request = SignInRequest { id: "another app's".into(), ..stage.sign_in(&[ANN]) };
+    let what = stage.refused(Request::SignIn(request), false).await;
+    assert!(what.contains("Restart it"), "{what}");
+    assert_eq!(stage.kept(), None);
 }
 
 #[tokio::test]

@@ -142,9 +142,10 @@ fn refresh_token() -> Result<SecretText, Failure> {
 }
 
 fn request(account: &Account, obtained: Obtained) -> SignInRequest {
-    let Obtained { refresh_token, refresh_lives, token, lives, names } = obtained;
+    let Obtained { id, refresh_token, refresh_lives, token, lives, names } = obtained;
     SignInRequest {
         account: account.address.clone(),
+        id: id.as_str().to_owned(),
         refresh_token: refresh_token.expose().to_owned(),
         refresh_lives: refresh_lives.map(|lives| lives.as_secs()),
         access_token: Some(token.expose().to_owned()),

@@ -130,7 +130,7 @@ fn token_endpoint(app: &App, http: Option<HttpClient>, wall: WallClock) -> Resul
 }
 
 /// A token that opens one mailbox was asked for without a mailbox: a fault of ours.
-fn nobody() -> TokenError {
+pub(super) fn nobody() -> TokenError {
     needs_person("A token for nobody was asked for", "This is a fault of mailferry; please report it")
 }
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 use super::answer::Refusal;
 use super::credentials::{TokenError, TokenFault};
 use super::endpoint::{Asked, Caller, ClientProof, Endpoint};
-use super::grant::{Issued, WallClock};
+use super::grant::{self, Issued, WallClock};
 use super::hints::needs_person;
 use super::{identity, proof};
 use crate::config::{Account, Client, EndpointUrl};
 use crate::net::http::HttpClient;
 use crate::secret::{AccessToken, SecretText};
+use crate::store::SignInId;
 
 /// An account whose owner is to sign in.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct SignIn {
 /// What a sign-in gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obtained {
+    /// What it is a sign-in of: provider, app and mailbox.
+    pub id: SignInId,
     /// What further tokens are fetched with.
     pub refresh_token: SecretText,
     /// How long these can be fetched, where the provider gave it a time.
@@ -98,7 +101,8 @@ impl SignIn {
         let Issued { token, lives, refresh_token, refresh_lives, id_token } = issued;
         let names = id_token.as_ref().map(identity::names).unwrap_or_default();
         let refresh_token = refresh_token.ok_or_else(|| self.no_refresh_token())?;
-        Ok(Obtained { refresh_token, refresh_lives, token, lives, names })
+        let id = SignInId::of(&self.account).ok_or_else(grant::nobody)?;
+        Ok(Obtained { id, refresh_token, refresh_lives, token, lives, names })
     }
 
     fn no_refresh_token(&self) -> TokenError {

@@ -51,6 +51,8 @@ pub(super) enum Verb {
     Logout,
     /// RFC 2971. What the sender says about itself is not kept.
     Id,
+    /// RFC 3501 section 6.2.1.
+    StartTls,
     Login {
         username: Vec<u8>,
         password: Password,
@@ -77,7 +79,7 @@ pub(super) enum Mechanism {
 }
 
 /// The verbs of RFC 3501 and 9051 that are not served before login.
-const NOT_NOW: [&[u8]; 24] = [
+const NOT_NOW: [&[u8]; 23] = [
     b"APPEND",
     b"CHECK",
     b"CLOSE",
@@ -96,7 +98,6 @@ const NOT_NOW: [&[u8]; 24] = [
     b"RENAME",
     b"SEARCH",
     b"SELECT",
-    b"STARTTLS",
     b"STATUS",
     b"STORE",
     b"SUBSCRIBE",
@@ -117,6 +118,7 @@ impl Command {
 impl Verb {
     fn parse(verb: &[u8], arguments: Arguments<'_>) -> Self {
         let parsed = match verb {
+            b"STARTTLS" => arguments.end().map(|()| Self::StartTls),
             b"CAPABILITY" => arguments.end().map(|()| Self::Capability),
             b"NOOP" => arguments.end().map(|()| Self::Noop),
             b"LOGOUT" => arguments.end().map(|()| Self::Logout),

@@ -7,7 +7,10 @@ use std::mem;
 
 use crate::proto::mistakes::{Mistake, Mistakes};
 use crate::proto::sasl::exchange::{Exchange, Progress};
-use crate::proto::{CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, Mechanism, ProtoError, Step};
+use crate::proto::{
+    Access, CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, Mechanism, OCTETS_BEHIND_STARTTLS,
+    ProtoError, Step, is_tls_hello,
+};
 
 use super::authenticate::{self, Reading};
 use super::capability::Capabilities;
@@ -20,8 +23,10 @@ use super::response::{CONTINUATION, UNTAGGED, write};
 pub struct Offer {
     /// The name in the greeting.
     pub hostname: String,
-    /// Whether a password may be taken on this connection.
-    pub auth: bool,
+    /// What may be done on this channel.
+    pub access: Access,
+    /// What may be done once TLS is on, where STARTTLS is offered.
+    pub after_starttls: Option<Access>,
     /// What every upstream behind this listener has beyond the basic set: IDLE, NAMESPACE, UIDPLUS, UNSELECT.
     pub capabilities: Vec<String>,
 }
@@ -37,9 +42,7 @@ pub struct Refusal {
 
 /// One session, from the greeting to the completion of its login.
 pub struct Downstream {
-    hostname: String,
-    auth: bool,
-    capabilities: Capabilities,
+    offer: Offer,
     /// Whether the other side has asked for the list: it then expects the new one untagged as well.
     listed: bool,
     mistakes: Mistakes,
@@ -71,21 +74,12 @@ impl Downstream {
     /// A session to come; the first `advance` greets.
     #[must_use]
     pub fn new(offer: Offer) -> Self {
-        let Offer { hostname, auth, capabilities } = offer;
-        let mechanisms: &[&str] = if auth { &["AUTH=PLAIN", "AUTH=LOGIN"] } else { &["LOGINDISABLED"] };
-        let basic = ["IMAP4rev1", "SASL-IR", "ID"].iter().chain(mechanisms).map(ToString::to_string);
-        Self {
-            hostname,
-            auth,
-            capabilities: Capabilities::new(basic.chain(capabilities)),
-            listed: false,
-            mistakes: Mistakes::none(),
-            state: State::Greeting,
-        }
+        Self { offer, listed: false, mistakes: Mistakes::none(), state: State::Greeting }
     }
 
     fn greet(&self, out: &mut Vec<u8>) -> Turn {
-        write(out, UNTAGGED, format_args!("OK [CAPABILITY {}] {} mailferry ready", self.capabilities, self.hostname));
+        let Offer { hostname, .. } = &self.offer;
+        write(out, UNTAGGED, format_args!("OK [CAPABILITY {}] {hostname} mailferry ready", self.offer.list()));
         ready()
     }
 
@@ -123,7 +117,7 @@ impl Downstream {
         match verb {
             Verb::Capability => {
                 self.listed = true;
-                write(out, UNTAGGED, format_args!("CAPABILITY {}", self.capabilities));
+                write(out, UNTAGGED, format_args!("CAPABILITY {}", self.offer.list()));
                 write(out, tag, "OK CAPABILITY completed");
             }
             Verb::Noop => write(out, tag, "OK NOOP completed"),
@@ -136,7 +130,11 @@ impl Downstream {
                 write(out, tag, "OK LOGOUT completed");
                 return (State::Ended(CloseReason::Quit), None);
             }
-            Verb::Login { .. } | Verb::Authenticate { .. } if !self.auth => {
+            Verb::StartTls => match self.offer.after_starttls {
+                Some(access) => return self.start_tls(&tag, access, out),
+                None => write(out, tag, "BAD STARTTLS is not offered here"),
+            },
+            Verb::Login { .. } | Verb::Authenticate { .. } if !self.offer.access.password => {
                 write(out, tag, "NO [PRIVACYREQUIRED] No password is taken on this connection");
             }
             Verb::Login { username, password } => {
@@ -185,6 +183,15 @@ impl Downstream {
         }
     }
 
+    /// What was said in the clear is forgotten (RFC 3501 section 6.2.1).
+    fn start_tls(&mut self, tag: &Tag, access: Access, out: &mut Vec<u8>) -> Turn {
+        write(out, tag, "OK Begin TLS");
+        self.offer.access = access;
+        self.offer.after_starttls = None;
+        self.listed = false;
+        (State::AwaitingCommand(Framer::default()), Some(Step::StartTls))
+    }
+
     /// Who makes one mistake after the other speaks another protocol, or none.
     fn count(&mut self, mistake: Mistake, out: &mut Vec<u8>) -> Turn {
         if !self.mistakes.count(mistake) {
@@ -207,6 +214,19 @@ impl Downstream {
     }
 }
 
+impl Offer {
+    /// The capabilities on the channel there is.
+    fn list(&self) -> Capabilities {
+        let starttls = self.after_starttls.map(|_| "STARTTLS");
+        let login: &[&str] = if self.access.password { &["AUTH=PLAIN", "AUTH=LOGIN"] } else { &["LOGINDISABLED"] };
+        let basic = ["IMAP4rev1", "SASL-IR", "ID"]
+            .into_iter()
+            .chain(starttls)
+            .chain(login.iter().copied());
+        Capabilities::new(basic.chain(self.capabilities.iter().map(String::as_str)))
+    }
+}
+
 impl Machine for Downstream {
     type Event = LoginRequest;
     type Answer = LoginAnswer<Capabilities, Refusal>;
@@ -216,12 +236,18 @@ impl Machine for Downstream {
         loop {
             let (state, step) = match mem::take(&mut self.state) {
                 State::Greeting => self.greet(out),
+                State::AwaitingCommand(framer) if framer.is_fresh() && is_tls_hello(input.unused()) => {
+                    (State::Ended(CloseReason::TlsHello), None)
+                }
                 State::AwaitingCommand(framer) => self.read_command(framer, input, out),
                 State::AwaitingMessage { tag, exchange } => self.read_message(tag, exchange, input, out),
                 state @ State::AwaitingAnswer { .. } => (state, Some(Step::NeedInput)),
                 State::LoggedIn => (State::LoggedIn, Some(Step::Relay)),
                 State::Ended(reason) => (State::Ended(reason), Some(Step::Close(reason))),
             };
+            if step == Some(Step::StartTls) && !input.is_empty() {
+                return Err(OCTETS_BEHIND_STARTTLS);
+            }
             self.state = state;
             match step {
                 Some(step) => return Ok(step),

@@ -73,6 +73,11 @@ pub(super) struct Partial {
 }
 
 impl Framer {
+    /// Whether nothing has come of a command yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        matches!(self, Self::AwaitingLine(partial) if partial.size == 0)
+    }
+
     /// Cuts on. After anything but [`Framed::Incomplete`] there may be more.
     pub(super) fn next(&mut self, input: &mut Input) -> Framed {
         loop {

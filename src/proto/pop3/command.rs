@@ -17,6 +17,10 @@ pub enum Command {
     ListMechanisms,
     /// A SASL login (RFC 5034 section 4).
     Auth(Auth),
+    /// TLS is wanted (RFC 2595 section 4).
+    StartTls,
+    /// A verb that has no argument and came with one.
+    Surplus,
     /// A verb that needs an argument and came without.
     Incomplete,
     /// A verb of the TRANSACTION state.
@@ -58,7 +62,9 @@ impl Command {
                 Some(argument) => Self::Auth(Auth::parse(argument)),
             },
             b"STAT" | b"LIST" | b"RETR" | b"DELE" | b"NOOP" | b"RSET" | b"TOP" | b"UIDL" => Self::NotBeforeLogin,
-            b"APOP" | b"STLS" => Self::NotOffered,
+            b"STLS" if argument.is_none_or(|argument| argument.trim_ascii().is_empty()) => Self::StartTls,
+            b"STLS" => Self::Surplus,
+            b"APOP" => Self::NotOffered,
             _ => Self::Unknown,
         }
     }
@@ -105,7 +111,9 @@ mod tests {
             ("capa", Command::Capa),
             ("Quit", Command::Quit),
             ("uSER mrose", Command::User(b"mrose".to_vec())),
-            ("stls", Command::NotOffered),
+            ("stls", Command::StartTls),
+            ("STLS ", Command::StartTls),
+            ("STLS now", Command::Surplus),
             ("APOP mrose c4c9334bac560ecc979e58001b3e22fb", Command::NotOffered),
             ("STAT", Command::NotBeforeLogin),
             ("noop", Command::NotBeforeLogin),

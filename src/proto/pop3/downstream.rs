@@ -8,7 +8,8 @@ use crate::proto::line::{Line, Skipped};
 use crate::proto::mistakes::{Mistake, Mistakes};
 use crate::proto::sasl::exchange::{Exchange, ExchangeError, Progress};
 use crate::proto::{
-    CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, Mechanism, ProtoError, Step, sasl,
+    Access, CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, Mechanism, OCTETS_BEHIND_STARTTLS,
+    ProtoError, Step, is_tls_hello, sasl,
 };
 use crate::secret::Password;
 
@@ -22,8 +23,10 @@ const LINE_TOO_LONG: &str = "Line too long";
 pub struct Offer {
     /// The name in the greeting.
     pub hostname: String,
-    /// Whether a password may be taken on this connection.
-    pub auth: bool,
+    /// What may be done on this channel.
+    pub access: Access,
+    /// What may be done once TLS is on, where STLS is offered.
+    pub after_starttls: Option<Access>,
     /// Capabilities beyond those every provider has (RFC 2449 section 5), one a line.
     pub capabilities: Vec<String>,
 }
@@ -40,8 +43,12 @@ pub struct Downstream {
 enum State {
     BeforeGreeting,
     AwaitingLine(Expected),
-    SkippingLongLine { budget: usize },
+    SkippingLongLine {
+        budget: usize,
+    },
     AwaitingAnswer,
+    /// STLS was said, and is not yet answered.
+    StartingTls(Access),
     LoggedIn,
     Ended(CloseReason),
 }
@@ -99,7 +106,9 @@ impl Downstream {
                 write_ok(out, "Bye");
                 return Outcome::Next(State::Ended(CloseReason::Quit));
             }
-            Command::User(_) | Command::Pass(_) | Command::Auth(_) | Command::ListMechanisms if !self.offer.auth => {
+            Command::User(_) | Command::Pass(_) | Command::Auth(_) | Command::ListMechanisms
+                if !self.offer.access.password =>
+            {
                 Refusal::new("AUTH", "Passwords are not taken on this connection").write(out);
             }
             Command::User(name) => {
@@ -118,10 +127,18 @@ impl Downstream {
                 write_multi_line(out, &["PLAIN", "LOGIN"]);
             }
             Command::Auth(auth) => return self.on_auth(&auth, out),
+            Command::Surplus => {
+                let next = Expected::Command { user };
+                return Outcome::Next(self.on_mistake(Mistake::Malformed, "An argument too many", next, out));
+            }
             Command::Incomplete => {
                 let next = Expected::Command { user };
                 return Outcome::Next(self.on_mistake(Mistake::Malformed, "Argument missing", next, out));
             }
+            Command::StartTls => match self.offer.after_starttls {
+                Some(access) => return Outcome::Next(State::StartingTls(access)),
+                None => write_err(out, "Not offered"),
+            },
             Command::NotBeforeLogin => write_err(out, "Log in first"),
             Command::NotOffered => write_err(out, "Not offered"),
             Command::Unknown => {
@@ -179,9 +196,15 @@ impl Downstream {
     /// make.
     fn write_capabilities(&self, out: &mut Vec<u8>) {
         write_ok(out, "Capabilities follow");
-        let login: &[&str] = if self.offer.auth { &["USER", "SASL PLAIN LOGIN"] } else { &[] };
+        let stls = self.offer.after_starttls.map(|_| "STLS");
+        let login: &[&str] = if self.offer.access.password { &["USER", "SASL PLAIN LOGIN"] } else { &[] };
         let further = self.offer.capabilities.iter().map(String::as_str);
-        let capabilities: Vec<&str> = login.iter().copied().chain(["TOP", "UIDL"]).chain(further).collect();
+        let capabilities: Vec<&str> = stls
+            .into_iter()
+            .chain(login.iter().copied())
+            .chain(["TOP", "UIDL"])
+            .chain(further)
+            .collect();
         write_multi_line(out, &capabilities);
     }
 }
@@ -198,6 +221,9 @@ impl Machine for Downstream {
                     // No timestamp in angle brackets: it would offer APOP (RFC 1939 section 7).
                     write_line(out, &["+OK ", &self.offer.hostname, " mailferry POP3 ready"]);
                     self.state = State::AwaitingLine(Expected::FRESH_COMMAND);
+                }
+                State::AwaitingLine(Expected::Command { .. }) if is_tls_hello(input.unused()) => {
+                    self.state = State::Ended(CloseReason::TlsHello);
                 }
                 State::AwaitingLine(expected) => {
                     let limit = expected.limit(input.unused());
@@ -227,6 +253,17 @@ impl Machine for Downstream {
                     }
                 },
                 State::AwaitingAnswer => return Ok(Step::NeedInput),
+                State::StartingTls(access) => {
+                    write_ok(out, "Begin TLS");
+                    if !input.is_empty() {
+                        return Err(OCTETS_BEHIND_STARTTLS);
+                    }
+                    self.offer.access = access;
+                    self.offer.after_starttls = None;
+                    // A name that came in the clear is forgotten (RFC 2595 section 4).
+                    self.state = State::AwaitingLine(Expected::FRESH_COMMAND);
+                    return Ok(Step::StartTls);
+                }
                 State::LoggedIn => {
                     self.state = State::LoggedIn;
                     return Ok(Step::Relay);

@@ -7,15 +7,20 @@ use super::reply::{Reply, write_lines};
 use crate::proto::line::{LineTooLong, Skipped};
 use crate::proto::mistakes::{Mistake, Mistakes};
 use crate::proto::sasl::exchange::{Exchange, Progress};
-use crate::proto::{CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, ProtoError, Step, sasl};
+use crate::proto::{
+    Access, CloseReason, FLUSH_AT, Input, LoginAnswer, LoginRequest, Machine, OCTETS_BEHIND_STARTTLS, ProtoError, Step,
+    is_tls_hello, sasl,
+};
 
 /// What the server says it can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// The name in the greeting: printable ASCII.
     pub hostname: String,
-    /// Whether a password may be taken on this channel.
-    pub auth: bool,
+    /// What may be done on this channel.
+    pub access: Access,
+    /// What may be done once TLS is on, where STARTTLS is offered.
+    pub after_starttls: Option<Access>,
     /// Extensions beyond the basic set, as EHLO keywords: those that every provider behind this server has.
     pub extensions: Vec<String>,
 }
@@ -40,6 +45,8 @@ enum State {
     },
     /// The session has a login request and has not answered.
     AwaitingAnswer,
+    /// STARTTLS was said, and is not yet answered.
+    StartingTls(Access),
     LoggedIn,
     Closing(CloseReason),
 }
@@ -71,7 +78,7 @@ impl Downstream {
     fn on_command(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Option<LoginRequest> {
         match command.verb {
             // RFC 5321 section 4.1.4 asks for EHLO first; devices say HELO or nothing, and log in all the same.
-            Some(Verb::Auth) if self.offer.auth => match auth::begin(command.arguments) {
+            Some(Verb::Auth) if self.offer.access.password => match auth::begin(command.arguments) {
                 Ok(progress) => return self.on_progress(progress, out),
                 Err(reply) => self.on_mistake(Mistake::Malformed, &reply, out),
             },
@@ -83,7 +90,11 @@ impl Downstream {
             Some(Verb::Vrfy) => NOT_VERIFIED.write(out),
             Some(Verb::Help) => HELP.write(out),
             Some(Verb::Quit) => self.close(CloseReason::Quit, &GOODBYE, out),
-            Some(Verb::StartTls) => NO_TLS.write(out),
+            Some(Verb::StartTls) => match self.offer.after_starttls {
+                None => NO_TLS.write(out),
+                Some(access) if command.arguments.trim_ascii().is_empty() => self.state = State::StartingTls(access),
+                Some(_) => self.on_mistake(Mistake::Malformed, &NO_ARGUMENT, out),
+            },
             Some(Verb::Mail | Verb::Rcpt | Verb::Expn) => LOGIN_FIRST.write(out),
             // Clients that do not wait send the message next. It must not be read as commands, and where it would end
             // cannot be known.
@@ -150,6 +161,9 @@ impl Machine for Downstream {
                         self.on_mistake(Mistake::Malformed, &LINE_TOO_LONG, out);
                     }
                 },
+                State::AwaitingCommand if is_tls_hello(input.unused()) => {
+                    self.state = State::Closing(CloseReason::TlsHello);
+                }
                 State::AwaitingCommand | State::AwaitingResponse(_) => {
                     let cap = self.line_cap(input);
                     match input.line(cap) {
@@ -164,6 +178,16 @@ impl Machine for Downstream {
                     }
                 }
                 State::AwaitingAnswer => return Ok(Step::NeedInput),
+                State::StartingTls(access) => {
+                    READY_FOR_TLS.write(out);
+                    if !input.is_empty() {
+                        return Err(OCTETS_BEHIND_STARTTLS);
+                    }
+                    // Nothing else was learnt that would have to be forgotten (RFC 3207 section 4.2).
+                    self.offer = Offer { access: *access, after_starttls: None, ..self.offer.clone() };
+                    self.state = State::AwaitingCommand;
+                    return Ok(Step::StartTls);
+                }
                 State::LoggedIn => return Ok(Step::Relay),
                 State::Closing(reason) => return Ok(Step::Close(*reason)),
             }
@@ -194,11 +218,13 @@ impl Machine for Downstream {
 impl Offer {
     /// Appends the reply to EHLO (RFC 5321 section 4.1.1.1). Its lines carry no enhanced status (RFC 2034 section 4).
     fn write(&self, out: &mut Vec<u8>) {
-        let auth = self.auth.then_some("AUTH PLAIN LOGIN");
+        let starttls = self.after_starttls.map(|_| "STARTTLS");
+        let auth = self.access.password.then_some("AUTH PLAIN LOGIN");
         let basic = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE"];
         let extensions = self.extensions.iter().map(String::as_str);
         let lines: Vec<&str> = [self.hostname.as_str()]
             .into_iter()
+            .chain(starttls)
             .chain(auth)
             .chain(basic)
             .chain(extensions)
@@ -208,6 +234,7 @@ impl Offer {
 }
 
 const HELP: Reply = Reply::fixed(214, "2.0.0", "Log in with AUTH, then send mail: RFC 5321 and RFC 4954");
+const READY_FOR_TLS: Reply = Reply::fixed(220, "2.0.0", "Ready to start TLS");
 const GOODBYE: Reply = Reply::fixed(221, "2.0.0", "Goodbye");
 const LOGGED_IN: Reply = Reply::fixed(235, "2.7.0", "Authentication successful");
 const OK: Reply = Reply::fixed(250, "2.0.0", "Ok");
@@ -215,6 +242,7 @@ const NOT_VERIFIED: Reply = Reply::fixed(252, "2.0.0", "Addresses are not verifi
 const FAR_TOO_LONG: Reply = Reply::fixed(421, "4.7.0", "The line is far too long, closing");
 const DATA_NOT_TAKEN: Reply = Reply::fixed(421, "4.7.0", "No message is taken before login, closing");
 const TOO_MANY_ERRORS: Reply = Reply::fixed(421, "4.7.0", "Too many errors, closing");
+const NO_ARGUMENT: Reply = Reply::fixed(501, "5.5.4", "STARTTLS has no argument");
 const NO_TLS: Reply = Reply::fixed(502, "5.5.1", "STARTTLS is not offered here");
 const UNKNOWN_COMMAND: Reply = Reply::fixed(502, "5.5.2", "The command is unknown");
 const LOGIN_FIRST: Reply = Reply::fixed(530, "5.7.0", "Authentication required");

@@ -23,10 +23,8 @@ pub(crate) enum Clue {
     SaidNothing,
     /// It began a TLS handshake where none was awaited.
     TlsHello,
-    /// It offers no version of TLS that is spoken here.
-    OldTls,
-    /// The handshake failed otherwise: why, in words that are ours or made harmless.
-    TlsFailed(String),
+    /// Its handshake failed.
+    TlsFailed { why: &'static str, cure: &'static str },
     /// It would have sent a password in the clear, which is not allowed from there.
     PlaintextForbidden,
     /// It knows only ways to log in that are not offered.
@@ -136,15 +134,7 @@ impl Clue {
                     scene.listener("tls = \"implicit\"")
                 ),
             },
-            Self::OldTls => {
-                "the device knows only TLS 1.0 or 1.1, which is not spoken here: update its firmware, or put \
-                             stunnel before this listener (docs/devices.md has the recipe)"
-                    .into()
-            }
-            Self::TlsFailed(why) => format!(
-                "the TLS handshake failed: {why}. If the device checks certificates, give it this gateway's (`mailferry cert`), \
-                 or switch the check off there"
-            ),
+            Self::TlsFailed { why, cure } => format!("the TLS handshake failed: {why}. {cure}"),
             Self::PlaintextForbidden => {
                 let key = format!("plaintext_login = {}", scene.with_peer(&listener.plaintext_login));
                 let key = scene.listener(&key);
@@ -236,8 +226,7 @@ mod tests {
             (Clue::NoProxyHeader, "192.168.7.20 stands in proxy_protocol"),
             (Clue::SaidNothing, "said nothing"),
             (Clue::TlsHello, "in [[listener]] name = \"office\" set tls = \"auto\""),
-            (Clue::OldTls, "stunnel"),
-            (Clue::TlsFailed("bad certificate".into()), "bad certificate. If the device checks"),
+            (Clue::TlsFailed { why: "too old", cure: "Update it" }, "too old. Update it"),
             (
                 Clue::PlaintextForbidden,
                 "or in [[listener]] name = \"office\" set plaintext_login = [\"192.168.7.20/32\"]",

@@ -99,6 +99,13 @@ impl Tap {
         }
     }
 
+    /// The TLS handshake with the device is done.
+    pub(crate) fn is_under_tls(&self) {
+        let Some(tapped) = &self.0 else { return };
+        tapped.state().under_tls = true;
+        self.tell(|| "TLS is on".into());
+    }
+
     /// What the device has said.
     pub(crate) fn heard(&self, octets: &[u8]) {
         self.dialogue(|dialogue, is_configured| dialogue.heard(octets, is_configured));

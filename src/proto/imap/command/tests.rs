@@ -104,7 +104,7 @@ fn verbs_are_told_apart() {
         ("a LogOut", Verb::Logout),
         ("a ID NIL", Verb::Id),
         ("a ID (\"name\" {3}\r\nfoo)", Verb::Id),
-        ("a STARTTLS", Verb::NotNow),
+        ("a STARTTLS", Verb::StartTls),
         ("a UNSUBSCRIBE x", Verb::NotNow),
         ("a UID FETCH 1 FLAGS", Verb::NotNow),
         ("GET / HTTP/1.1", Verb::Unknown),

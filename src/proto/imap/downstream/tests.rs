@@ -12,7 +12,12 @@ const GREETING: &str =
     "* OK [CAPABILITY IMAP4rev1 SASL-IR ID AUTH=PLAIN AUTH=LOGIN IDLE UIDPLUS] mail.local mailferry ready\r\n";
 
 fn machine(auth: bool) -> Downstream {
-    Downstream::new(Offer { hostname: "mail.local".into(), auth, capabilities: vec!["IDLE".into(), "UIDPLUS".into()] })
+    Downstream::new(Offer {
+        hostname: "mail.local".into(),
+        access: Access { password: auth, ..Access::NONE },
+        after_starttls: None,
+        capabilities: vec!["IDLE".into(), "UIDPLUS".into()],
+    })
 }
 
 fn upstream_capabilities() -> Capabilities {
@@ -229,7 +234,7 @@ fn tags_come_back_as_they_are_and_bad_ones_do_not() {
 #[test]
 fn verbs_of_the_standard_are_refused_for_ever_and_others_three_times() {
     let played = talk("a SELECT x\r\nb STARTTLS\r\nc FETCH 1 FLAGS\r\nd IDLE\r\ne LOGIN\r\n");
-    assert!(said(&played).contains("b BAD Log in first\r\n"));
+    assert!(said(&played).contains("b BAD STARTTLS is not offered here\r\nc BAD Log in first\r\n"));
     assert_eq!(played.ending, None);
 
     let played = talk("POST / HTTP/1.1\r\nHost: localhost\r\n\r\na LOGIN user pass\r\n");
@@ -402,4 +407,72 @@ proptest! {
         // The shortest line that is answered with more than it holds is an empty one.
         prop_assert!(played.out.len() < GREETING.len() + 100 * (sent.len() + 1));
     }
+}
+
+/// Takes passwords over TLS alone.
+fn starttls() -> Downstream {
+    let (access, after_starttls) = (Access::NONE, Some(Access::PASSWORD));
+    Downstream::new(Offer { hostname: "mail.local".into(), access, after_starttls, capabilities: vec!["IDLE".into()] })
+}
+
+#[test]
+fn starttls_changes_what_may_be_done_and_forgets_what_was_said() {
+    let pieces = [
+        b"a CAPABILITY\r\nb LOGIN u p\r\nc starttls\r\n".as_slice(),
+        b"d STARTTLS\r\ne LOGIN user pass\r\n".as_slice(),
+    ];
+    let played = play(starttls(), pieces, |_| Some(LoginAnswer::Accepted(upstream_capabilities())));
+    let text = played.text();
+    let expected = "* OK [CAPABILITY IMAP4rev1 SASL-IR ID STARTTLS LOGINDISABLED IDLE] mail.local mailferry ready\r\n\
+         * CAPABILITY IMAP4rev1 SASL-IR ID STARTTLS LOGINDISABLED IDLE\r\n\
+         a OK CAPABILITY completed\r\n\
+         b NO [PRIVACYREQUIRED] No password is taken on this connection\r\n\
+         c OK Begin TLS\r\n\
+         d BAD STARTTLS is not offered here\r\n\
+         e OK [CAPABILITY ";
+    assert!(text.starts_with(expected), "{text}");
+    assert_eq!(played.events, [request(Mechanism::Command, "", b"user", b"pass")]);
+    let played = play(starttls(), [b"c STARTTLS\r\n".as_slice(), b"d CAPABILITY\r\n"], |_| None);
+    assert!(
+        played
+            .text()
+            .contains("* CAPABILITY IMAP4rev1 SASL-IR ID AUTH=PLAIN AUTH=LOGIN IDLE\r\n")
+    );
+}
+
+#[test]
+fn starttls_is_a_command_of_its_own() {
+    let played = play(starttls(), [b"a STARTTLS now\r\n".as_slice()], |_| None);
+    assert!(played.text().contains("\r\na BAD "), "{}", played.text());
+    // While a login goes on it is a message, and no good one.
+    let machine = Downstream::new(Offer { access: Access::PASSWORD, ..starttls().offer });
+    let played = play(machine, [b"a AUTHENTICATE LOGIN\r\nb STARTTLS\r\n".as_slice()], |_| None);
+    assert!(!played.text().contains("Begin TLS"), "{}", played.text());
+}
+
+/// Hostile case 1.
+#[test]
+fn what_comes_with_starttls_is_never_obeyed() {
+    for behind in ["b NOOP\r\n", "b LOGOUT\r\n", "\n", "x", "\0"] {
+        for before in ["", "z NOOP\r\n", "z ID ({2+}\r\nab NIL)\r\n"] {
+            let sent = format!("{before}a STARTTLS\r\n{behind}");
+            let played = play(starttls(), [sent.as_bytes(), b"c NOOP\r\n"], |_| None);
+            assert_eq!(played.ending, Some(Ending::Error(OCTETS_BEHIND_STARTTLS)), "{sent:?}");
+            assert!(played.text().ends_with("a OK Begin TLS\r\n"), "{}", played.text());
+        }
+    }
+}
+
+#[test]
+fn a_handshake_in_place_of_a_command_is_told_from_one() {
+    for machine in [machine(true), machine(false), starttls()] {
+        let sent = b"a NOOP\r\n\x16\x03\x01\x02\0\x01\0\x01\xfc";
+        let played = play(machine, sent.chunks(1), |_| None);
+        assert_eq!(played.ending, Some(Ending::Close(CloseReason::TlsHello)));
+        assert!(played.text().ends_with("a OK NOOP completed\r\n"), "{}", played.text());
+    }
+    let within = talk(b"a ID ({2+}\r\nab NIL {4+}\r\n\x16\x03\x01x\r\n)\r\n".as_slice());
+    assert_eq!(within.ending, None);
+    let within = talk(b"a NOOP {2}\r\n\x16\x03\r\n".as_slice());
+    assert_eq!(within.ending, None, "a literal may hold anything");
 }

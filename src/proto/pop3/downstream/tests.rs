@@ -7,7 +7,12 @@ use crate::proto::MAX_CREDENTIAL;
 use crate::proto::play::{Ending, Played, cut, play};
 
 fn downstream(auth: bool) -> Downstream {
-    Downstream::new(Offer { hostname: "mailferry.local".into(), auth, capabilities: Vec::new() })
+    Downstream::new(Offer {
+        hostname: "mailferry.local".into(),
+        access: Access { password: auth, ..Access::NONE },
+        after_starttls: None,
+        capabilities: Vec::new(),
+    })
 }
 
 /// Lets `tim` with `tanstaaf` in; the third refusal is the last.
@@ -141,7 +146,12 @@ fn capabilities_tell_whether_a_password_may_be_sent() {
     assert_eq!(replies_of(&closed), expected);
     assert_eq!(closed.events, []);
 
-    let offer = Offer { hostname: "h".into(), auth: false, capabilities: vec!["EXPIRE NEVER".into()] };
+    let offer = Offer {
+        hostname: "h".into(),
+        access: Access::NONE,
+        after_starttls: None,
+        capabilities: vec!["EXPIRE NEVER".into()],
+    };
     let further = play(Downstream::new(offer), [&b"CAPA\r\n"[..]], judge());
     assert!(further.text().ends_with("\r\nUIDL\r\nEXPIRE NEVER\r\n.\r\n"), "{}", further.text());
 }
@@ -282,4 +292,65 @@ proptest! {
     fn octet_by_octet_gives_the_same(octets in dialogue()) {
         prop_assert_eq!(play(downstream(true), octets.chunks(1), judge()), played(&octets));
     }
+}
+
+/// Takes passwords over TLS alone.
+fn stls() -> Downstream {
+    let (access, after_starttls) = (Access::NONE, Some(Access::PASSWORD));
+    Downstream::new(Offer { hostname: "mailferry.local".into(), access, after_starttls, capabilities: Vec::new() })
+}
+
+#[test]
+fn stls_changes_what_may_be_done_and_forgets_what_was_said() {
+    let pieces = [b"CAPA\r\nUSER x\r\nstls\r\n".as_slice(), b"CAPA\r\nSTLS\r\nUSER tim\r\nPASS tanstaaf\r\n"];
+    let played = play(stls(), pieces, judge());
+    assert_eq!(
+        replies_of(&played),
+        "+OK Capabilities follow\r\nSTLS\r\nTOP\r\nUIDL\r\n.\r\n\
+         -ERR [AUTH] Passwords are not taken on this connection\r\n\
+         +OK Begin TLS\r\n\
+         +OK Capabilities follow\r\nUSER\r\nSASL PLAIN LOGIN\r\nTOP\r\nUIDL\r\n.\r\n\
+         -ERR Not offered\r\n\
+         +OK Send the password\r\n\
+         +OK Logged in\r\n"
+    );
+    assert_eq!(played.events, [request(Mechanism::Command, "tim", "tanstaaf")]);
+    let machine = Downstream::new(Offer { access: Access::PASSWORD, ..stls().offer });
+    let played = play(machine, [b"USER tim\r\nSTLS\r\n".as_slice(), b"PASS tanstaaf\r\n"], judge());
+    assert!(played.text().ends_with("+OK Begin TLS\r\n-ERR USER comes first\r\n"), "{}", played.text());
+}
+
+#[test]
+fn stls_is_a_command_of_its_own() {
+    let played = play(stls(), [b"STLS now\r\n".as_slice()], judge());
+    assert_eq!(replies_of(&played), "-ERR An argument too many\r\n");
+    // While a login goes on it is a message, and no good one.
+    let machine = Downstream::new(Offer { access: Access::PASSWORD, ..stls().offer });
+    let played = play(machine, [b"AUTH LOGIN\r\nSTLS!\r\nSTLS\r\n".as_slice()], judge());
+    assert!(replies_of(&played).starts_with("+ VXNlcm5hbWU6\r\n-ERR Malformed"), "{}", replies_of(&played));
+}
+
+/// Hostile case 1.
+#[test]
+fn what_comes_with_stls_is_never_obeyed() {
+    for behind in ["CAPA\r\n", "QUIT\r\n", "\n", "x", "\0"] {
+        for before in ["", "CAPA\r\n"] {
+            let sent = format!("{before}STLS\r\n{behind}");
+            let played = play(stls(), [sent.as_bytes(), b"CAPA\r\n"], judge());
+            assert_eq!(played.ending, Some(Ending::Error(OCTETS_BEHIND_STARTTLS)), "{sent:?}");
+            assert!(played.text().ends_with("+OK Begin TLS\r\n"), "{}", played.text());
+        }
+    }
+}
+
+#[test]
+fn a_handshake_in_place_of_a_command_is_told_from_one() {
+    for machine in [downstream(true), downstream(false), stls()] {
+        let sent = b"USER\r\n\x16\x03\x01\x02\0\x01\0\x01\xfc";
+        let played = play(machine, sent.chunks(1), judge());
+        assert_eq!(played.ending, Some(Ending::Close(CloseReason::TlsHello)));
+        assert!(played.text().ends_with("\r\n") && replies_of(&played).matches("-ERR").count() == 1);
+    }
+    let within = played(b"AUTH LOGIN\r\n\x16\x03\x01\r\n");
+    assert_eq!(within.ending, None);
 }

@@ -23,7 +23,8 @@ const TOO_LONG: &str = "500 5.5.6 The line is too long\r\n";
 fn downstream() -> Downstream {
     Downstream::new(Offer {
         hostname: "gw.example".into(),
-        auth: true,
+        access: Access::PASSWORD,
+        after_starttls: None,
         extensions: vec!["DSN".into(), "CHUNKING".into()],
     })
 }
@@ -269,7 +270,9 @@ fn what_follows_auth_waits_for_the_answer() {
 
 #[test]
 fn on_a_clear_channel_that_is_not_allowed_no_password_is_asked_for() {
-    let machine = || Downstream::new(Offer { hostname: "gw".into(), auth: false, extensions: vec![] });
+    let machine = || {
+        Downstream::new(Offer { hostname: "gw".into(), access: Access::NONE, after_starttls: None, extensions: vec![] })
+    };
     for line in ["AUTH PLAIN", "AUTH LOGIN", "AUTH", "AUTH X y z"] {
         let played = play(machine(), [format!("{line}\r\n").as_bytes()], |_| Some(ACCEPTED));
         assert!(played.text().contains("\r\n538 5.7.11 "), "{}", played.text());
@@ -284,7 +287,6 @@ fn on_a_clear_channel_that_is_not_allowed_no_password_is_asked_for() {
 fn a_line_over_its_cap_is_skipped_and_one_far_over_it_ends_the_connection() {
     for (before, start, cap) in [
         ("", "NOOP ", MAX_COMMAND),
-        ("", "\u{16}\u{3}\u{1}", MAX_COMMAND),
         ("", "AUTH PLAIN ", sasl::MAX_LINE),
         ("", " auth\tlogin ", sasl::MAX_LINE),
         ("AUTH LOGIN\r\n", "", sasl::MAX_LINE),
@@ -380,4 +382,70 @@ proptest! {
         let replies = played.text().lines().filter(|line| line.as_bytes().get(3) == Some(&b' ')).count();
         prop_assert!(replies <= lines + 2, "{} replies to {} lines", replies, lines);
     }
+}
+
+/// Takes passwords over TLS alone.
+fn starttls() -> Downstream {
+    let access = Access::NONE;
+    Downstream::new(Offer { access, after_starttls: Some(Access::PASSWORD), hostname: "gw".into(), extensions: vec![] })
+}
+
+const READY: &str = "220 2.0.0 Ready to start TLS\r\n";
+
+#[test]
+fn starttls_changes_what_may_be_done_and_forgets_what_was_said() {
+    let login = format!("ehlo x\r\nSTARTTLS\r\nAUTH PLAIN {PLAIN}\r\n");
+    let pieces = [b"EHLO x\r\nAUTH PLAIN\r\nSTARTTLS\r\n".as_slice(), login.as_bytes()];
+    let played = play(starttls(), pieces, |_| Some(ACCEPTED));
+    let basic = "250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE\r\n";
+    let expected = [
+        "220 gw ESMTP mailferry ready\r\n250-gw\r\n250-STARTTLS\r\n",
+        basic,
+        "538 5.7.11 A password is not taken over a connection without encryption\r\n",
+        READY,
+        "250-gw\r\n250-AUTH PLAIN LOGIN\r\n",
+        basic,
+        "502 5.5.1 STARTTLS is not offered here\r\n235 2.7.0 Authentication successful\r\n",
+    ];
+    assert_eq!(played.text(), expected.concat());
+    assert_eq!(played.events, [request(Mechanism::Plain, "", "scanner", "secret")]);
+}
+
+#[test]
+fn starttls_is_a_command_of_its_own() {
+    let played = play(starttls(), [b"STARTTLS now\r\n".as_slice()], |_| None);
+    assert!(played.text().ends_with("\r\n501 5.5.4 STARTTLS has no argument\r\n"), "{}", played.text());
+    // While a login goes on it is a response, and no good one.
+    let machine = Downstream::new(Offer { access: Access::PASSWORD, ..starttls().offer });
+    let played = play(machine, [b"AUTH LOGIN\r\nSTARTTLS\r\n".as_slice()], |_| None);
+    assert!(!played.text().contains(READY), "{}", played.text());
+}
+
+/// Hostile case 1.
+#[test]
+fn what_comes_with_starttls_is_never_obeyed() {
+    for behind in ["EHLO x\r\n", "QUIT\r\n", "\n", "x", "\0"] {
+        for before in ["", "EHLO x\r\n"] {
+            let sent = format!("{before}STARTTLS\r\n{behind}");
+            let played = play(starttls(), [sent.as_bytes(), b"NOOP\r\n"], |_| None);
+            assert_eq!(played.ending, Some(Ending::Error(OCTETS_BEHIND_STARTTLS)), "{sent:?}");
+            assert!(played.text().ends_with(READY), "{}", played.text());
+        }
+    }
+}
+
+#[test]
+fn a_handshake_in_place_of_a_command_is_told_from_one() {
+    for machine in [downstream, starttls] {
+        for before in ["", "EHLO x\r\nNOOP\r\n"] {
+            let sent = [before.as_bytes(), b"\x16\x03\x01\x02\0\x01\0\x01\xfc"].concat();
+            for pieces in [vec![&sent[..]], sent.chunks(1).collect()] {
+                let played = play(machine(), pieces, |_| None);
+                assert_eq!(played.ending, Some(Ending::Close(CloseReason::TlsHello)));
+                assert!(!played.text().contains("\n50"), "{}", played.text());
+            }
+        }
+    }
+    let within = play(downstream(), [b"AUTH LOGIN\r\n\x16\x03\x01\r\n".as_slice()], |_| None);
+    assert!(within.text().ends_with(SYNTAX), "{}", within.text());
 }

@@ -1,0 +1,291 @@
+//! The certificate that a listener shows: read from its files, seen to fit its key, and read again when they change.
+
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use thiserror::Error;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
+
+use crate::config::CertificateFiles;
+
+/// Why a certificate cannot be shown.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    /// A file of it is not what it should be. The sentence says what to do.
+    #[error("{}: {why}", file.display())]
+    Unusable {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// None could be made.
+    #[error("a certificate cannot be made: {0}")]
+    NotMade(String),
+}
+
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// SHA-256 of the whole certificate, as colons and upper-case hexadecimal: what devices and programs show.
+    pub fingerprint: String,
+    /// The DNS names and addresses that it is for.
+    pub names: Vec<String>,
+    /// From when it holds.
+    pub begins: SystemTime,
+    /// Until when.
+    pub ends: SystemTime,
+}
+
+impl Facts {
+    /// Whether it is for this host: a name, or an address as a client writes it.
+    #[must_use]
+    pub fn cover(&self, host: &str) -> bool {
+        self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
+    /// What is wrong with it at `now`, where its time is the matter.
+    #[must_use]
+    pub fn untimely(&self, now: SystemTime) -> Option<&'static str> {
+        if now > self.ends {
+            Some("it has expired")
+        } else if now < self.begins {
+            Some("it is not valid yet; see that this machine's clock is right")
+        } else {
+            None
+        }
+    }
+
+    fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let names = match parsed.subject_alternative_name() {
+            Ok(Some(names)) => names.value.general_names.iter().filter_map(name).collect(),
+            _ => Vec::new(),
+        };
+        let octets = digest(&SHA256, certificate);
+        let fingerprint: Vec<String> = octets.as_ref().iter().map(|octet| format!("{octet:02X}")).collect();
+        let at = |time: x509_parser::time::ASN1Time| {
+            let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
+            SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+        };
+        let validity = parsed.validity();
+        let (begins, ends) = (at(validity.not_before), at(validity.not_after));
+        Some(Self { fingerprint: fingerprint.join(":"), names, begins, ends })
+    }
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(octets) => {
+            let v4 = <[u8; 4]>::try_from(*octets).map(IpAddr::from);
+            v4.or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from))
+                .map(|address| address.to_string())
+                .ok()
+        }
+        _ => None,
+    }
+}
+
+/// A certificate that can be shown.
+#[derive(Debug)]
+struct Readable {
+    key: Arc<CertifiedKey>,
+    facts: Facts,
+}
+
+impl Readable {
+    /// Reads the files and sees that they belong together.
+    fn read(files: &CertificateFiles) -> Result<Self, CertificateError> {
+        let (certificate, private_key) = (&files.certificate, &files.private_key);
+        let chain = chain(certificate)?;
+        let key = private_key_of(private_key)?;
+        let unusable =
+            |file: &Path, why: &str| CertificateError::Unusable { file: file.to_owned(), why: why.to_owned() };
+        let Some(facts) = chain.first().and_then(Facts::of) else {
+            return Err(unusable(certificate, "its first certificate is none of X.509; make or fetch it anew"));
+        };
+        let provider: CryptoProvider = default_provider();
+        let key = provider.key_provider.load_private_key(key).map_err(|error| {
+            unusable(private_key, &format!("the private key cannot be used ({error}); RSA and ECDSA can"))
+        })?;
+        let fits = |chain: Vec<CertificateDer<'static>>| {
+            let certified = CertifiedKey::new(chain, Arc::clone(&key));
+            certified.keys_match().is_ok().then_some(certified)
+        };
+        if let Some(certified) = fits(chain.clone()) {
+            return Ok(Self { key: Arc::new(certified), facts });
+        }
+        if chain.into_iter().any(|one| fits(vec![one]).is_some()) {
+            return Err(unusable(
+                certificate,
+                "the server's own certificate is not the first; put it before those of its issuers",
+            ));
+        }
+        let why = format!(
+            "the private key is not that of the certificate in {}; name the two that were made together",
+            certificate.display()
+        );
+        Err(unusable(private_key, &why))
+    }
+}
+
+/// Reads the certificates of a file.
+fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let unusable = |why: String| CertificateError::Unusable { file: file.to_owned(), why };
+    let octets = fs::read(file).map_err(|error| unusable(unreadable(&error)))?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
+    match read {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        // DER begins with a SEQUENCE.
+        Ok(_) if octets.starts_with(&[0x30]) => Err(unusable(
+            "it is DER and must be PEM; convert it with: openssl x509 -inform der -in FILE -out FILE.pem".into(),
+        )),
+        Ok(_) => {
+            Err(unusable("it holds no certificate; it must be PEM, with -----BEGIN CERTIFICATE----- in it".into()))
+        }
+        Err(error) => Err(unusable(format!("it is no good PEM ({error}); make or fetch it anew"))),
+    }
+}
+
+/// Reads the private key of a file.
+fn private_key_of(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    let unusable = |why: &str| CertificateError::Unusable { file: file.to_owned(), why: why.to_owned() };
+    let octets = Zeroizing::new(fs::read(file).map_err(|error| unusable(&unreadable(&error)))?);
+    PrivateKeyDer::from_pem_slice(&octets).map_err(|_| {
+        let holds = |text: &[u8]| octets.windows(text.len()).any(|window| window == text);
+        unusable(if holds(b"ENCRYPTED") {
+            "the private key is encrypted; store it without a pass phrase: openssl pkey -in FILE -out FILE.plain"
+        } else if octets.starts_with(&[0x30]) {
+            "it is DER and must be PEM; convert it with: openssl pkey -inform der -in FILE -out FILE.pem"
+        } else if holds(b"BEGIN CERTIFICATE") {
+            "it holds a certificate and no private key; name the file with the key"
+        } else {
+            "it holds no private key; it must be PEM, with -----BEGIN PRIVATE KEY----- in it"
+        })
+    })
+}
+
+fn unreadable(error: &io::Error) -> String {
+    let cure = match error.kind() {
+        io::ErrorKind::NotFound => "see that the path is right",
+        io::ErrorKind::PermissionDenied => "let the user that the gateway runs as read it",
+        _ => "see that it is a file on a disk that works",
+    };
+    format!("it cannot be read ({error}); {cure}")
+}
+
+/// By what it is known that a file is another: when it was written, how long it is, and which it is on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp(Option<SystemTime>, u64, u64);
+
+impl Stamp {
+    fn of(file: &Path) -> Option<Self> {
+        let found = fs::metadata(file).ok()?;
+        Some(Self(found.modified().ok(), found.len(), number(&found)))
+    }
+
+    fn of_both(files: &CertificateFiles) -> [Option<Self>; 2] {
+        [Self::of(&files.certificate), Self::of(&files.private_key)]
+    }
+}
+
+#[cfg(unix)]
+fn number(found: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(found)
+}
+
+#[cfg(not(unix))]
+fn number(_: &Metadata) -> u64 {
+    0
+}
+
+/// A certificate as it is shown in handshakes. Its files are looked at in each: two calls to the system, beside which the
+/// handshake's own arithmetic is long. Sessions that are open know nothing of a change.
+pub struct Shown {
+    files: CertificateFiles,
+    now: Mutex<Now>,
+}
+
+#[derive(Debug)]
+struct Now {
+    stamps: [Option<Stamp>; 2],
+    certificate: Readable,
+}
+
+impl Shown {
+    /// Reads the files for the first time.
+    ///
+    /// # Errors
+    /// When they cannot be shown; why, and what to do.
+    pub fn open(files: CertificateFiles) -> Result<Self, CertificateError> {
+        // Taken first: what changes while they are read is seen by the next handshake.
+        let stamps = Stamp::of_both(&files);
+        let certificate = Readable::read(&files)?;
+        Ok(Self { files, now: Mutex::new(Now { stamps, certificate }) })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn files(&self) -> &CertificateFiles {
+        &self.files
+    }
+
+    /// What the certificate that is shown now says of itself.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.now().certificate.facts.clone()
+    }
+
+    /// Reads the files again if they have changed. Where what they hold now cannot be shown, what was shown before still
+    /// is, and that is said once.
+    fn now(&self) -> MutexGuard<'_, Now> {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = Stamp::of_both(&self.files);
+        if now.stamps == stamps {
+            return now;
+        }
+        now.stamps = stamps;
+        match Readable::read(&self.files) {
+            Ok(certificate) => {
+                let (file, facts) = (self.files.certificate.display(), &certificate.facts);
+                tracing::info!(%file, fingerprint = facts.fingerprint, "the certificate has changed and is shown from now on");
+                now.certificate = certificate;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "the certificate has changed and cannot be shown, so the one from before still is: {error}"
+                );
+            }
+        }
+        now
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shown({})", self.files.certificate.display())
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.now().certificate.key))
+    }
+}
+
+#[cfg(test)]
+mod tests;
