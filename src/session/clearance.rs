@@ -2,13 +2,12 @@
 //! said to the device and in the log stands here.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::rates::{Exceeded, Rates};
 use super::refusals::{Held, Refusals, Stage};
 use super::words;
-use crate::config::{Account, Login, Rate};
+use crate::config::Rate;
 use crate::proto::smtp::reply::{Reply, ReplyLine};
 use crate::proto::smtp::transaction::{EnvelopeCommand, EnvelopeRefusal, MessageReport};
 use crate::telemetry::log::PeerText;
@@ -25,55 +24,6 @@ pub(crate) struct Sender {
     pub(crate) login: String,
 }
 
-/// One session's sending, by the login it was opened with.
-#[derive(Debug)]
-pub(crate) struct Sending<'a> {
-    clearance: &'a Clearance,
-    account: Arc<Account>,
-    login: usize,
-}
-
-impl<'a> Sending<'a> {
-    /// `login`: which of the account's.
-    pub(crate) const fn new(clearance: &'a Clearance, account: Arc<Account>, login: usize) -> Self {
-        Self { clearance, account, login }
-    }
-
-    /// Whether a message may go on to the upstream.
-    ///
-    /// # Errors
-    /// What is said to its MAIL if it may not.
-    pub(crate) fn ask(&self, peer: IpAddr) -> Result<(), Reply> {
-        self.clearance.ask(&self.sender(), self.login().mail.rate, peer)
-    }
-
-    /// What became of a message.
-    pub(crate) fn message(&self, report: &MessageReport, peer: IpAddr) {
-        if report.accepted {
-            self.clearance.refusals.accepted(&self.sender());
-        } else {
-            self.clearance.refused(&self.sender(), Stage::Message, &report.reply, peer);
-        }
-    }
-
-    /// The upstream has refused a sender or a recipient.
-    pub(crate) fn envelope_refused(&self, refusal: &EnvelopeRefusal, peer: IpAddr) {
-        match refusal.command {
-            EnvelopeCommand::Mail => self.clearance.refused(&self.sender(), Stage::Mail, &refusal.reply, peer),
-            // The next message may be to another.
-            EnvelopeCommand::Rcpt => {}
-        }
-    }
-
-    fn login(&self) -> &Login {
-        &self.account.logins[self.login]
-    }
-
-    fn sender(&self) -> Sender {
-        Sender { account: self.account.address.clone(), login: self.login().username.clone() }
-    }
-}
-
 /// What all sessions know of what logins have sent.
 #[derive(Debug, Default)]
 pub(crate) struct Clearance {
@@ -82,7 +32,11 @@ pub(crate) struct Clearance {
 }
 
 impl Clearance {
-    fn ask(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<(), Reply> {
+    /// Whether a message of `sender`, at `peer`, may go on to the upstream.
+    ///
+    /// # Errors
+    /// What is said to its MAIL if it may not.
+    pub(crate) fn ask(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<(), Reply> {
         if let Some(held) = self.refusals.held(sender) {
             return Err(held_back(&held));
         }
@@ -100,6 +54,24 @@ impl Clearance {
             let text = format!("This login may send {messages} messages in {within}, the next one in {wait}");
             Reply::new(450, "4.7.1", text)
         })
+    }
+
+    /// What became of a message.
+    pub(crate) fn message(&self, sender: &Sender, report: &MessageReport, peer: IpAddr) {
+        if report.accepted {
+            self.refusals.accepted(sender);
+        } else {
+            self.refused(sender, Stage::Message, &report.reply, peer);
+        }
+    }
+
+    /// The upstream has refused a sender or a recipient.
+    pub(crate) fn envelope_refused(&self, sender: &Sender, refusal: &EnvelopeRefusal, peer: IpAddr) {
+        match refusal.command {
+            EnvelopeCommand::Mail => self.refused(sender, Stage::Mail, &refusal.reply, peer),
+            // The next message may be to another.
+            EnvelopeCommand::Rcpt => {}
+        }
     }
 
     fn refused(&self, sender: &Sender, stage: Stage, reply: &[u8], peer: IpAddr) {

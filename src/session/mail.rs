@@ -18,7 +18,6 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::alarm::Alarm;
-use super::clearance::Sending;
 use super::drive::Side;
 use super::failure::Goodbye;
 use super::protocol::Smtp;
@@ -27,7 +26,6 @@ use super::relay::RelayTimes;
 use super::upstream::Upstream;
 use super::warrant::Warrant;
 use crate::config::Protocol;
-use crate::drain::Drain;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
 use crate::proto::ProtoError;
 use crate::proto::smtp::transaction::{EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Stamp, Transaction};
@@ -48,8 +46,7 @@ pub(crate) async fn carry(
     let times =
         RelayTimes { idle: shared.config.limits.idle(Protocol::Smtp), half_closed: shared.config.budgets.half_closed };
     let mut carrier = Carrier::new(transaction, downstream, upstream.side, times);
-    let sending = warrant.sending(&shared.clearance);
-    let ending = carrier.run(&shared.drain, &sending, pin!(warrant.revoked()), record).await;
+    let ending = carrier.run(shared, pin!(warrant.revoked()), record).await;
     if carrier.transaction.has_body_in_flight() {
         record.message_lost(&ending);
     }
@@ -139,28 +136,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     /// Carries until the session ends; a goodbye of ours then stands in the pipe.
     async fn run(
         &mut self,
-        drain: &Drain,
-        sending: &Sending<'_>,
+        shared: &Shared,
         mut revoked: Pin<&mut impl Future<Output = ()>>,
         record: &mut Record,
     ) -> Ending {
+        let Shared { drain, clearance, .. } = shared;
         loop {
             tokio::select! {
                 biased;
                 carried = poll_fn(|cx| self.poll(cx, drain.has_begun())) => match carried {
-                    Carried::Message(report) => {
-                        record.message(&report);
-                        sending.message(&report, record.peer);
-                    }
-                    Carried::Envelope(refusal) => {
-                        record.envelope_refused(&refusal);
-                        sending.envelope_refused(&refusal, record.peer);
-                    }
+                    Carried::Message(report) => record.message(&report, clearance),
+                    Carried::Envelope(refusal) => record.envelope_refused(&refusal, clearance),
                     Carried::MailWanted => {
-                        let verdict = sending.ask(record.peer);
-                        if let Err(reply) = &verdict {
-                            record.not_cleared(reply);
-                        }
+                        let verdict = record.ask(clearance);
                         self.transaction.admit(verdict.map(|()| stamp()));
                     }
                     Carried::Quiet => return self.say_goodbye(Goodbye::Draining, Ending::Drained),

@@ -8,17 +8,19 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::clearance::{Clearance, Sender};
 use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
 use super::nuisance::{Nuisance, Nuisances};
+use super::protocol::Asked;
 use super::relay::{RelayEnd, Relayed};
 use super::watch::Tap;
 use super::watch::advice::Clue;
 use super::words::{self, Meaning};
-use crate::config::{Account, Listener};
+use crate::config::{Account, Listener, Login};
 use crate::proto::smtp::reply::Reply;
 use crate::proto::smtp::transaction::{EnvelopeCommand, EnvelopeRefusal, MessageReport};
-use crate::proto::{CloseReason, LoginRequest, ProtoError};
+use crate::proto::{CloseReason, ProtoError};
 use crate::telemetry::log::{PeerName, PeerText};
 
 /// What is known about a session so far.
@@ -42,8 +44,21 @@ pub(crate) struct Record {
 /// Whose session it is, once the password was right.
 #[derive(Debug)]
 struct Who {
-    login: String,
+    /// Which of the account's.
+    login: usize,
+    /// What let it in.
+    admission: &'static str,
     account: Arc<Account>,
+}
+
+impl Who {
+    fn login(&self) -> &Login {
+        &self.account.logins[self.login]
+    }
+
+    fn sender(&self) -> Sender {
+        Sender { account: self.account.address.clone(), login: self.login().username.clone() }
+    }
 }
 
 /// What a refusal means and what to do, in brackets; nothing where it is not known.
@@ -125,11 +140,17 @@ impl Record {
         self.session
     }
 
-    /// The password was right: from here on the session is somebody's.
-    pub(crate) fn known(&mut self, account: &Arc<Account>, login: &str) {
-        self.who = Some(Who { login: login.to_owned(), account: Arc::clone(account) });
+    /// The password was right, or the address one that opens this login, of the account's the one of this number: from
+    /// here on the session is somebody's.
+    pub(crate) fn known(&mut self, account: &Arc<Account>, login: usize, asked: &Asked) {
+        let admission = match asked {
+            Asked::Password(_) => "password",
+            Asked::Address => "address",
+        };
+        self.who = Some(Who { login, admission, account: Arc::clone(account) });
+        let (login, account) = self.names();
         self.tap
-            .tell(|| format!("the login {login} of {} is let in here", account.address));
+            .tell(|| format!("by its {admission} this is the login {login} of {account}"));
     }
 
     /// The upstream has let us in.
@@ -138,28 +159,39 @@ impl Record {
         self.tap.tell(|| format!("logged in at {server}"));
     }
 
-    /// A message may not be sent now.
-    pub(crate) fn not_cleared(&self, reply: &Reply) {
-        let login = self.names().0.to_owned();
-        self.tap.learn(match reply.code {
-            ..500 => Clue::RateExceeded { login },
-            _ => Clue::HeldBack { login },
-        });
+    /// Whether a message may go on to the upstream.
+    ///
+    /// # Errors
+    /// What is said to its MAIL if it may not.
+    pub(crate) fn ask(&self, clearance: &Clearance) -> Result<(), Reply> {
+        let Some(who) = &self.who else { return Ok(()) };
+        let allowed = clearance.ask(&who.sender(), who.login().mail.rate, self.peer);
+        if let Err(reply) = &allowed {
+            let login = who.login().username.clone();
+            self.tap.learn(match reply.code {
+                ..500 => Clue::RateExceeded { login },
+                _ => Clue::HeldBack { login },
+            });
+        }
+        allowed
+    }
     }
 
     /// A login was not accepted.
-    pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, request: &LoginRequest, failure: &Failure) {
+    pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, asked: &Asked, failure: &Failure) {
         self.failures += 1;
-        if self.tap.is_open() {
-            self.tap.failed(at, request, failure);
-        }
-        let (listener, login, mechanism) = (&at.name, PeerName(&request.username), request.mechanism);
+        self.tap.failed(at, asked, failure);
+        let (login, mechanism): (&[u8], &dyn fmt::Debug) = match asked {
+            Asked::Password(request) => (&request.username, &request.mechanism),
+            Asked::Address => (b"-", &format_args!("ByAddress")),
+        };
+        let (listener, login) = (&at.name, PeerName(login));
         let (session, peer, reason, detail) = (self.session, self.peer, failure.kind, &failure.detail);
         match failure.kind {
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
                 tracing::error!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
             }
-            FailureKind::Credentials | FailureKind::Unavailable => {
+            FailureKind::Credentials | FailureKind::UnknownAddress | FailureKind::Unavailable => {
                 tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
             }
             FailureKind::ImpossibleName => {
@@ -172,8 +204,11 @@ impl Record {
     }
 
     /// A message was accepted or refused by the upstream.
-    pub(crate) fn message(&mut self, report: &MessageReport) {
+    pub(crate) fn message(&mut self, report: &MessageReport, clearance: &Clearance) {
         self.messages += 1;
+        if let Some(who) = &self.who {
+            clearance.message(&who.sender(), report, self.peer);
+        }
         self.tap_refusal(report.accepted, &report.reply);
         let (session, (login, account)) = (self.session, self.names());
         let MessageReport { accepted, sender, recipients, octets, reply } = report;
@@ -187,7 +222,10 @@ impl Record {
     }
 
     /// A sender or a recipient was refused by the upstream.
-    pub(crate) fn envelope_refused(&self, refusal: &EnvelopeRefusal) {
+    pub(crate) fn envelope_refused(&self, refusal: &EnvelopeRefusal, clearance: &Clearance) {
+        if let Some(who) = &self.who {
+            clearance.envelope_refused(&who.sender(), refusal, self.peer);
+        }
         self.tap_refusal(false, &refusal.reply);
         let (session, (login, account)) = (self.session, self.names());
         let EnvelopeRefusal { command, sender, reply } = refusal;
@@ -247,8 +285,9 @@ impl Record {
             // A port scan, a health check or a nuisance: of no interest, and a flood of them must not fill the log.
             tracing::debug!(session, listener, %protocol, %peer, seconds, "session without a login: {ending}");
         } else {
+            let admission = self.who.as_ref().map_or("-", |who| who.admission);
             tracing::info!(
-                session, listener, %protocol, %peer, login, account, failures, messages, to_upstream, to_downstream,
+                session, listener, %protocol, %peer, login, account, admission, failures, messages, to_upstream, to_downstream,
                 seconds,
                 "session ended: {ending}"
             );
@@ -256,7 +295,7 @@ impl Record {
     }
 
     fn names(&self) -> (&str, &str) {
-        self.who.as_ref().map_or(("-", "-"), |who| (&who.login, &who.account.address))
+        self.who.as_ref().map_or(("-", "-"), |who| (&who.login().username, &who.account.address))
     }
 }
 

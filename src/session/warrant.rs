@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use super::clearance::{Clearance, Sending};
 use crate::config::{Account, Login, Protocol};
 use crate::login::directory::Directory;
 use crate::login::verify::Verified;
@@ -27,11 +26,6 @@ impl Warrant {
     /// The login it was opened with.
     pub(crate) fn login(&self) -> &Login {
         &self.account.logins[self.login]
-    }
-
-    /// What the login may send.
-    pub(crate) fn sending<'a>(&self, clearance: &'a Clearance) -> Sending<'a> {
-        Sending::new(clearance, Arc::clone(&self.account), self.login)
     }
 
     /// Completes once the login is revoked, changed or over. A directory in which it ends by itself is replaced then,

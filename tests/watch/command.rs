@@ -24,7 +24,7 @@ async fn a_scan_is_seen_step_by_step_and_kept_in_a_transcript() {
         "device -> EHLO XC-B8C463",
         "device <- 250-gateway.example",
         "device -> AUTH PLAIN (not shown)",
-        "-- the login scanner of scanner@contoso.example is let in here",
+        "-- by its password this is the login scanner of scanner@contoso.example",
         "-- asks for a token, and logs in at localhost:",
         "-- logged in at localhost",
         "device <- 235 ",

@@ -10,8 +10,8 @@ use super::advice::{Clue, Scene};
 use super::dialogue::Dialogue;
 use crate::config::{Listener, ListenerTls, Login, Protocol, holds};
 use crate::login::directory::Directory;
-use crate::proto::LoginRequest;
 use crate::session::failure::{Failure, FailureKind};
+use crate::session::protocol::Asked;
 
 /// What a session tells with; empty, and then nothing costs anything, in all that began while nobody watched.
 #[derive(Debug, Clone, Default)]
@@ -141,8 +141,18 @@ impl Tap {
     }
 
     /// A login was not accepted.
-    pub(crate) fn failed(&self, listener: &Listener, request: &LoginRequest, failure: &Failure) {
+    pub(crate) fn failed(&self, listener: &Listener, asked: &Asked, failure: &Failure) {
         let Some(tapped) = &self.0 else { return };
+        let request = match asked {
+            Asked::Password(request) => request,
+            Asked::Address => {
+                self.tell(|| format!("mail without a login refused: {}", failure.detail));
+                return self.learn(match failure.kind {
+                    FailureKind::UnknownAddress => Clue::NoLogin,
+                    _ => Clue::LoginFailed(failure.detail.clone()),
+                });
+            }
+        };
         let name = self.name(&request.username);
         self.tell(|| match failure.kind {
             // No more than the log: the reason, and no secret.

@@ -67,7 +67,7 @@ device -> DATA
 device <- 250 2.1.0 ok
 device <- 250 2.1.5 ok
 device <- 354 go
-device -> (a message of 45 octets, with what came behind it)
+device -> (a message of 43 octets, with what came behind it)
 device <- 250 2.0.0 queued
 device -> QUIT
 device <- 221 2.0.0 Bye";
@@ -144,7 +144,7 @@ device -> AUTH (not shown)
 device <- 500 no
 device <- 504 no
 device -> EHLO \\x1b[31mred
-device -> (605 octets that are no known command)";
+device -> (606 octets that are no known command)";
     assert_eq!(shown, expected);
 }
 
