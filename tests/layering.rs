@@ -81,7 +81,7 @@ const LAYERS: &[Layer] = &[
     Layer { path: "src/message/", modules: &["secret"], crates: &["memchr"] },
     Layer {
         path: "src/net/http.rs",
-        modules: &["secret"],
+        modules: &["config::ConnectProxy", "secret"],
         crates: &["reqwest", "rustls", "thiserror", "tokio", "tokio_util", "url", "jiff", "zeroize"],
     },
     Layer {
@@ -102,6 +102,8 @@ const LAYERS: &[Layer] = &[
             "tracing",
             "url",
             "httparse",
+            "base64",
+            "zeroize",
             "listenfd",
         ],
     },

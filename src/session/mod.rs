@@ -7,6 +7,7 @@
 mod alarm;
 mod announced;
 mod clearance;
+mod breaker;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;

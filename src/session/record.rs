@@ -336,12 +336,12 @@ mod tests {
 
     #[test]
     fn a_refused_message_is_logged_with_what_to_do() {
-        let line = logged(|record| record.message(&report(false, "554 5.2.252 SendAsDenied; a@x not allowed\x1b[31m")));
+        let line = logged(|record| record.message(&report(false, "554 5.2.252 SendAsDenied; a@x not allowed\x1b[31m"), &Clearance::default()));
         assert!(line.contains("message refused (The mailbox may not send as the address in From"), "{line}");
         assert!(line.contains("Send As") && line.contains("session=7") && line.contains("\\x1b[31m"), "{line}");
-        let line = logged(|record| record.message(&report(false, "550 5.9.9 In words of tomorrow")));
+        let line = logged(|record| record.message(&report(false, "550 5.9.9 In words of tomorrow"), &Clearance::default()));
         assert!(line.contains("message refused session=7"), "{line}");
-        let line = logged(|record| record.message(&report(true, "250 2.0.0 SendAsDenied")));
+        let line = logged(|record| record.message(&report(true, "250 2.0.0 SendAsDenied"), &Clearance::default()));
         assert!(line.contains("message accepted session=7"), "{line}");
     }
 
@@ -352,7 +352,7 @@ mod tests {
         {
             let reply = b"550 5.7.232 Your message can't be sent".into();
             let refusal = EnvelopeRefusal { command, sender: b"a@example.com".into(), reply };
-            let line = logged(|record| record.envelope_refused(&refusal));
+            let line = logged(|record| record.envelope_refused(&refusal, &Clearance::default()));
             assert!(line.contains(words) && line.contains("sender=a@example.com"), "{line}");
             assert!(line.contains("outside recipients") && line.contains("reply=550 5.7.232"), "{line}");
         }
