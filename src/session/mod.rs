@@ -6,8 +6,8 @@
 
 mod alarm;
 mod announced;
-mod clearance;
 mod breaker;
+mod clearance;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
@@ -279,10 +279,7 @@ async fn verify_and_open<P: Speaks>(
             format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
         return Err(Failure::new(FailureKind::Credentials, detail));
     };
-    record
-        .tap
-        .tell(|| format!("asks for a token, and logs in at {}:{}", server.host, server.port));
-    let upstream = upstream::log_in::<P>(shared, account, server, Some(record.session())).await?;
+    let upstream = upstream::log_in::<P>(shared, account, server, Some(record)).await?;
     record.logged_in(&server.host);
     Ok((upstream, Warrant::of(&verified, P::PROTOCOL, changes)))
 }

@@ -175,7 +175,6 @@ impl Record {
         }
         allowed
     }
-    }
 
     /// A login was not accepted.
     pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, asked: &Asked, failure: &Failure) {
@@ -295,7 +294,9 @@ impl Record {
     }
 
     fn names(&self) -> (&str, &str) {
-        self.who.as_ref().map_or(("-", "-"), |who| (&who.login().username, &who.account.address))
+        self.who
+            .as_ref()
+            .map_or(("-", "-"), |who| (&who.login().username, &who.account.address))
     }
 }
 
@@ -336,10 +337,13 @@ mod tests {
 
     #[test]
     fn a_refused_message_is_logged_with_what_to_do() {
-        let line = logged(|record| record.message(&report(false, "554 5.2.252 SendAsDenied; a@x not allowed\x1b[31m"), &Clearance::default()));
+        let line = logged(|record| {
+            record.message(&report(false, "554 5.2.252 SendAsDenied; a@x not allowed\x1b[31m"), &Clearance::default())
+        });
         assert!(line.contains("message refused (The mailbox may not send as the address in From"), "{line}");
         assert!(line.contains("Send As") && line.contains("session=7") && line.contains("\\x1b[31m"), "{line}");
-        let line = logged(|record| record.message(&report(false, "550 5.9.9 In words of tomorrow"), &Clearance::default()));
+        let line =
+            logged(|record| record.message(&report(false, "550 5.9.9 In words of tomorrow"), &Clearance::default()));
         assert!(line.contains("message refused session=7"), "{line}");
         let line = logged(|record| record.message(&report(true, "250 2.0.0 SendAsDenied"), &Clearance::default()));
         assert!(line.contains("message accepted session=7"), "{line}");
