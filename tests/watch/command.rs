@@ -101,7 +101,7 @@ async fn mail_without_a_login_and_tls_on_a_plain_listener_have_their_lines() {
 #[tokio::test]
 async fn other_devices_are_not_shown() {
     let stage = Stage::set(Wanted::default()).await;
-    let mut elsewhere = stage.watch(&["--from", "192.168.7.20"]).await;
+    let elsewhere = stage.watch(&["--from", "192.168.7.20"]).await;
     let mut everywhere = stage.watch(&[]).await;
     drop(stage.device(Protocol::Smtp).await);
     everywhere.says("** it connected and said nothing").await;
