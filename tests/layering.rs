@@ -74,11 +74,16 @@ const LAYERS: &[Layer] = &[
         crates: &["tokio", "rustls", "ipnet", "thiserror", "tracing", "aws_lc_rs", "zeroize"],
     },
     Layer {
+        path: "src/proto/smtp/transaction/",
+        modules: &["config::MailRules", "config::Recipients", "config::SenderRule", "message", "proto"],
+        crates: &[],
+    },
+    Layer {
         path: "src/proto/",
         modules: &["message", "secret"],
         crates: &["memchr", "base64", "zeroize", "thiserror"],
     },
-    Layer { path: "src/message/", modules: &["secret"], crates: &["memchr"] },
+    Layer { path: "src/message/", modules: &["secret"], crates: &["base64", "jiff", "mail_parser", "memchr"] },
     Layer {
         path: "src/net/http.rs",
         modules: &["config::ConnectProxy", "secret"],

@@ -80,6 +80,26 @@ impl Card<'_> {
         }
     }
 
+    /// What to choose as the connection's security at a listener's address.
+    fn security(&self, listener: &Listener, bind: IpAddr) -> String {
+        let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        // Where there is no password, none crosses the network in clear.
+        let in_clear = if matches!(self.way_in, WayIn::Address(_)) {
+            true
+        } else if bind.is_loopback() {
+            loopback.iter().any(|address| holds(&listener.plaintext_login, *address))
+        } else {
+            listener.plaintext_login.iter().any(|network| !network.addr().is_loopback())
+        };
+        let with_tls = match listener.tls {
+            ListenerTls::None => return "none (no TLS, no SSL)".into(),
+            ListenerTls::StartTls => "STARTTLS",
+            ListenerTls::Implicit => return "SSL/TLS".into(),
+            ListenerTls::Auto => "SSL/TLS or STARTTLS",
+        };
+        if in_clear { format!("{with_tls}, or none if it knows neither") } else { with_tls.into() }
+    }
+
     fn server(&self, listener: &Listener, line: &mut impl FnMut(&str, &str)) {
         let role = match listener.protocol {
             Protocol::Smtp => "SMTP",
@@ -88,29 +108,12 @@ impl Card<'_> {
         };
         for bind in &listener.bind {
             let host = self.host(bind.ip());
-            line(role, &format!("{host}, port {}, security: {}", bind.port(), security(listener, bind.ip())));
+            line(role, &format!("{host}, port {}, security: {}", bind.port(), self.security(listener, bind.ip())));
         }
         if listener.tls != ListenerTls::None && listener.certificate.is_none() {
             line("", "the certificate is mailferry's own: do not have it checked, or have the device trust it");
         }
     }
-}
-
-/// What to choose as the connection's security at a listener's address.
-fn security(listener: &Listener, bind: IpAddr) -> String {
-    let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from(Ipv6Addr::LOCALHOST)];
-    let in_clear = if bind.is_loopback() {
-        loopback.iter().any(|address| holds(&listener.plaintext_login, *address))
-    } else {
-        listener.plaintext_login.iter().any(|network| !network.addr().is_loopback())
-    };
-    let with_tls = match listener.tls {
-        ListenerTls::None => return "none (no TLS, no SSL)".into(),
-        ListenerTls::StartTls => "STARTTLS",
-        ListenerTls::Implicit => return "SSL/TLS".into(),
-        ListenerTls::Auto => "SSL/TLS or STARTTLS",
-    };
-    if in_clear { format!("{with_tls}, or none if it knows neither") } else { with_tls.into() }
 }
 
 /// How large a message may be that the provider takes, where it says so. What is attached grows by a third on its way.

@@ -19,7 +19,7 @@ use super::watch::advice::Clue;
 use super::words::{self, Meaning};
 use crate::config::{Account, Listener, Login};
 use crate::proto::smtp::reply::Reply;
-use crate::proto::smtp::transaction::{EnvelopeCommand, EnvelopeRefusal, MessageReport};
+use crate::proto::smtp::transaction::{Denial, Denied, EnvelopeCommand, EnvelopeRefusal, MessageReport};
 use crate::proto::{CloseReason, ProtoError};
 use crate::telemetry::log::{PeerName, PeerText};
 
@@ -113,6 +113,7 @@ const fn closed(reason: CloseReason) -> &'static str {
         CloseReason::TooManyErrors => "too many errors",
         CloseReason::TooLong => "an endless line or literal",
         CloseReason::Refused => "refused by the upstream",
+        CloseReason::TooBig => "a message was too big and could not be sent whole",
         CloseReason::RefusedData => "the upstream refused message data that was already on its way",
         CloseReason::TlsHello => "a TLS handshake where a command should begin",
     }
@@ -252,6 +253,30 @@ impl Record {
             Some(meaning) if meaning.is_about_sender() => Clue::SenderDenied { login },
             _ => Clue::Refused(meaning.map(|meaning| meaning.cure)),
         });
+    }
+
+    /// The gateway itself refused to send something.
+    pub(crate) fn denied(&self, denial: &Denial) {
+        let (session, (login, account)) = (self.session, self.names());
+        let Denial { what, sender, reply } = denial;
+        let (sender, reply) = (PeerText(sender), PeerText(reply));
+        match what {
+            Denied::Recipient(recipient) => {
+                let recipient = PeerText(recipient);
+                self.tap.learn(Clue::RecipientDenied { login: login.to_owned() });
+                tracing::info!(
+                    session, login, account, %sender, %recipient, %reply,
+                    "recipient refused here: not among the login's `recipients`"
+                );
+            }
+            Denied::Mail | Denied::Message => {
+                self.tap.learn(Clue::TooLarge { account: account.to_owned() });
+                tracing::info!(
+                    session, login, account, %sender, %reply,
+                    "message refused here: larger than the account's `max_message` or the mail server takes, or a header over 256 KiB"
+                );
+            }
+        }
     }
 
     /// The session ends with a message whose fate the upstream has not told.

@@ -122,6 +122,7 @@ async fn an_office_from_nothing_to_the_first_message() {
             "size ",
             "Type this into Printer:",
             "Type this into Plotter:",
+            "security: SSL/TLS or STARTTLS, or none if it knows neither",
             "let in by its address, 127.0.7.20",
         ],
     );

@@ -117,8 +117,8 @@ fn door(office: &Office, in_clear: bool) -> String {
     let bind = bind.join(", ");
     let network = office.network;
     let mut text = format!(
-        "# Where the devices connect. One port serves whoever begins with TLS (SSL/TLS), asks for it (STARTTLS) or has\n\
-         # none.\n[[listener]]\nprotocol = \"smtp\"\nbind     = [{bind}]\ntls      = \"auto\"\n\
+        "# Where the devices connect: with TLS from the start (SSL/TLS), by STARTTLS, or without, on one port.\n\
+         [[listener]]\nprotocol = \"smtp\"\nbind     = [{bind}]\ntls      = \"auto\"\n\
          # Who may connect: the network of the devices, and this machine.\n\
          allow    = [\"{network}\", \"127.0.0.0/8\", \"::1\"]\n"
     );
@@ -172,20 +172,23 @@ fn account(answers: &Answers, logins: &[Option<NewLogin>], office: Option<&Offic
 }
 
 fn login_table(device: &Device, login: Option<&NewLogin>, protocols: &[Protocol], office: Option<&Office>) -> String {
-    let mut text = format!("\n  # {}\n  [[account.login]]\n  username      = \"{}\"\n", device.name, device.username);
+    let mut keys = vec![("username", format!("\"{}\"", device.username))];
     if let Some(login) = login {
         let protocols: Vec<_> = protocols.iter().map(|protocol| format!("\"{protocol}\"")).collect();
-        text.push_str(&format!("  password_hash = \"{}\"\n", login.hash()));
-        text.push_str(&format!("  protocols     = [{}]\n", protocols.join(", ")));
+        keys.push(("password_hash", format!("\"{}\"", login.hash())));
+        keys.push(("protocols", format!("[{}]", protocols.join(", "))));
     }
     match (device.address, office) {
         (Some(address), _) => {
-            text.push_str(&format!("  networks      = [\"{address}\"]\n  without_password = true\n"));
+            keys.push(("without_password", "true".into()));
+            keys.push(("networks", format!("[\"{address}\"]")));
         }
-        (None, Some(office)) => text.push_str(&format!("  networks      = [\"{}\"]\n", office.network)),
+        (None, Some(office)) => keys.push(("networks", format!("[\"{}\"]", office.network))),
         (None, None) => {}
     }
-    text
+    let width = keys.iter().map(|(key, _)| key.len()).max().unwrap_or_default();
+    let lines = keys.iter().map(|(key, value)| format!("  {key:<width$} = {value}\n"));
+    format!("\n  # {}\n  [[account.login]]\n{}", device.name, lines.collect::<String>())
 }
 
 #[cfg(test)]

@@ -49,6 +49,10 @@ pub(crate) enum Clue {
     RateExceeded { login: String },
     /// Held back after too many refusals.
     HeldBack { login: String },
+    /// The login may not write to a recipient.
+    RecipientDenied { login: String },
+    /// The message is larger than it may be.
+    TooLarge { account: String },
     /// The upstream does not let the account send in that name.
     SenderDenied { login: String },
     /// The upstream has refused a message or its envelope: what to do, where that is known.
@@ -183,6 +187,13 @@ impl Clue {
                 "{login} is refused here for a while, since the upstream has refused all its last messages: correct what the \
                  reply complains of, and send again when the time is over"
             ),
+            Self::RecipientDenied { login } => {
+                format!("the login may not write to that recipient: {}", of_login(login, "recipients that have it"))
+            }
+            Self::TooLarge { account } => format!(
+                "the message is too large: have the device send smaller ones (fewer dots an inch, or in parts), or raise \
+                 max_message in [[account]] address = \"{account}\" as far as the provider goes"
+            ),
             Self::SenderDenied { login } => format!(
                 "the account may not send in the device's name: set the account's address as sender in the device, or {}",
                 of_login(login, "sender = \"force\"")
@@ -248,6 +259,8 @@ mod tests {
             (Clue::LoggedIn, ""),
             (Clue::RateExceeded { login: login() }, "username = \"scanner\" set a higher rate"),
             (Clue::HeldBack { login: login() }, "scanner is refused here for a while"),
+            (Clue::RecipientDenied { login: login() }, "username = \"scanner\" set recipients"),
+            (Clue::TooLarge { account: "a@b.example".into() }, "max_message in [[account]] address = \"a@b.example\""),
             (Clue::SenderDenied { login: login() }, "username = \"scanner\" set sender = \"force\""),
             (Clue::Refused(Some("Empty it")), "Empty it"),
             (Clue::Refused(None), "the provider has refused it"),
