@@ -10,6 +10,7 @@ use super::Arrival;
 use super::drive::{Patience, Side};
 use super::nuisance::Nuisance;
 use super::record::{Ending, Record};
+use super::watch::advice::Clue;
 use crate::config::ListenerTls;
 use crate::net::stream::Stream;
 use crate::net::tls;
@@ -50,6 +51,7 @@ pub(super) async fn secure(
     match accepted {
         Ok(Ok(stream)) => {
             arrival.visit.encrypted = true;
+            record.tap.is_under_tls();
             Ok(Side::new(stream))
         }
         Ok(Err((error, stream))) => {
@@ -67,6 +69,7 @@ fn tell_of_failure(arrival: &Arrival<'_>, error: &io::Error, record: &Record) ->
     let (listener, peer, session) = (arrival.listener, arrival.visit.peer, record.session());
     let (why, cure) = meaning(error);
     let detail = error.to_string();
+    record.tap.learn(Clue::TlsFailed { why, cure });
     arrival.shared.nuisances.tell(listener, Nuisance::FailedHandshake, || {
         let detail = PeerText(detail.as_bytes());
         tracing::info!(session, listener = listener.name, %peer, %detail, "connection closed: the TLS handshake failed: {why}. {cure}");
