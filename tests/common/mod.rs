@@ -14,7 +14,7 @@ use mailferry::proto::sasl::{self, plain::Plain};
 use mailferry::secret::Password;
 use mailferry::sim::{self, Control, Personality, Simulator};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

@@ -191,7 +191,8 @@ fn make_mailbox(root: &Path) {
     run("chown", &["-R", "dovecot:dovecot", path(&root.join("mail"))]);
 }
 
-fn files(folder: &Path) -> impl Iterator<Item = Vec<u8>> {
+/// The files of a folder.
+pub(crate) fn files(folder: &Path) -> impl Iterator<Item = Vec<u8>> {
     let entries = fs::read_dir(folder).expect("a folder of the test");
     entries.map(|entry| fs::read(entry.expect("an entry").path()).expect("a file of the test"))
 }
