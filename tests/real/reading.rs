@@ -157,7 +157,8 @@ fn mbsync_pulls_and_pushes() {
         fs::write(local.join("INBOX/new/2.reply"), &reply).expect("a file in the maildir");
         mbsync(&gateway, &entrance, &local, PASSWORD, "LOGIN").succeeded();
         expected.push(reply);
-        assert_same_messages(gateway.upstream.inbox(), &expected);
+        let stored = gateway.upstream.inbox();
+        assert_same_messages(stored.iter().map(|message| with_lf(message)).collect(), &expected);
     }
     assert_logins_were_safe(&gateway);
 }
@@ -190,7 +191,7 @@ fn fetchmail(gateway: &Gateway, protocol: &str, entrance: &Entrance, password: &
         path(&fetched),
         entrance.port,
         entrance.user(),
-        entrance.choose("sslproto \"\"", "sslproto auto", "ssl"),
+        entrance.choose("sslproto \"\"", "sslproto \"auto\"", "ssl"),
         entrance.trusted(),
         path(&fetched),
     );
