@@ -74,14 +74,19 @@ const LAYERS: &[Layer] = &[
         crates: &["tokio", "rustls", "thiserror", "tracing", "aws_lc_rs", "zeroize"],
     },
     Layer {
+        path: "src/proto/smtp/transaction/",
+        modules: &["config::MailRules", "config::Recipients", "config::SenderRule", "message", "proto"],
+        crates: &[],
+    },
+    Layer {
         path: "src/proto/",
         modules: &["message", "secret"],
         crates: &["memchr", "base64", "zeroize", "thiserror"],
     },
-    Layer { path: "src/message/", modules: &["secret"], crates: &["memchr"] },
+    Layer { path: "src/message/", modules: &["secret"], crates: &["base64", "jiff", "mail_parser", "memchr"] },
     Layer {
         path: "src/net/http.rs",
-        modules: &["secret"],
+        modules: &["config::ConnectProxy", "secret"],
         crates: &["reqwest", "rustls", "thiserror", "tokio", "tokio_util", "url", "jiff", "zeroize"],
     },
     Layer {
@@ -102,6 +107,8 @@ const LAYERS: &[Layer] = &[
             "tracing",
             "url",
             "httparse",
+            "base64",
+            "zeroize",
             "listenfd",
         ],
     },

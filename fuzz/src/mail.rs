@@ -167,6 +167,7 @@ impl Session {
                     self.seen.reports.push(report);
                 }
                 Ok(Flow::Envelope(refusal)) => self.seen.refusals.push(refusal),
+                Ok(Flow::Denied(_)) => {}
                 Ok(Flow::MailWanted) => self.machine.admit(Ok(STAMP)),
                 Ok(Flow::Close(reason)) => self.seen.ending = Some(Ok(reason)),
                 Err(error) => self.seen.ending = Some(Err(error)),

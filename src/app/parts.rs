@@ -134,7 +134,7 @@ fn over_http(config: &Config, upstreams: &Upstreams) -> Result<Fetches, StartErr
     let timeouts = HttpTimeouts { connect: budget, total: 3 * budget };
     let mut clients = HashMap::new();
     for (provider, tls) in upstreams.iter() {
-        clients.insert(provider.to_owned(), HttpClient::new(tls, timeouts)?);
+        clients.insert(provider.to_owned(), HttpClient::new(tls, timeouts, config.proxy.as_ref())?);
     }
     Ok(Arc::new(move |sign_ins| Arc::new(HttpFetch::new(clients.clone(), wall_clock(), sign_ins))))
 }
@@ -143,9 +143,9 @@ fn over_http(config: &Config, upstreams: &Upstreams) -> Result<Fetches, StartErr
 ///
 /// # Errors
 /// When TLS cannot be verified, or nobody signs in for that account.
-pub fn sign_in(account: Arc<Account>) -> Result<SignIn, StartError> {
+pub fn sign_in(config: &Config, account: Arc<Account>) -> Result<SignIn, StartError> {
     let tls = tls::client_config(&account.app.provider.ca)?;
-    let client = HttpClient::new(&tls, HttpTimeouts::default())?;
+    let client = HttpClient::new(&tls, HttpTimeouts::default(), config.proxy.as_ref())?;
     Ok(SignIn::new(account, client, wall_clock())?)
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::Subcommand;
 
 use super::Failure;
-use super::card::Card;
+use super::card::{Card, WayIn};
 use super::login::NewLogin;
 use super::office::{ask, unexpected, within};
 use crate::config::Protocol;
@@ -82,8 +82,9 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
         address: &add.address,
         provider: &app.provider,
         protocols: &add.protocols,
-        username: login.username.as_deref().unwrap_or(&add.address),
-        password: &login.password,
+        device: "the device or program",
+        host: None,
+        way_in: WayIn::Login { username: login.username.as_deref().unwrap_or(&add.address), password: &login.password },
     };
     let mut text = card.text();
     if app.grant.is_a_persons() && made_here {

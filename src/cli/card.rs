@@ -1,9 +1,9 @@
 //! The device card: what to type into a printer, a scanner or a program, on one screen.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use crate::config::{Config, Listener, Protocol, Provider};
+use crate::config::{Config, Listener, ListenerTls, Protocol, Provider, holds};
 
 /// What a card is for.
 pub(super) struct Card<'a> {
@@ -15,31 +15,89 @@ pub(super) struct Card<'a> {
     pub(super) provider: &'a Provider,
     /// What it speaks.
     pub(super) protocols: &'a [Protocol],
-    /// The user name.
-    pub(super) username: &'a str,
-    /// The password, in clear: it is shown once.
-    pub(super) password: &'a str,
+    /// What it is, as in "Scanner 3rd floor".
+    pub(super) device: &'a str,
+    /// This machine's address in the device's network, where that is known.
+    pub(super) host: Option<IpAddr>,
+    /// What lets it in.
+    pub(super) way_in: WayIn<'a>,
+}
+
+/// What lets a device in.
+pub(super) enum WayIn<'a> {
+    /// A login.
+    Login {
+        /// The user name.
+        username: &'a str,
+        /// The password, in clear: it is shown once.
+        password: &'a str,
+    },
+    /// Its address.
+    Address(IpAddr),
 }
 
 impl Card<'_> {
     /// The card, with a line for each listener it can use.
     pub(super) fn text(&self) -> String {
-        let mut text = String::from("Type this into the device or program:\n");
+        let mut text = format!("Type this into {}:\n", self.device);
         let mut line = |name: &str, value: &str| _ = writeln!(text, "  {name:<10} {value}");
         for protocol in self.protocols {
             for listener in self.config.listeners.iter().filter(|listener| listener.protocol == *protocol) {
                 self.server(listener, &mut line);
             }
         }
-        line("user", self.username);
-        line("password", &format!("{}   (shown only now)", self.password));
+        match self.way_in {
+            WayIn::Login { username, password } => {
+                line("user", username);
+                line("password", &format!("{password}   (shown only now)"));
+            }
+            WayIn::Address(address) => {
+                line("login", &format!("none: it is let in by its address, {address}, which must stay the same"));
+            }
+        }
         if self.protocols.contains(&Protocol::Smtp) {
             line("sender", &format!("{}   (the provider takes no other)", self.address));
-            if let Some(limit) = size_limit(self.provider) {
+            let account = self
+                .config
+                .accounts
+                .iter()
+                .find(|account| account.address.eq_ignore_ascii_case(self.address));
+            if let Some(octets) = account.and_then(|account| account.max_message) {
+                line("size", &format!("at most {octets} octets a message; what is attached grows by a third"));
+            } else if let Some(limit) = size_limit(self.provider) {
                 line("size", limit);
             }
         }
         text
+    }
+
+    /// What to type as the host: of a listener on all addresses the one in the device's network, or this machine's name.
+    fn host(&self, bind: IpAddr) -> String {
+        match self.host {
+            _ if !bind.is_unspecified() => bind.to_string(),
+            Some(host) => host.to_string(),
+            None => self.config.hostname.clone(),
+        }
+    }
+
+    /// What to choose as the connection's security at a listener's address.
+    fn security(&self, listener: &Listener, bind: IpAddr) -> String {
+        let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        // Where there is no password, none crosses the network in clear.
+        let in_clear = if matches!(self.way_in, WayIn::Address(_)) {
+            true
+        } else if bind.is_loopback() {
+            loopback.iter().any(|address| holds(&listener.plaintext_login, *address))
+        } else {
+            listener.plaintext_login.iter().any(|network| !network.addr().is_loopback())
+        };
+        let with_tls = match listener.tls {
+            ListenerTls::None => return "none (no TLS, no SSL)".into(),
+            ListenerTls::StartTls => "STARTTLS",
+            ListenerTls::Implicit => return "SSL/TLS".into(),
+            ListenerTls::Auto => "SSL/TLS or STARTTLS",
+        };
+        if in_clear { format!("{with_tls}, or none if it knows neither") } else { with_tls.into() }
     }
 
     fn server(&self, listener: &Listener, line: &mut impl FnMut(&str, &str)) {
@@ -49,15 +107,13 @@ impl Card<'_> {
             Protocol::Pop3 => "POP3",
         };
         for bind in &listener.bind {
-            let host = host(bind.ip(), &self.config.hostname);
-            line(role, &format!("{host}, port {}, security: none (no TLS, no SSL)", bind.port()));
+            let host = self.host(bind.ip());
+            line(role, &format!("{host}, port {}, security: {}", bind.port(), self.security(listener, bind.ip())));
+        }
+        if listener.tls != ListenerTls::None && listener.certificate.is_none() {
+            line("", "the certificate is mailferry's own: do not have it checked, or have the device trust it");
         }
     }
-}
-
-/// What to type as the host: this machine's name where any of its addresses will do.
-fn host(address: IpAddr, hostname: &str) -> String {
-    if address.is_unspecified() { hostname.to_owned() } else { address.to_string() }
 }
 
 /// How large a message may be that the provider takes, where it says so. What is attached grows by a third on its way.

@@ -43,7 +43,7 @@ pub use error::{ConfigError, ConfigErrors, Position};
 pub(crate) use logins::{MAX_SAME_USERNAME, check_hash, check_username};
 pub use secrets::SecretSource;
 pub use units::duration;
-pub(crate) use units::{NETWORK, network};
+pub(crate) use units::{NETWORK, is_private, network};
 
 /// Everything the gateway needs to know before it starts.
 #[derive(Debug)]

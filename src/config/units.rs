@@ -110,7 +110,7 @@ const fn v6(first: u16, last: u16, prefix: u8) -> IpNet {
 }
 
 /// Whether all of a network is private, link-local or loopback.
-pub(super) fn is_private(network: &IpNet) -> bool {
+pub(crate) fn is_private(network: &IpNet) -> bool {
     PRIVATE.iter().any(|range| range.contains(network))
 }
 

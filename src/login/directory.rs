@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::config::{Account, Admission, Config, Login, LoginOrigin, MailRules, Protocol, Provider};
+use crate::config::{Account, Admission, Config, Login, LoginOrigin, MailRules, Protocol, Provider, SenderRule};
 use crate::store::{StoredAccount, StoredLogin};
 
 /// Accounts and logins at one moment.
@@ -88,7 +88,15 @@ impl Directory {
     /// which account it is.
     #[must_use]
     pub fn common_smtp_extensions(&self) -> Vec<String> {
-        common(self.providers_of(Protocol::Smtp).map(|provider| &provider.smtp_extensions))
+        let mut common = common(self.providers_of(Protocol::Smtp).map(|provider| &provider.smtp_extensions));
+        let rewrites_headers = |login: &Login| {
+            login.protocols.contains(&Protocol::Smtp) && matches!(login.mail.sender, SenderRule::Force { .. })
+        };
+        if self.accounts.iter().flat_map(|account| &account.logins).any(rewrites_headers) {
+            // A header has to be whole before it can be rewritten.
+            common.retain(|name| !["CHUNKING", "BINARYMIME"].contains(&name.to_ascii_uppercase().as_str()));
+        }
+        common
     }
 
     /// The IMAP capabilities that every provider behind these accounts has.

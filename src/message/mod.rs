@@ -1,3 +1,5 @@
-//! Mail as it passes: its bytes are counted and watched, never rewritten.
+//! Mail as it passes: its line ends made good, its header where a login's mail carries the account's name.
 
-pub mod body;
+pub mod header;
+pub mod line_ends;
+pub mod sender;

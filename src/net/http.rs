@@ -6,11 +6,13 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, Proxy, Response, redirect};
 use thiserror::Error;
 use tokio_util::bytes::Bytes;
 use url::{Host, Url};
 use zeroize::Zeroizing;
+
+use crate::config::ConnectProxy;
 
 /// The largest answer that is read, in octets.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -36,8 +38,10 @@ impl Default for HttpTimeouts {
 /// Posts forms. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
-    /// Uses the environment's proxies.
+    /// Uses the configuration's proxy, or the environment's where it has none.
     outward: Client,
+    /// The configuration's proxy as an error names it, if there is one.
+    proxy: Option<String>,
     /// Uses none: what is meant for this machine must not leave it, least of all unencrypted.
     direct: Client,
 }
@@ -125,9 +129,16 @@ impl HttpClient {
     /// A client that trusts and offers what `tls` says. It holds no idle connections: tokens are fetched too rarely
     /// for one to be of use, and a stale one costs a failed request.
     ///
+    /// With a `proxy`, everything under TLS goes through it and the environment's are not looked at; what is not under TLS
+    /// stays on this machine.
+    ///
     /// # Errors
     /// [`HttpError::Setup`].
-    pub fn new(tls: &rustls::ClientConfig, timeouts: HttpTimeouts) -> Result<Self, HttpError> {
+    pub fn new(
+        tls: &rustls::ClientConfig,
+        timeouts: HttpTimeouts,
+        proxy: Option<&ConnectProxy>,
+    ) -> Result<Self, HttpError> {
         let builder = || {
             Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -138,7 +149,15 @@ impl HttpClient {
                 .user_agent(concat!("mailferry/", env!("CARGO_PKG_VERSION")))
         };
         let setup = |error: reqwest::Error| HttpError::Setup(in_words(&error));
-        Ok(Self { outward: builder().build().map_err(setup)?, direct: builder().no_proxy().build().map_err(setup)? })
+        let outward = match proxy {
+            Some(proxy) => builder().proxy(through(proxy).map_err(setup)?),
+            None => builder(),
+        };
+        Ok(Self {
+            outward: outward.build().map_err(setup)?,
+            proxy: proxy.map(address),
+            direct: builder().no_proxy().build().map_err(setup)?,
+        })
     }
 
     /// Sends `form` with `headers` and reads the answer, whatever its status.
@@ -156,7 +175,8 @@ impl HttpClient {
             .iter()
             .fold(client.post(url.clone()), |request, (name, value)| request.header(*name, *value));
         // Wiped once the last reference to it is gone.
-        let mut response = request.body(Bytes::from_owner(form)).send().await.map_err(fault)?;
+        let response = request.body(Bytes::from_owner(form)).send().await.map_err(fault);
+        let mut response = response.map_err(|error| self.with_proxy(url, error))?;
         let content_type = header(&response, &CONTENT_TYPE).unwrap_or_default();
         let retry_after = header(&response, &RETRY_AFTER).and_then(|text| RetryAfter::parse(&text));
         let mut body = Zeroizing::new(Vec::new());
@@ -171,11 +191,42 @@ impl HttpClient {
 
     fn client_for(&self, url: &Url) -> Result<&Client, HttpError> {
         match (url.scheme(), is_loopback(url)) {
-            ("http" | "https", true) => Ok(&self.direct),
-            ("https", false) => Ok(&self.outward),
+            ("http", true) => Ok(&self.direct),
+            ("https", true) if self.proxy.is_none() => Ok(&self.direct),
+            ("https", _) => Ok(&self.outward),
             _ => Err(HttpError::NotAllowed(url.to_string())),
         }
     }
+
+    /// The error, with the proxy that stands in the way where one does.
+    fn with_proxy(&self, url: &Url, error: HttpError) -> HttpError {
+        match (error, &self.proxy) {
+            (HttpError::Unreachable(words), Some(proxy)) if url.scheme() == "https" => {
+                HttpError::Unreachable(format!("{words}, through the proxy {proxy} (check [upstream] proxy)"))
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+fn address(proxy: &ConnectProxy) -> String {
+    let ConnectProxy { host, port, .. } = proxy;
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The proxy as reqwest has it: tunnels for all that it is asked for here, which is under TLS.
+fn through(proxy: &ConnectProxy) -> reqwest::Result<Proxy> {
+    let through = Proxy::all(format!("http://{}", address(proxy)))?;
+    Ok(match &proxy.credentials {
+        Some(credentials) => {
+            let (user, password) = credentials
+                .expose()
+                .split_once(':')
+                .unwrap_or_else(|| (credentials.expose(), ""));
+            through.basic_auth(user, password)
+        }
+        None => through,
+    })
 }
 
 /// Appends to a buffer, and wipes the one it outgrows: that holds pieces of a token.
@@ -231,11 +282,15 @@ fn in_words(error: &reqwest::Error) -> String {
 pub(crate) mod tests {
     use std::sync::Arc;
 
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::secret::SecretText;
+    use crate::sim::{self, Simulator};
 
     /// A client with no roots at all: good for http to this machine and nothing else.
     pub(crate) fn client(timeouts: HttpTimeouts) -> HttpClient {
@@ -245,7 +300,7 @@ pub(crate) mod tests {
             .unwrap()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        HttpClient::new(&tls, timeouts).unwrap()
+        HttpClient::new(&tls, timeouts, None).unwrap()
     }
 
     /// Reads one request up to the end of its form, sends `answer` in pieces, then closes. What it read comes back
@@ -379,6 +434,52 @@ pub(crate) mod tests {
         }
         let outward = client.client_for(&"https://login.example.com/".parse().unwrap()).unwrap();
         assert!(std::ptr::eq(outward, &client.outward));
+    }
+
+    /// A token request to this URL through that proxy, by a client that trusts the simulator.
+    async fn post_through(proxy: &sim::Proxy, trusted: Option<&Simulator>, url: &str) -> Result<HttpAnswer, HttpError> {
+        let root = trusted.map(|provider| CertificateDer::from_pem_slice(provider.ca_pem().as_bytes()).unwrap());
+        let tls = crate::net::tls::client_config(root.as_slice()).unwrap();
+        let credentials = Some(SecretText::new("mail:ferry and more".into()));
+        let proxy = ConnectProxy { host: "127.0.0.1".into(), port: proxy.address().port(), credentials };
+        let client = HttpClient::new(&tls, HttpTimeouts::default(), Some(&proxy)).unwrap();
+        client
+            .post_form(&url.parse().unwrap(), &[], b"client_secret=hunter2".to_vec().into())
+            .await
+    }
+
+    #[tokio::test]
+    async fn what_is_under_tls_goes_through_the_proxy_and_nothing_else_does() {
+        let proxy = sim::Proxy::start().await.unwrap();
+        proxy.demand("mail:ferry and more");
+        let provider = Simulator::start(sim::Options::default()).await.unwrap();
+        // No web server, but one under TLS: its greeting is no HTTP, and to get that far the tunnel must be verified.
+        let url = format!("https://localhost:{}/token", provider.imap().port());
+        let answer = post_through(&proxy, Some(&provider), &url).await;
+        assert!(matches!(answer, Err(HttpError::Broken(_))), "{answer:?}");
+        let answer = post_through(&proxy, None, &url).await;
+        assert!(matches!(&answer, Err(HttpError::Unreachable(words)) if words.contains("certificate")), "{answer:?}");
+        assert_eq!(proxy.asked(), vec![format!("localhost:{}", provider.imap().port()); 2]);
+        assert_eq!(proxy.violations(), [""; 0]);
+        let (plain, served) = scripted(response("HTTP/1.1 200 OK", "{}")).await;
+        assert_eq!(post_through(&proxy, None, plain.as_str()).await.unwrap().status, 200);
+        served.await.unwrap();
+        assert_eq!(proxy.asked().len(), 2, "what is not under TLS stays here");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_refuses_is_named_without_its_password() {
+        let proxy = sim::Proxy::start().await.unwrap();
+        for fault in [sim::ProxyFault::Refuse(407), sim::ProxyFault::Refuse(502), sim::ProxyFault::Close] {
+            proxy.fail_next(1, fault);
+            let error = post_through(&proxy, None, "https://login.invalid/token")
+                .await
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("through the proxy 127.0.0.1:") && error.contains("[upstream] proxy"), "{error}");
+            assert!(!error.contains("ferry and more") && !error.contains("hunter2"), "{error}");
+        }
+        assert_eq!(proxy.asked(), ["login.invalid:443"; 3], "the proxy resolves names");
     }
 
     #[test]

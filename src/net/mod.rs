@@ -1,11 +1,13 @@
 //! Sockets, TLS, dialing, HTTP, and the browser's way back.
 
 pub mod certificate;
+mod connect_proxy;
 pub mod dial;
 pub mod http;
 pub mod listener;
 mod look_up;
 pub mod proxy_header;
+mod race;
 pub mod redirect;
 pub mod self_signed;
 pub mod stream;

@@ -48,6 +48,8 @@ pub enum CloseReason {
     TooLong,
     /// The upstream refused us and was told goodbye; the event before says what it said.
     Refused,
+    /// A message was too big, and the upstream has a part of it.
+    TooBig,
     /// Bytes behind refused message data could have been read as commands, so the connection ends.
     RefusedData,
     /// A TLS handshake began where a command should have.

@@ -28,6 +28,8 @@ pub(crate) enum FailureKind {
     Credentials,
     /// As [`Credentials`](Self::Credentials), with a user name that no login can have.
     ImpossibleName,
+    /// It does not log in, and no login is for its address. SMTP only.
+    UnknownAddress,
     /// The password is right, but a person must act before the provider lets us in.
     NeedsPerson,
     /// The password is right, but the account lacks a right at the provider.
@@ -39,8 +41,14 @@ pub(crate) enum FailureKind {
 impl FailureKind {
     /// Every kind, for the test that each has a reply in every protocol.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Credentials, Self::ImpossibleName, Self::NeedsPerson, Self::MissingRights, Self::Unavailable];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Credentials,
+        Self::ImpossibleName,
+        Self::UnknownAddress,
+        Self::NeedsPerson,
+        Self::MissingRights,
+        Self::Unavailable,
+    ];
 }
 
 impl Failure {
@@ -58,6 +66,7 @@ impl Failure {
             FailureKind::Credentials | FailureKind::ImpossibleName => {
                 "Wrong user name or password, or not allowed from here".into()
             }
+            FailureKind::UnknownAddress => "Authentication required".into(),
             FailureKind::Unavailable => "Temporarily unavailable, please try again later".into(),
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
                 let words = &self.detail[..self.detail.floor_char_boundary(MAX_WORDS)];
@@ -70,6 +79,7 @@ impl Failure {
     pub(crate) fn smtp(&self) -> Reply {
         let (code, enhanced) = match self.kind {
             FailureKind::Credentials | FailureKind::ImpossibleName => (535, "5.7.8"),
+            FailureKind::UnknownAddress => (530, "5.7.0"),
             // A scanner that is told 5xx gives up for good; 454 makes it try again after the person has acted.
             FailureKind::NeedsPerson | FailureKind::MissingRights | FailureKind::Unavailable => (454, "4.7.0"),
         };
@@ -79,7 +89,9 @@ impl Failure {
     /// RFC 5530 section 3.
     pub(crate) fn imap(&self) -> imap::downstream::Refusal {
         let code = match self.kind {
-            FailureKind::Credentials | FailureKind::ImpossibleName => "AUTHENTICATIONFAILED",
+            FailureKind::Credentials | FailureKind::ImpossibleName | FailureKind::UnknownAddress => {
+                "AUTHENTICATIONFAILED"
+            }
             FailureKind::NeedsPerson => "CONTACTADMIN",
             FailureKind::MissingRights => "AUTHORIZATIONFAILED",
             FailureKind::Unavailable => "UNAVAILABLE",
@@ -90,7 +102,7 @@ impl Failure {
     /// RFC 3206 section 4.
     pub(crate) fn pop3(&self) -> pop3::response::Refusal {
         let code = match self.kind {
-            FailureKind::Credentials | FailureKind::ImpossibleName => "AUTH",
+            FailureKind::Credentials | FailureKind::ImpossibleName | FailureKind::UnknownAddress => "AUTH",
             FailureKind::NeedsPerson | FailureKind::MissingRights => "SYS/PERM",
             FailureKind::Unavailable => "SYS/TEMP",
         };
@@ -171,6 +183,7 @@ mod tests {
             [
                 (535, "5.7.8", "AUTHENTICATIONFAILED", "AUTH"),
                 (535, "5.7.8", "AUTHENTICATIONFAILED", "AUTH"),
+                (530, "5.7.0", "AUTHENTICATIONFAILED", "AUTH"),
                 (454, "4.7.0", "CONTACTADMIN", "SYS/PERM"),
                 (454, "4.7.0", "AUTHORIZATIONFAILED", "SYS/PERM"),
                 (454, "4.7.0", "UNAVAILABLE", "SYS/TEMP"),

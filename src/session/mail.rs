@@ -30,7 +30,9 @@ use crate::drain::Drain;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
 use crate::proto::ProtoError;
 use crate::proto::smtp::reply::Reply;
-use crate::proto::smtp::transaction::{EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Stamp, Transaction};
+use crate::proto::smtp::transaction::{
+    Denial, EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Stamp, Transaction,
+};
 
 /// Carries the session's mail until one side ends it.
 pub(crate) async fn carry(
@@ -44,6 +46,9 @@ pub(crate) async fn carry(
         hostname: shared.config.hostname.clone(),
         extensions: upstream.learnt,
         masked: upstream.account.app.provider.smtp_masked.clone(),
+        account: upstream.account.address.clone(),
+        max_message: upstream.account.max_message,
+        rules: warrant.login().mail.clone(),
     });
     let times =
         RelayTimes { idle: shared.config.limits.idle(Protocol::Smtp), half_closed: shared.config.budgets.half_closed };
@@ -63,6 +68,8 @@ pub(crate) async fn carry(
 enum Carried {
     Message(MessageReport),
     Envelope(EnvelopeRefusal),
+    /// Something was refused here.
+    Denied(Denial),
     /// The machine waits to be told whether a MAIL may pass.
     MailWanted,
     /// A drain is on, and no message is under way.
@@ -148,6 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                 carried = poll_fn(|cx| self.poll(cx, drain.has_begun())) => match carried {
                     Carried::Message(report) => record.message(&report),
                     Carried::Envelope(refusal) => record.envelope_refused(&refusal),
+                    Carried::Denied(denial) => record.denied(&denial),
                     Carried::MailWanted => {
                         let verdict = self.may_send();
                         self.transaction.admit(verdict.map(|()| stamp()));
@@ -293,6 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             Flow::Forward { octets } => self.forward = octets,
             Flow::Message(report) => return Break(Carried::Message(report)),
             Flow::Envelope(refusal) => return Break(Carried::Envelope(refusal)),
+            Flow::Denied(denial) => return Break(Carried::Denied(denial)),
             Flow::MailWanted => return Break(Carried::MailWanted),
             Flow::Close(reason) => return Break(Carried::Ended(Ending::Closed(reason))),
         }

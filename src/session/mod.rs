@@ -6,6 +6,7 @@
 
 mod alarm;
 mod announced;
+mod breaker;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
@@ -40,7 +41,7 @@ use self::limits::{Place, SessionLimits};
 pub(crate) use self::nuisance::Nuisances;
 use self::panic::caught;
 pub(crate) use self::probe::probe;
-use self::protocol::{Imap, Pop3, Smtp, Speaks};
+use self::protocol::{Asked, Imap, Pop3, Smtp, Speaks};
 use self::record::{Ending, Record};
 pub(crate) use self::submit::submit;
 use self::upstream::Upstream;
@@ -49,13 +50,14 @@ use self::warrant::Warrant;
 use crate::config::{Account, Config, Listener, Protocol, holds};
 use crate::drain::Drain;
 use crate::login::Visit;
+use crate::login::by_address::login_for;
 use crate::login::directory::Directory;
 use crate::login::uses::Uses;
-use crate::login::verify::{Denied, Verifier};
+use crate::login::verify::{Denied, Verified, Verifier};
 use crate::net::stream::say_last;
 use crate::net::tls::Doors;
 use crate::oauth::credentials::Credentials;
-use crate::proto::{Access, CloseReason, LoginAnswer, LoginRequest, Machine};
+use crate::proto::{Access, CloseReason, LoginAnswer, Machine};
 
 /// How many logins one connection may fail.
 const LOGIN_TRIES: u32 = 3;
@@ -86,13 +88,24 @@ struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
-    /// What may be done before a login on the channel there is, and on the one that STARTTLS would make.
+    /// What may be done before a login on the channel there is, and on the one that STARTTLS would make. A proxy that speaks
+    /// for itself has nothing to hide.
     fn access(&self) -> (Access, Option<Access>) {
-        let Visit { peer, encrypted, .. } = self.visit;
-        let clear = holds(&self.listener.plaintext_login, peer);
-        let taken = |password| Access { password: password && self.may_log_in, ..Access::NONE };
-        let offered = !encrypted && self.shared.doors.of(self.listener).is_some();
-        (taken(encrypted || clear), offered.then(|| taken(true)))
+        let Self { shared, listener, visit, may_log_in } = self;
+        if !may_log_in {
+            return (Access::NONE, None);
+        }
+        let clear = holds(&listener.plaintext_login, visit.peer);
+        let offered = !visit.encrypted && shared.doors.of(listener).is_some();
+        let access = |encrypted| Access { password: encrypted || clear, by_address: self.opens(encrypted) };
+        (access(visit.encrypted), offered.then(|| access(true)))
+    }
+
+    /// Whether the address opens a login on such a channel. It is asked again when it is used.
+    fn opens(&self, encrypted: bool) -> bool {
+        let visit = Visit { encrypted, ..self.visit };
+        visit.protocol == Protocol::Smtp
+            && login_for(&self.shared.directory.borrow(), &visit, SystemTime::now()).is_some()
     }
 }
 
@@ -171,21 +184,25 @@ async fn log_in<P: Speaks>(
             }
         };
         match outcome {
-            Ok(Outcome::Event(request)) => match patience.suspended(attempt::<P>(&arrival, &request, record)).await {
-                Ok((upstream, warrant)) => {
-                    machine.answer(LoginAnswer::Accepted(P::welcome(&upstream.learnt)), &mut downstream.out);
-                    shared
-                        .uses
-                        .note(&upstream.account, warrant.login(), SystemTime::now(), arrival.visit.peer);
-                    opened = Some((upstream, warrant));
+            Ok(Outcome::Event(event)) => {
+                let asked = event.into();
+                match patience.suspended(attempt::<P>(&arrival, &asked, record)).await {
+                    Ok((upstream, warrant)) => {
+                        machine.answer(LoginAnswer::Accepted(P::welcome(&upstream.learnt)), &mut downstream.out);
+                        shared
+                            .uses
+                            .note(&upstream.account, warrant.login(), SystemTime::now(), arrival.visit.peer);
+                        opened = Some((upstream, warrant));
+                    }
+                    Err(failure) => {
+                        failures += 1;
+                        record.failed(&shared.nuisances, listener, &asked, &failure);
+                        let refused =
+                            LoginAnswer::Refused { reply: P::refusal(&failure), last: failures == LOGIN_TRIES };
+                        machine.answer(refused, &mut downstream.out);
+                    }
                 }
-                Err(failure) => {
-                    failures += 1;
-                    record.failed(&shared.nuisances, listener, &request, &failure);
-                    let refused = LoginAnswer::Refused { reply: P::refusal(&failure), last: failures == LOGIN_TRIES };
-                    machine.answer(refused, &mut downstream.out);
-                }
-            },
+            }
             Ok(Outcome::Relay) => {
                 // The machines relay only after they were told "accepted"; anything else would be a fault of ours.
                 let (upstream, warrant) = opened.ok_or(Ending::Internal("a relay without a login"))?;
@@ -213,11 +230,11 @@ async fn log_in<P: Speaks>(
 /// From credentials to an upstream that has let us in, within the login's budget.
 async fn attempt<P: Speaks>(
     arrival: &Arrival<'_>,
-    request: &LoginRequest,
+    asked: &Asked,
     record: &mut Record,
 ) -> Result<(Upstream<P>, Warrant), Failure> {
     let budget = arrival.shared.config.budgets.login;
-    let work = caught(Box::pin(verify_and_open::<P>(arrival, request, record)));
+    let work = caught(Box::pin(verify_and_open::<P>(arrival, asked, record)));
     match timeout(budget, work).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic::Panicked)) => Err(Failure::unavailable("an internal error")),
@@ -227,24 +244,17 @@ async fn attempt<P: Speaks>(
 
 async fn verify_and_open<P: Speaks>(
     arrival: &Arrival<'_>,
-    request: &LoginRequest,
+    asked: &Asked,
     record: &mut Record,
 ) -> Result<(Upstream<P>, Warrant), Failure> {
-    let Arrival { shared, listener, visit, .. } = arrival;
+    let Arrival { shared, listener, .. } = arrival;
     // Of the two the receiver is the older: what changes while this goes on is seen by the warrant.
     let changes = shared.directory.clone();
     let directory = Arc::clone(&changes.borrow());
-    let verified = match shared.verifier.verify(&directory, visit, request).await {
-        Err(Denied::Impossible) => {
-            // No throttle counts names that are none, so each such login waits.
-            sleep(shared.config.budgets.impossible_name).await;
-            return Err(Denied::Impossible.into());
-        }
-        verified => verified?,
-    };
+    let verified = verify(arrival, &directory, asked).await?;
     drop(directory);
     let account: &Arc<Account> = &verified.account;
-    record.known(account, &account.logins[verified.login].username);
+    record.known(account, &account.logins[verified.login], asked);
     let provider = &account.app.provider;
     let Some(server) = provider.server(P::PROTOCOL) else {
         let detail =
@@ -253,6 +263,26 @@ async fn verify_and_open<P: Speaks>(
     };
     let upstream = upstream::log_in::<P>(shared, account, server, Some(record.session())).await?;
     Ok((upstream, Warrant::of(&verified, P::PROTOCOL, changes)))
+}
+
+/// Which login is asked for, if it may be used. By address nothing is guessed, and so nothing is throttled.
+async fn verify(arrival: &Arrival<'_>, directory: &Directory, asked: &Asked) -> Result<Verified, Failure> {
+    let Arrival { shared, visit, .. } = arrival;
+    let request = match asked {
+        Asked::Password(request) => request,
+        Asked::Address => {
+            let login = login_for(directory, visit, SystemTime::now());
+            return login.ok_or_else(|| Failure::new(FailureKind::UnknownAddress, "no login is for this address now"));
+        }
+    };
+    match shared.verifier.verify(directory, visit, request).await {
+        Err(Denied::Impossible) => {
+            // No throttle counts names that are none, so each such login waits.
+            sleep(shared.config.budgets.impossible_name).await;
+            Err(Denied::Impossible.into())
+        }
+        verified => Ok(verified?),
+    }
 }
 
 #[cfg(test)]

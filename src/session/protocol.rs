@@ -13,6 +13,30 @@ use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::Reply;
 use crate::proto::{Access, Credential, LoginAnswer, LoginRequest, Machine, UpstreamEvent, imap, pop3, smtp};
 
+/// How a client asks to be let in.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// With a user name and a password.
+    Password(LoginRequest),
+    /// By its address alone.
+    Address,
+}
+
+impl From<LoginRequest> for Asked {
+    fn from(request: LoginRequest) -> Self {
+        Self::Password(request)
+    }
+}
+
+impl From<smtp::downstream::Event> for Asked {
+    fn from(event: smtp::downstream::Event) -> Self {
+        match event {
+            smtp::downstream::Event::LoginRequested(request) => Self::Password(request),
+            smtp::downstream::Event::ByAddress => Self::Address,
+        }
+    }
+}
+
 /// One of the three protocols, as a session needs it.
 pub(crate) trait Speaks: Sized {
     const PROTOCOL: Protocol;
@@ -22,7 +46,7 @@ pub(crate) trait Speaks: Sized {
     type Refusal: Send;
     /// What the upstream told us at its login.
     type Learnt: Send;
-    type Downstream: Machine<Event = LoginRequest, Answer = LoginAnswer<Self::Welcome, Self::Refusal>> + Send;
+    type Downstream: Machine<Event: Into<Asked>, Answer = LoginAnswer<Self::Welcome, Self::Refusal>> + Send;
     type Upstream: Machine<Event = UpstreamEvent<Self::Learnt>, Answer = Credential> + Send;
 
     /// The machine that greets the client, with what it may do on this channel, and once it has asked for TLS.

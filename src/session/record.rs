@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
 use super::nuisance::{Nuisance, Nuisances};
+use super::protocol::Asked;
 use super::relay::{RelayEnd, Relayed};
 use super::words::{self, Meaning};
-use crate::config::{Account, Listener};
-use crate::proto::smtp::transaction::{EnvelopeCommand, EnvelopeRefusal, MessageReport};
-use crate::proto::{CloseReason, LoginRequest, ProtoError};
+use crate::config::{Account, Listener, Login};
+use crate::proto::smtp::transaction::{Denial, Denied, EnvelopeCommand, EnvelopeRefusal, MessageReport};
+use crate::proto::{CloseReason, ProtoError};
 use crate::telemetry::log::{PeerName, PeerText};
 
 /// What is known about a session so far.
@@ -38,6 +39,8 @@ pub(crate) struct Record {
 #[derive(Debug)]
 struct Who {
     login: String,
+    /// What let it in.
+    admission: &'static str,
     account: Arc<Account>,
 }
 
@@ -93,6 +96,7 @@ const fn closed(reason: CloseReason) -> &'static str {
         CloseReason::TooManyErrors => "too many errors",
         CloseReason::TooLong => "an endless line or literal",
         CloseReason::Refused => "refused by the upstream",
+        CloseReason::TooBig => "a message was too big and could not be sent whole",
         CloseReason::RefusedData => "the upstream refused message data that was already on its way",
         CloseReason::TlsHello => "a TLS handshake where a command should begin",
     }
@@ -119,21 +123,29 @@ impl Record {
         self.session
     }
 
-    /// The password was right: from here on the session is somebody's.
-    pub(crate) fn known(&mut self, account: &Arc<Account>, login: &str) {
-        self.who = Some(Who { login: login.to_owned(), account: Arc::clone(account) });
+    /// The password was right, or the address one that opens this login: from here on the session is somebody's.
+    pub(crate) fn known(&mut self, account: &Arc<Account>, login: &Login, asked: &Asked) {
+        let admission = match asked {
+            Asked::Password(_) => "password",
+            Asked::Address => "address",
+        };
+        self.who = Some(Who { login: login.username.clone(), admission, account: Arc::clone(account) });
     }
 
     /// A login was not accepted.
-    pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, request: &LoginRequest, failure: &Failure) {
+    pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, asked: &Asked, failure: &Failure) {
         self.failures += 1;
-        let (listener, login, mechanism) = (&at.name, PeerName(&request.username), request.mechanism);
+        let (login, mechanism): (&[u8], &dyn fmt::Debug) = match asked {
+            Asked::Password(request) => (&request.username, &request.mechanism),
+            Asked::Address => (b"-", &format_args!("ByAddress")),
+        };
+        let (listener, login) = (&at.name, PeerName(login));
         let (session, peer, reason, detail) = (self.session, self.peer, failure.kind, &failure.detail);
         match failure.kind {
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
                 tracing::error!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
             }
-            FailureKind::Credentials | FailureKind::Unavailable => {
+            FailureKind::Credentials | FailureKind::UnknownAddress | FailureKind::Unavailable => {
                 tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
             }
             FailureKind::ImpossibleName => {
@@ -171,6 +183,28 @@ impl Record {
         tracing::info!(session, login, account, %sender, %reply, "{what}{hint}");
     }
 
+    /// The gateway itself refused to send something.
+    pub(crate) fn denied(&self, denial: &Denial) {
+        let (session, (login, account)) = (self.session, self.names());
+        let Denial { what, sender, reply } = denial;
+        let (sender, reply) = (PeerText(sender), PeerText(reply));
+        match what {
+            Denied::Recipient(recipient) => {
+                let recipient = PeerText(recipient);
+                tracing::info!(
+                    session, login, account, %sender, %recipient, %reply,
+                    "recipient refused here: not among the login's `recipients`"
+                );
+            }
+            Denied::Mail | Denied::Message => {
+                tracing::info!(
+                    session, login, account, %sender, %reply,
+                    "message refused here: larger than the account's `max_message` or the mail server takes, or a header over 256 KiB"
+                );
+            }
+        }
+    }
+
     /// The session ends with a message whose fate the upstream has not told.
     pub(crate) fn message_lost(&self, ending: &Ending) {
         let (session, (login, account)) = (self.session, self.names());
@@ -200,8 +234,9 @@ impl Record {
             // A port scan, a health check or a nuisance: of no interest, and a flood of them must not fill the log.
             tracing::debug!(session, listener, %protocol, %peer, seconds, "session without a login: {ending}");
         } else {
+            let admission = self.who.as_ref().map_or("-", |who| who.admission);
             tracing::info!(
-                session, listener, %protocol, %peer, login, account, failures, messages, to_upstream, to_downstream,
+                session, listener, %protocol, %peer, login, account, admission, failures, messages, to_upstream, to_downstream,
                 seconds,
                 "session ended: {ending}"
             );

@@ -30,18 +30,18 @@ const LOGIN: usize = 1536;
 const LOGGED_IN: usize = 2048;
 
 /// The size of the future that an async function gives, found without calling it.
-fn size3<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+fn size4<A, B, C, D, F: Future>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
     size_of::<F>()
 }
 
-/// As [`size3`].
+/// As [`size4`].
 fn size5<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
     size_of::<F>()
 }
 
 fn stays_within_its_budget<P: Speaks>() {
     let protocol = P::PROTOCOL;
-    let (story, login) = (size5(|a, b, c, d, e| run::<P>(a, b, c, d, e)), size3(|a, b, c| log_in::<P>(a, b, c)));
+    let (story, login) = (size5(|a, b, c, d, e| run::<P>(a, b, c, d, e)), size4(|a, b, c, d| log_in::<P>(a, b, c, d)));
     let logged_in = size5(|a, b, c, d, e| P::carry(a, b, c, d, e));
     assert!(story <= STORY, "{protocol}: the story takes {story} octets");
     assert!(login <= LOGIN, "{protocol}: a stranger takes {login} octets");

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
+use super::breaker::{Breakers, Dial};
 use super::drive::{Lost, Outcome, Patience, Side};
 use super::failure::{Failure, FailureKind};
 use super::protocol::Speaks;
 use super::{Shared, words};
 use crate::config::{Account, Config, Server, UpstreamTls};
+use crate::net::dial::{self, GREETING, Way, within};
 use crate::net::stream::Stream;
-use crate::net::{dial, tls};
+use crate::net::tls;
 use crate::oauth::credentials::{Generation, TokenError, UpstreamCredential};
 use crate::proto::sasl::{oauthbearer, xoauth2};
 use crate::proto::{Credential, Machine, OCTETS_BEFORE_TLS, ProtoError, RefusalKind, UpstreamEvent, UpstreamRefusal};
@@ -28,34 +30,39 @@ pub(crate) struct Upstream<P: Speaks> {
     pub(crate) account: Arc<Account>,
 }
 
-/// The TLS configuration of each provider, shared by all its sessions so that TLS sessions are resumed.
+/// How each provider's servers are reached, and which of them cannot be reached now. Shared by all sessions.
 #[derive(Debug)]
-pub(crate) struct Upstreams(HashMap<String, Arc<ClientConfig>>);
+pub(crate) struct Upstreams {
+    ways: HashMap<String, Way>,
+    breakers: Breakers,
+}
 
 impl Upstreams {
-    /// One configuration for each provider that an account uses or may come to use.
+    /// One way for each provider that an account uses or may come to use.
     ///
     /// # Errors
     /// When there is no root certificate at all to trust.
     pub(crate) fn new(config: &Config) -> Result<Self, rustls::Error> {
-        let mut configs = HashMap::new();
+        let proxy = config.proxy.clone().map(Arc::new);
+        let mut ways = HashMap::new();
         let used = config.accounts.iter().map(|account| &account.app);
         for app in used.chain(config.apps.values()) {
             let provider = &app.provider;
-            if !configs.contains_key(&provider.name) {
-                configs.insert(provider.name.clone(), tls::client_config(&provider.ca)?);
+            if !ways.contains_key(&provider.name) {
+                let way = Way { tls: tls::client_config(&provider.ca)?, proxy: proxy.clone() };
+                ways.insert(provider.name.clone(), way);
             }
         }
-        Ok(Self(configs))
+        Ok(Self { ways, breakers: Breakers::default() })
     }
 
-    /// Each provider's name and its configuration.
+    /// Each provider's name and its TLS configuration.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<ClientConfig>)> {
-        self.0.iter().map(|(name, config)| (name.as_str(), config))
+        self.ways.iter().map(|(name, way)| (name.as_str(), &way.tls))
     }
 
-    pub(crate) fn of(&self, account: &Account) -> Option<&Arc<ClientConfig>> {
-        self.0.get(&account.app.provider.name)
+    fn of(&self, account: &Account) -> Option<&Way> {
+        self.ways.get(&account.app.provider.name)
     }
 }
 
@@ -64,9 +71,12 @@ impl Upstreams {
 enum OpenError {
     #[error("{0}")]
     Unreachable(std::io::Error),
+    /// It could not be reached of late, and nobody has tried again. Says itself which one it is.
+    #[error("{0}")]
+    LeftAlone(String),
     #[error("{0}")]
     Lost(Lost),
-    #[error("it did not answer in time")]
+    #[error("it did not answer the login in time")]
     TooSlow,
     /// A machine wants to log in without the TLS that is demanded: our own fault, and no token for it.
     #[error("the login was about to go out in clear; no token was sent")]
@@ -84,7 +94,7 @@ pub(crate) async fn log_in<P: Speaks>(
     session: Option<u64>,
 ) -> Result<Upstream<P>, Failure> {
     let first = shared.credentials.credential(account, P::PROTOCOL, None).await?;
-    let refusal = match open::<P>(shared, account, server, &first).await {
+    let refusal = match open::<P>(shared, account, server, &first, session).await {
         Err(OpenError::Refused(refusal)) if is_about_token(&refusal) => refusal,
         other => return other.map_err(|error| failure(account, server, error)),
     };
@@ -109,7 +119,7 @@ pub(crate) async fn log_in<P: Speaks>(
         }
         Err(error @ TokenError::Transient(_)) => return Err(error.into()),
     };
-    match open::<P>(shared, account, server, &fresh).await {
+    match open::<P>(shared, account, server, &fresh, session).await {
         Err(OpenError::Refused(refusal)) if is_about_token(&refusal) => {
             // Told, so that the next login does not fetch yet another token for nothing.
             let _ = shared
@@ -131,22 +141,36 @@ pub(crate) async fn log_in_with<P: Speaks>(
 ) -> Result<Upstream<P>, Failure> {
     let user = account.user(P::PROTOCOL).to_owned();
     let credential = UpstreamCredential { user, token: token.clone(), generation: Generation(0) };
-    open::<P>(shared, account, server, &credential)
+    open::<P>(shared, account, server, &credential, None)
         .await
         .map_err(|error| failure(account, server, error))
 }
 
-/// Dials and logs in, within the dial's budget.
+/// Dials and logs in, within the dial's budget. A session dials if the server's breaker lets it; what a person has asked
+/// for, and is for no session, always does.
 async fn open<P: Speaks>(
     shared: &Shared,
     account: &Arc<Account>,
     server: &Server,
     credential: &UpstreamCredential,
+    session: Option<u64>,
 ) -> Result<Upstream<P>, OpenError> {
-    let work = dial_and_log_in::<P>(shared, account, server, credential);
-    timeout(shared.config.budgets.dial, work)
-        .await
-        .map_err(|_| OpenError::TooSlow)?
+    let endpoint = shared.upstreams.breakers.of(server);
+    let mut dial = match session {
+        Some(_) => endpoint.enter().await.map_err(OpenError::LeftAlone)?,
+        None => endpoint.regardless(),
+    };
+    let until = Instant::now() + shared.config.budgets.dial;
+    let work = dial_and_log_in::<P>(shared, account, server, credential, until, &mut dial);
+    let opened = timeout_at(until, work).await.unwrap_or(Err(OpenError::TooSlow));
+    match &opened {
+        Ok(_) => dial.succeeded(),
+        // Before the credential too: a server that refuses for good is there.
+        Err(OpenError::Refused(refusal)) if refusal.kind != RefusalKind::Transient => dial.succeeded(),
+        Err(OpenError::InClear | OpenError::LeftAlone(_)) => {}
+        Err(error) => dial.failed(&error.to_string()),
+    }
+    opened
 }
 
 async fn dial_and_log_in<P: Speaks>(
@@ -154,24 +178,49 @@ async fn dial_and_log_in<P: Speaks>(
     account: &Arc<Account>,
     server: &Server,
     credential: &UpstreamCredential,
+    until: Instant,
+    dial: &mut Dial,
 ) -> Result<Upstream<P>, OpenError> {
-    let Some(tls) = shared.upstreams.of(account) else {
+    let Some(way) = shared.upstreams.of(account) else {
         return Err(OpenError::Unreachable(std::io::Error::other("no TLS configuration for this provider")));
     };
     let mut machine = P::upstream(shared, server.tls == UpstreamTls::StartTls);
-    let side = Side::new(dial::dial(server, tls).await.map_err(OpenError::Unreachable)?);
-    let (side, learnt) = log_in_over(side, &mut machine, server, tls, credential).await?;
+    let stream = dial::dial(server, way, until).await.map_err(OpenError::Unreachable)?;
+    let side = greeted(Side::new(stream), server, until).await?;
+    let attempt = Attempt { server, tls: &way.tls, credential, until };
+    let (side, learnt) = log_in_over(side, &mut machine, &attempt, || dial.succeeded()).await?;
     Ok(Upstream { side, learnt, account: Arc::clone(account) })
 }
 
-/// Runs the machine to the end of its login; what it learnt.
+/// Waits for the first octets: in all three protocols the server speaks first, and one that does not must be told from one
+/// that hangs later.
+async fn greeted(mut side: Side, server: &Server, until: Instant) -> Result<Side, OpenError> {
+    let patience = Patience::endless();
+    let words = || format!("{}:{} did not greet in time", server.host, server.port);
+    within(GREETING, until, side.read(&patience), words)
+        .await
+        .map_err(OpenError::Unreachable)?
+        .map_err(OpenError::Lost)?;
+    Ok(side)
+}
+
+/// One login over a connection that is there.
+struct Attempt<'a> {
+    server: &'a Server,
+    tls: &'a Arc<ClientConfig>,
+    credential: &'a UpstreamCredential,
+    until: Instant,
+}
+
+/// Runs the machine to the end of its login; what it learnt. `reached` is called once the server has done all that is the
+/// same for every account.
 async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential>>(
     mut side: Side,
     machine: &mut M,
-    server: &Server,
-    tls: &Arc<ClientConfig>,
-    credential: &UpstreamCredential,
+    attempt: &Attempt<'_>,
+    mut reached: impl FnMut(),
 ) -> Result<(Side, C), OpenError> {
+    let Attempt { server, tls, credential, until } = *attempt;
     // The whole of it is under the dial's budget.
     let patience = Patience::endless();
     let mut learnt = None;
@@ -179,6 +228,7 @@ async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential
         match side.drive(machine, &patience).await.map_err(OpenError::Lost)? {
             Outcome::Event(UpstreamEvent::CredentialWanted) => {
                 let credential = credential_for(&side.stream, server, credential)?;
+                reached();
                 machine.answer(credential, &mut side.out);
             }
             Outcome::Event(UpstreamEvent::LoggedIn(told)) => learnt = Some(told),
@@ -187,7 +237,7 @@ async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential
                 let _ = side.drive(machine, &patience).await;
                 return Err(OpenError::Refused(without_token(refusal, server, credential)));
             }
-            Outcome::StartTls => side = start_tls(side, server, tls).await?,
+            Outcome::StartTls => side = start_tls(side, server, tls, until).await?,
             Outcome::Relay => {
                 let learnt = learnt.ok_or(OpenError::Lost(Lost::Gone))?;
                 return Ok((side, learnt));
@@ -213,12 +263,12 @@ fn credential_for(stream: &Stream, server: &Server, credential: &UpstreamCredent
 
 /// STARTTLS. Anything that came in the clear before the handshake could have been injected on the way, so it ends the
 /// connection (CVE-2021-38371).
-async fn start_tls(side: Side, server: &Server, tls: &Arc<ClientConfig>) -> Result<Side, OpenError> {
+async fn start_tls(side: Side, server: &Server, tls: &Arc<ClientConfig>, until: Instant) -> Result<Side, OpenError> {
     if !side.input.is_empty() {
         return Err(OpenError::Lost(OCTETS_BEFORE_TLS.into()));
     }
     match side.stream {
-        Stream::Plain(stream) => dial::start_tls(stream, server, tls)
+        Stream::Plain(stream) => dial::start_tls(stream, server, tls, until)
             .await
             .map(Side::new)
             .map_err(OpenError::Unreachable),
@@ -260,6 +310,7 @@ fn failure(account: &Account, server: &Server, error: OpenError) -> Failure {
         OpenError::Refused(refusal) => refusal,
         // Says itself where it has failed.
         OpenError::Unreachable(_) => return Failure::unavailable(format!("{error}. {CHECK_SERVER}")),
+        OpenError::LeftAlone(_) => return Failure::unavailable(error.to_string()),
         OpenError::Lost(_) | OpenError::TooSlow | OpenError::InClear => {
             return Failure::unavailable(format!("{host}:{}: {error}. {CHECK_SERVER}", server.port));
         }
@@ -293,6 +344,7 @@ mod tests {
     use rustls::crypto::aws_lc_rs;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
 
     use super::*;
     use crate::oauth::credentials::Generation;
@@ -338,7 +390,9 @@ mod tests {
         };
         let (side, mut peer) = connected().await;
         let (server, trust) = (server(tls), no_trust());
-        let running = log_in_over(side, &mut machine, &server, &trust, &credential);
+        let until = Instant::now() + STUCK;
+        let attempt = Attempt { server: &server, tls: &trust, credential: &credential, until };
+        let running = log_in_over(side, &mut machine, &attempt, || {});
         let listening = async {
             peer.write_all(said.as_bytes()).await.unwrap();
             let mut heard = Vec::new();
@@ -413,11 +467,26 @@ mod tests {
         let (mut side, mut peer) = connected().await;
         side.input.extend(b"+OK\r\n");
         let (server, trust) = (server(UpstreamTls::StartTls), no_trust());
-        let started = timeout(STUCK, start_tls(side, &server, &trust)).await;
+        let started = timeout(STUCK, start_tls(side, &server, &trust, Instant::now() + STUCK)).await;
         let error = started.expect("a handshake was begun").unwrap_err();
         assert!(matches!(error, OpenError::Lost(Lost::Misbehaved(OCTETS_BEFORE_TLS))), "{error}");
         let mut heard = Vec::new();
         peer.read_to_end(&mut heard).await.unwrap();
         assert_eq!(heard, b"");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_greet_is_told_from_one_that_hangs_later() {
+        let (side, _peer) = connected().await;
+        let begun = Instant::now();
+        let error = greeted(side, &server(UpstreamTls::None), begun + 2 * GREETING)
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "localhost:1 did not greet in time");
+        assert_eq!(begun.elapsed().as_secs(), GREETING.as_secs());
+        let (side, mut peer) = connected().await;
+        peer.write_all(b"2").await.unwrap();
+        let side = greeted(side, &server(UpstreamTls::None), begun + 10 * GREETING).await.unwrap();
+        assert_eq!(side.input.unused(), b"2");
     }
 }

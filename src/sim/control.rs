@@ -133,6 +133,12 @@ impl Control {
         self.shared.record.seen().counts[protocol as usize].logins_refused
     }
 
+    /// How many TLS handshakes went on with an earlier connection's session.
+    #[must_use]
+    pub fn resumed(&self, protocol: Protocol) -> usize {
+        self.shared.record.seen().counts[protocol as usize].resumed
+    }
+
     /// How many octets a server has read, inside TLS where there is TLS.
     #[must_use]
     pub fn received(&self, protocol: Protocol) -> u64 {

@@ -15,6 +15,7 @@ mod login;
 mod mailbox;
 mod oauthbearer;
 mod pop3;
+mod proxy;
 mod record;
 mod sasl;
 mod smtp;
@@ -37,6 +38,7 @@ pub use control::{Control, Submission};
 pub use endpoint::{ClientKind, IdTokens, Rotation};
 pub use faults::{Act, Certificate, Fault, Flood, Gate, Moment, Refusal, TokenFault};
 pub use http::CannedAnswer;
+pub use proxy::{Proxy, ProxyFault};
 pub use record::Direction;
 pub use sasl::Mechanism;
 

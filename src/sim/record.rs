@@ -30,6 +30,7 @@ pub(super) struct Counts {
     pub(super) logins_ok: usize,
     pub(super) logins_refused: usize,
     pub(super) received: u64,
+    pub(super) resumed: usize,
 }
 
 /// Everything seen, behind one lock that is never held across an await.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
+use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -189,7 +190,11 @@ impl Wire {
         let certificate = self.shared.plan.certificate(self.protocol);
         let acceptor = self.shared.acceptors.get(certificate);
         let clear = self.transport.take().ok_or(Hangup)?;
-        self.transport = Some(Box::new(acceptor.accept(clear).await?));
+        let protected = acceptor.accept(clear).await?;
+        if protected.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+            self.shared.record.count(self.protocol, |counts| counts.resumed += 1);
+        }
+        self.transport = Some(Box::new(protected));
         Ok(())
     }
 

@@ -41,6 +41,8 @@ pub struct Wanted {
     pub top: String,
     /// Put behind them.
     pub tables: String,
+    /// Keys added to every listener's table.
+    pub listener_keys: String,
     /// Keys added to the provider's table.
     pub provider_keys: String,
     /// Changes what is not a key.
@@ -55,6 +57,7 @@ impl Default for Wanted {
             crowd: 0,
             top: String::new(),
             tables: String::new(),
+            listener_keys: String::new(),
             provider_keys: String::new(),
             change: |_| {},
         }
@@ -172,7 +175,10 @@ pub fn configuration_text(provider: &Simulator, folder: &TempDir, wanted: &Wante
     std::fs::write(folder.path().join("ca.pem"), provider.ca_pem()).unwrap();
     let mut text = format!("state_dir = \"state\"\nhostname = \"gateway.example\"\n{}\n", wanted.top);
     for protocol in Protocol::ALL {
-        text += &format!("[[listener]]\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\nname = \"{protocol}\"\n");
+        text += &format!(
+            "[[listener]]\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\nname = \"{protocol}\"\n{}\n",
+            wanted.listener_keys
+        );
     }
     let tls = if wanted.provider.starttls { "starttls" } else { "implicit" };
     text += &format!(

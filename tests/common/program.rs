@@ -28,6 +28,30 @@ pub fn program_with_descriptors(folder: &Path, descriptors: u32, arguments: &[&s
     command
 }
 
+/// As [`program`], with sockets that were opened for it, as systemd hands them over: from descriptor 3 on. `pid` is what
+/// `LISTEN_PID` is said to be, as the shell writes it. At most two sockets.
+#[cfg(unix)]
+pub fn program_with_sockets(
+    folder: &Path,
+    sockets: impl IntoIterator<Item = std::os::fd::OwnedFd>,
+    pid: &str,
+    arguments: &[&str],
+) -> Command {
+    let mut sockets = sockets.into_iter().map(Stdio::from);
+    let (first, second) = (sockets.next(), sockets.next());
+    assert!(sockets.next().is_none(), "too many sockets");
+    let count = usize::from(first.is_some()) + usize::from(second.is_some());
+    let mut command = Command::new("sh");
+    let script =
+        format!("exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_FDS={count} LISTEN_PID={pid}; exec \"$0\" \"$@\"");
+    isolated(&mut command, folder)
+        .args(["-c", &script, env!("CARGO_BIN_EXE_mailferry")])
+        .args(arguments)
+        .stdin(first.unwrap_or_else(Stdio::null))
+        .stdout(second.unwrap_or_else(Stdio::null));
+    command
+}
+
 /// As [`program`], run by this user, who need not be able to reach the one in the build's folder. Takes root.
 #[cfg(unix)]
 pub fn program_as(user: u32, folder: &Path, arguments: &[&str]) -> Command {

@@ -1,6 +1,6 @@
 //! What is said about a bad file: the keys for devices and networks.
 
-use super::{assert_fault, faults, parse, with, with_end, with_top};
+use super::{assert_fault, parse, with, with_end, with_top};
 
 #[test]
 fn proxies() {

@@ -1,19 +1,26 @@
 //! `mailferry init`: from an empty folder to the first message, by a few questions.
 
+use mailferry::config::Protocol;
 use mailferry::sim::{Options, Personality};
 
-use super::{ANN, SCANNER, Stage, holds_all, of, printed, run_with, text};
+use super::common::program::Running;
+use super::{ANN, Gateway, SCANNER, Stage, holds_all, of, printed, run_with, text};
 
 /// Answers `init` with one line for each question, eight at most. The result is what it printed.
 async fn answered(stage: &Stage, answers: &[&str]) -> String {
+    answered_to(stage, &["init"], answers).await
+}
+
+/// The same, with options.
+async fn answered_to(stage: &Stage, command: &[&str], answers: &[&str]) -> String {
     assert!(answers.len() <= 8);
     // With one line fewer a question stays open: so many are asked and no more.
     let (_, but_last) = answers.split_last().unwrap();
-    let unfinished = run_with(stage, &["init"], &(but_last.join("\n") + "\n")).await;
+    let unfinished = run_with(stage, command, &(but_last.join("\n") + "\n")).await;
     assert_eq!(unfinished.status.code(), Some(1));
     holds_all(text(&unfinished.stderr), &["standard input ended before the last question was answered"]);
     assert!(!stage.path("mailferry.toml").exists());
-    printed(&run_with(stage, &["init"], &(answers.join("\n") + "\n")).await)
+    printed(&run_with(stage, command, &(answers.join("\n") + "\n")).await)
 }
 
 /// Puts the simulator in Microsoft's place: a test cannot be Microsoft, and a person would leave the file as it is.
@@ -26,7 +33,8 @@ fn play_microsoft(stage: &Stage) {
     // Its ports are free ones here: others may use the usual ones on this machine.
     let file = file
         .replace("127.0.0.1:1587", "127.0.0.1:0")
-        .replace("127.0.0.1:1143", "127.0.0.1:0");
+        .replace("127.0.0.1:1143", "127.0.0.1:0")
+        .replace("0.0.0.0:587", "127.0.0.1:0");
     stage.write(&(file + &provider));
 }
 
@@ -93,4 +101,60 @@ async fn a_person_from_nothing_to_the_first_message() {
     stage
         .sends(&gateway, typed(&card, "user "), typed(&card, "password "), ANN)
         .await;
+}
+
+#[tokio::test]
+async fn an_office_from_nothing_to_the_first_message() {
+    let stage = Stage::bare(of(Personality::Microsoft)).await;
+    let Options { client_id, client_secret, .. } = Options::default();
+    let devices = "Scanner 3rd floor, Printer, Plotter=127.0.7.20";
+    let answers = [SCANNER, "1", "1", "", &client_id, &client_secret, devices, "1"];
+    let told = answered_to(&stage, &["init", "--devices", "127.0.0.0/8"], &answers).await;
+    holds_all(
+        &told,
+        &[
+            "Application SMTP.SendAsApp",
+            "setcap cap_net_bind_service",
+            "Type this into Scanner 3rd floor:",
+            "127.0.0.1, port 587, security: SSL/TLS or STARTTLS\n",
+            "the certificate is mailferry's own",
+            &format!("sender     {SCANNER}"),
+            "size ",
+            "Type this into Printer:",
+            "Type this into Plotter:",
+            "security: SSL/TLS or STARTTLS, or none if it knows neither",
+            "let in by its address, 127.0.7.20",
+        ],
+    );
+    assert!(!told.contains("FullAccess"), "they send only: {told}");
+    let checked = run_with(&stage, &["check", "--offline"], "").await;
+    holds_all(&printed(&checked), &["ok    configuration: 1 listener(s), 1 account(s)"]);
+    assert_eq!(text(&checked.stderr), "", "nothing to be warned of");
+
+    play_microsoft(&stage);
+    let mut running = Running::start(stage.command(&["serve"]));
+    let smtp = running.listens(Protocol::Smtp).await;
+    let gateway = Gateway { running, smtp, imap: smtp };
+    let cards: Vec<_> = told.split("Type this into ").skip(1).collect();
+    for card in &cards[..2] {
+        stage
+            .sends(&gateway, typed(card, "user "), typed(card, "password "), SCANNER)
+            .await;
+    }
+    assert_ne!(typed(cards[0], "password "), typed(cards[1], "password "));
+}
+
+#[tokio::test]
+async fn an_office_has_a_network_and_ports() {
+    let stage = Stage::bare(of(Personality::Microsoft)).await;
+    for (arguments, complaint) in [
+        (&["--devices", "0.0.0.0/0"][..], "name the network that the devices are in"),
+        (&["--devices", "office"], "it must be an address or a network"),
+        (&["--devices", "192.168.7.0/24", "--port", "0"], "0 is not in 1..=65535"),
+        (&["--port", "25"], "--devices"),
+    ] {
+        let output = run_with(&stage, &[&["init"], arguments].concat(), "").await;
+        assert_eq!(output.status.code(), Some(2));
+        holds_all(text(&output.stderr), &[complaint]);
+    }
 }

@@ -108,8 +108,11 @@ pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output
 impl Side for smtp::downstream::Downstream {
     const ASKS: bool = true;
 
-    fn tell(event: &LoginRequest) -> Vec<String> {
-        tell_request(event)
+    fn tell(event: &smtp::downstream::Event) -> Vec<String> {
+        match event {
+            smtp::downstream::Event::LoginRequested(request) => tell_request(request),
+            smtp::downstream::Event::ByAddress => vec!["by-address".into()],
+        }
     }
 
     /// A refusal is written `535 5.7.8 text`.

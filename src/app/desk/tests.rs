@@ -13,6 +13,7 @@ use crate::config::{Config, Environment, Protocol};
 use crate::control::{AccountState, AccountStatus, AddLogin, LoginStatus, SignInRequest};
 use crate::login::Visit;
 use crate::login::verify::Denied;
+use crate::net::tls::Doors;
 use crate::oauth::credentials::Credentials;
 use crate::oauth::grant::{Fetch, FetchFuture, Issued, TokenRequest};
 use crate::proto::{LoginRequest, Mechanism};

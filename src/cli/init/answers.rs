@@ -1,9 +1,10 @@
 //! The questions themselves, in order, and what the answers mean.
 
+use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use super::devices::{self, Device};
 use super::questions::Questions;
-use crate::cli::login::panel_name;
 use crate::config::Protocol;
 
 /// What was answered.
@@ -17,7 +18,9 @@ pub(super) struct Answers {
     /// The path of a service account's key file.
     pub(super) key_file: Option<String>,
     pub(super) protocols: Vec<Protocol>,
-    pub(super) device: String,
+    pub(super) devices: Vec<Device>,
+    /// Whether passwords are taken without TLS from the network of the devices.
+    pub(super) in_clear: bool,
 }
 
 /// How mailferry gets in.
@@ -90,9 +93,16 @@ const USES: [(&str, &[Protocol]); 4] = [
     ("To read (IMAP)", &[Protocol::Imap]),
 ];
 
+/// Whether passwords are taken in clear.
+const TLS: [(&str, bool); 2] = [
+    ("Yes: no password is taken in clear", false),
+    ("No, or not known: whoever listens on their network can read the passwords of those that cannot", true),
+];
+
 impl Answers {
-    /// Asks what has to be known: eight questions at most.
-    pub(super) fn ask(questions: &mut Questions<'_>) -> anyhow::Result<Self> {
+    /// Asks what has to be known: eight questions at most. `office` is the network of the devices, where it is for more
+    /// than one.
+    pub(super) fn ask(questions: &mut Questions<'_>, office: Option<&IpNet>) -> anyhow::Result<Self> {
         let address = questions.text("The mailbox's address", None, address)?;
         let provider = questions.choice("Where is the mailbox?", &PROVIDERS)?;
         let is_microsofts = provider.starts_with("microsoft");
@@ -117,11 +127,23 @@ impl Answers {
             secret: None,
             key_file: None,
             protocols: Vec::new(),
-            device: String::new(),
+            devices: Vec::new(),
+            in_clear: false,
         };
         answers.ask_for_the_app(questions)?;
-        answers.protocols = questions.choice("What is it for?", &USES)?.to_vec();
-        answers.device = questions.text("What will use it, as in \"Scanner 3rd floor\"", Some("scanner"), device)?;
+        if let Some(office) = office {
+            answers.protocols = vec![Protocol::Smtp];
+            let question = "The devices, with commas between them; NAME=ADDRESS for one that cannot log in at all, as in \
+                            \"Scanner 3rd floor, Plotter=192.168.7.20\"";
+            answers.devices = questions.text(question, None, |answer| devices::listed(answer, office))?;
+            let with_password = answers.devices.iter().any(|device| device.address.is_none());
+            answers.in_clear = with_password && questions.choice("Can all that log in speak TLS?", &TLS)?;
+        } else {
+            answers.protocols = questions.choice("What is it for?", &USES)?.to_vec();
+            let question = "What will use it, as in \"Scanner 3rd floor\"";
+            answers.devices =
+                vec![questions.text(question, Some("scanner"), |name| devices::one(name, &answers.address))?];
+        }
         Ok(answers)
     }
 
@@ -141,14 +163,6 @@ impl Answers {
             }
         }
         Ok(())
-    }
-
-    /// The user name of the device.
-    pub(super) fn username(&self) -> String {
-        match panel_name(&self.device) {
-            name if name.is_empty() => self.address.to_ascii_lowercase(),
-            name => name,
-        }
     }
 
     /// What an administrator of Microsoft 365 has to do, where somebody has.
@@ -218,14 +232,6 @@ fn one_word(answer: &str) -> Result<String, String> {
             .bytes()
             .all(|octet| octet.is_ascii_graphic() && !b"\"\\".contains(&octet));
     if fits { Ok(answer.to_owned()) } else { Err("one word without spaces, please".into()) }
-}
-
-fn device(answer: &str) -> Result<String, String> {
-    let fits = answer.len() <= 64
-        && !answer
-            .chars()
-            .any(|character| character.is_control() || "\"\\".contains(character));
-    if fits { Ok(answer.to_owned()) } else { Err("at most 64 letters, without quotes, please".into()) }
 }
 
 fn readable(answer: &str) -> Result<String, String> {

@@ -5,8 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use ipnet::IpNet;
 
+use super::Office;
 use super::answers::Answers;
+use super::devices::Device;
 use crate::cli::Failure;
 use crate::cli::login::NewLogin;
 use crate::config::{Config, Environment, Protocol};
@@ -16,7 +19,8 @@ use crate::config::{Config, Environment, Protocol};
 pub(super) fn write(
     file: &Path,
     answers: &Answers,
-    login: &NewLogin,
+    logins: &[Option<NewLogin>],
+    office: Option<&Office>,
     environment: &Environment,
 ) -> Result<Vec<PathBuf>, Failure> {
     let folder = file.parent().unwrap_or_else(|| Path::new("."));
@@ -29,7 +33,13 @@ pub(super) fn write(
         create(&path, format!("{}\n", **secret).as_bytes())?;
         written.push(path);
     }
-    let text = text(answers, login, environment.root && file.starts_with("/etc"));
+    let mut text = opening(environment.root && file.starts_with("/etc"));
+    match office {
+        Some(office) => text.push_str(&door(office, answers.in_clear)),
+        None => text.push_str(&listeners(&answers.protocols)),
+    }
+    text.push_str(&app(answers));
+    text.push_str(&account(answers, logins, office));
     let right = Config::parse(&text, file, environment).map(drop).map_err(Failure::from);
     if let Err(failure) = right.and_then(|()| create(file, text.as_bytes())) {
         for path in written {
@@ -74,14 +84,19 @@ fn secret_name(answers: &Answers) -> String {
     answers.address.chars().map(plain).collect()
 }
 
-/// The configuration.
-fn text(answers: &Answers, login: &NewLogin, of_the_system: bool) -> String {
+/// What stands at the top.
+fn opening(of_the_system: bool) -> String {
     let mut text = String::from("# mailferry's configuration. Every key is in docs/reference.md.\n\n");
     if of_the_system {
         text.push_str("# Where it keeps tokens and logins.\nstate_dir = \"/var/lib/mailferry\"\n\n");
     }
-    text.push_str("# Where programs and devices connect.\n");
-    for protocol in &answers.protocols {
+    text
+}
+
+/// Where programs on this machine connect.
+fn listeners(protocols: &[Protocol]) -> String {
+    let mut text = String::from("# Where programs and devices connect.\n");
+    for protocol in protocols {
         let port = match protocol {
             Protocol::Smtp => 1587,
             Protocol::Imap => 1143,
@@ -89,7 +104,36 @@ fn text(answers: &Answers, login: &NewLogin, of_the_system: bool) -> String {
         };
         text.push_str(&format!("[[listener]]\nprotocol = \"{protocol}\"\nbind     = \"127.0.0.1:{port}\"\n\n"));
     }
-    text.push_str("# The registration at the provider.\n[app.main]\n");
+    text
+}
+
+/// Where the devices of an office connect.
+fn door(office: &Office, in_clear: bool) -> String {
+    let any = match office.network {
+        IpNet::V4(_) => "0.0.0.0",
+        IpNet::V6(_) => "[::]",
+    };
+    let bind: Vec<_> = office.ports.iter().map(|port| format!("\"{any}:{port}\"")).collect();
+    let bind = bind.join(", ");
+    let network = office.network;
+    let mut text = format!(
+        "# Where the devices connect: with TLS from the start (SSL/TLS), by STARTTLS, or without, on one port.\n\
+         [[listener]]\nprotocol = \"smtp\"\nbind     = [{bind}]\ntls      = \"auto\"\n\
+         # Who may connect: the network of the devices, and this machine.\n\
+         allow    = [\"{network}\", \"127.0.0.0/8\", \"::1\"]\n"
+    );
+    let clear = format!("plaintext_login = [\"{network}\", \"127.0.0.0/8\", \"::1\"]\n\n");
+    text.push_str(if in_clear {
+        "# From where a password is taken without TLS: whoever listens on that network can read it.\n"
+    } else {
+        "# From where a password is taken without TLS: from this machine only, unless this line is brought to life.\n# "
+    });
+    text + &clear
+}
+
+/// The registration at the provider.
+fn app(answers: &Answers) -> String {
+    let mut text = String::from("# The registration at the provider.\n[app.main]\n");
     let mut key = |name: &str, value: &str| text.push_str(&format!("{name:<13} = {value}\n"));
     let quoted = |value: &str| format!("\"{value}\"");
     key("provider", &quoted(answers.provider));
@@ -106,18 +150,45 @@ fn text(answers: &Answers, login: &NewLogin, of_the_system: bool) -> String {
     if let Some(key_file) = &answers.key_file {
         key("service_account", &format!("{{ file = {} }}", toml::Value::from(key_file.as_str())));
     }
-    let protocols: Vec<_> = answers.protocols.iter().map(|protocol| quoted(protocol.name())).collect();
-    text.push_str(&format!(
-        "\n# The mailbox, and who may use it: one [[account.login]] for each device.\n\
-         [[account]]\naddress = \"{}\"\napp     = \"main\"\n\n  \
-         # {}\n  [[account.login]]\n  username      = \"{}\"\n  password_hash = \"{}\"\n  protocols     = [{}]\n",
-        answers.address,
-        answers.device,
-        answers.username(),
-        login.hash(),
-        protocols.join(", "),
-    ));
     text
+}
+
+/// The mailbox, with a login for each device.
+fn account(answers: &Answers, logins: &[Option<NewLogin>], office: Option<&Office>) -> String {
+    let mut text = format!(
+        "\n# The mailbox, and who may use it: one [[account.login]] for each device.\n\
+         [[account]]\naddress = \"{}\"\napp     = \"main\"\n",
+        answers.address
+    );
+    if office.is_some() {
+        text.push_str(
+            "\n  # Where a device cannot be told its sender, sender = \"force\" in its login writes the mailbox's.\n",
+        );
+    }
+    for (device, login) in answers.devices.iter().zip(logins) {
+        text.push_str(&login_table(device, login.as_ref(), &answers.protocols, office));
+    }
+    text
+}
+
+fn login_table(device: &Device, login: Option<&NewLogin>, protocols: &[Protocol], office: Option<&Office>) -> String {
+    let mut keys = vec![("username", format!("\"{}\"", device.username))];
+    if let Some(login) = login {
+        let protocols: Vec<_> = protocols.iter().map(|protocol| format!("\"{protocol}\"")).collect();
+        keys.push(("password_hash", format!("\"{}\"", login.hash())));
+        keys.push(("protocols", format!("[{}]", protocols.join(", "))));
+    }
+    match (device.address, office) {
+        (Some(address), _) => {
+            keys.push(("without_password", "true".into()));
+            keys.push(("networks", format!("[\"{address}\"]")));
+        }
+        (None, Some(office)) => keys.push(("networks", format!("[\"{}\"]", office.network))),
+        (None, None) => {}
+    }
+    let width = keys.iter().map(|(key, _)| key.len()).max().unwrap_or_default();
+    let lines = keys.iter().map(|(key, value)| format!("  {key:<width$} = {value}\n"));
+    format!("\n  # {}\n  [[account.login]]\n{}", device.name, lines.collect::<String>())
 }
 
 #[cfg(test)]

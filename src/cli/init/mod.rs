@@ -1,20 +1,24 @@
 //! `mailferry init`: from nothing to a configuration that works, by at most eight questions.
 
 mod answers;
+mod devices;
 mod file;
 mod questions;
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use ipnet::IpNet;
 
 use self::answers::Answers;
+use self::devices::Device;
 use self::questions::Questions;
 use super::Failure;
-use super::card::Card;
+use super::card::{Card, WayIn};
 use super::login::NewLogin;
-use crate::config::{Config, Environment};
+use crate::config::{self, Config, Environment};
 
 /// Answer a few questions and have the configuration written
 ///
@@ -22,25 +26,67 @@ use crate::config::{Config, Environment};
 /// overwritten. The file goes to --config; without it, to /etc/mailferry/mailferry.toml for root and to ./mailferry.toml
 /// for everyone else.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// For an office: a listener that the devices of this network reach, as in 192.168.7.0/24, and a login for each
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    devices: Option<IpNet>,
+    /// With --devices: where they connect; may be given several times [default: 587]
+    #[arg(long = "port", value_name = "PORT", requires = "devices", value_parser = clap::value_parser!(u16).range(1..))]
+    ports: Vec<u16>,
+}
 
-pub(super) fn run(_: &Args, config: Option<&Path>) -> Result<(), Failure> {
+/// Where the devices of an office are, and where they connect.
+#[derive(Debug)]
+struct Office {
+    network: IpNet,
+    ports: Vec<u16>,
+}
+
+pub(super) fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let environment = Environment::of_process();
     let file = place(config, &environment);
     if file.exists() {
         let file = file.display();
         return Err(Failure::Usage(format!("{file} is there already; choose another place with --config, or edit it")));
     }
+    let office = args.devices.map(|network| Office { network, ports: ports(&args.ports) });
     let input = std::io::stdin();
     let secretly = input.is_terminal();
-    let answers = ask(&mut input.lock(), secretly)?;
-    let login = NewLogin::make(None, &answers.device)?;
-    let written = file::write(&file, &answers, &login, &environment)?;
+    let answers = ask(&mut input.lock(), secretly, office.as_ref())?;
+    let logins = logins(&answers.devices)?;
+    let written = file::write(&file, &answers, &logins, office.as_ref(), &environment)?;
     let config = Config::load(Some(&file), &environment)?;
     std::io::stdout()
-        .write_all(instructions(&config, &answers, &login, &written).as_bytes())
+        .write_all(instructions(&config, &answers, &logins, office.as_ref(), &written).as_bytes())
         .context("the result cannot be written to standard output")?;
     Ok(())
+}
+
+/// A network, as an argument. One that holds every address would be an open door.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = config::network(text).ok_or_else(|| format!("it must be {}", config::NETWORK))?;
+    let whole = "that is every address there is; name the network that the devices are in";
+    if network.prefix_len() == 0 { Err(whole.into()) } else { Ok(network) }
+}
+
+/// Each port once; without any, the one for submission (RFC 6409).
+fn ports(asked: &[u16]) -> Vec<u16> {
+    let mut ports = Vec::new();
+    for port in asked {
+        if !ports.contains(port) {
+            ports.push(*port);
+        }
+    }
+    if ports.is_empty() { vec![587] } else { ports }
+}
+
+/// A login for each device that can log in.
+fn logins(devices: &[Device]) -> Result<Vec<Option<NewLogin>>, Failure> {
+    let login = |device: &Device| match device.address {
+        Some(_) => Ok(None),
+        None => NewLogin::make(Some(device.username.clone()), &device.name).map(Some),
+    };
+    devices.iter().map(login).collect()
 }
 
 fn place(config: Option<&Path>, environment: &Environment) -> PathBuf {
@@ -52,13 +98,20 @@ fn place(config: Option<&Path>, environment: &Environment) -> PathBuf {
 }
 
 /// Asks on standard error, so that standard output holds the result alone.
-fn ask(input: &mut impl BufRead, secretly: bool) -> Result<Answers, Failure> {
+fn ask(input: &mut impl BufRead, secretly: bool, office: Option<&Office>) -> Result<Answers, Failure> {
     let mut prompts = std::io::stderr();
-    Ok(Answers::ask(&mut Questions::new(input, &mut prompts, secretly))?)
+    let network = office.map(|office| &office.network);
+    Ok(Answers::ask(&mut Questions::new(input, &mut prompts, secretly), network)?)
 }
 
 /// What remains to be done, in order.
-fn instructions(config: &Config, answers: &Answers, login: &NewLogin, written: &[PathBuf]) -> String {
+fn instructions(
+    config: &Config,
+    answers: &Answers,
+    logins: &[Option<NewLogin>],
+    office: Option<&Office>,
+    written: &[PathBuf],
+) -> String {
     let mut text = String::new();
     for path in written {
         text.push_str(&format!("Written: {}\n", path.display()));
@@ -72,20 +125,49 @@ fn instructions(config: &Config, answers: &Answers, login: &NewLogin, written: &
         steps.push(format!("Sign in once:\n\n    mailferry {with_config} sign-in {}\n", answers.address));
     }
     steps.push(format!("See whether everything is in place:\n\n    mailferry {with_config} check --wait\n"));
-    steps.push(format!("Run it:\n\n    mailferry {with_config} serve\n"));
+    let privileged = office.is_some_and(|office| office.ports.iter().any(|port| *port < 1024));
+    let hint = if privileged {
+        "\n   A port below 1024 is for root only, unless the system is told otherwise; once, for this program:\n\n    \
+         sudo setcap cap_net_bind_service=+ep \"$(command -v mailferry)\"\n"
+    } else {
+        ""
+    };
+    steps.push(format!("Run it:\n\n    mailferry {with_config} serve\n{hint}"));
     if let Some(account) = config.accounts.first() {
-        let card = Card {
-            config,
-            address: &answers.address,
-            provider: &account.app.provider,
-            protocols: &answers.protocols,
-            username: &answers.username(),
-            password: &login.password,
-        };
-        steps.push(card.text());
+        let host = office.and_then(|office| own_address_in(&office.network));
+        for (device, login) in answers.devices.iter().zip(logins) {
+            let way_in = match (login, device.address) {
+                (Some(login), _) => WayIn::Login { username: &device.username, password: &login.password },
+                (None, Some(address)) => WayIn::Address(address),
+                (None, None) => continue,
+            };
+            let card = Card {
+                config,
+                address: &answers.address,
+                provider: &account.app.provider,
+                protocols: &answers.protocols,
+                device: if office.is_some() { &device.name } else { "the device or program" },
+                host,
+                way_in,
+            };
+            steps.push(card.text());
+        }
     }
     for (number, step) in steps.iter().enumerate() {
         text.push_str(&format!("\n{}. {step}", number + 1));
     }
     text
+}
+
+/// This machine's address in a network, as its routes say: a datagram socket that is connected sends nothing.
+fn own_address_in(network: &IpNet) -> Option<IpAddr> {
+    let any: IpAddr = match network {
+        IpNet::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpNet::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let there = network.hosts().next()?;
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((there, 587)).ok()?;
+    let own = socket.local_addr().ok()?.ip();
+    network.contains(&own).then_some(own)
 }

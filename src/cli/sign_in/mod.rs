@@ -49,14 +49,14 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
     // The office takes the configuration with it.
     within(super::configuration(path)?, async |office| {
         let account = account(office, &config, &args.account).await?;
-        let obtained = obtain(args, &account).await?;
+        let obtained = obtain(args, &config, &account).await?;
         done(office, Request::SignIn(request(&account, obtained))).await
     })
     .await
 }
 
-async fn obtain(args: &Args, account: &Arc<Account>) -> Result<Obtained, Failure> {
-    let sign_in = app::sign_in(Arc::clone(account)).map_err(anyhow::Error::new)?;
+async fn obtain(args: &Args, config: &Config, account: &Arc<Account>) -> Result<Obtained, Failure> {
+    let sign_in = app::sign_in(config, Arc::clone(account)).map_err(anyhow::Error::new)?;
     let by_device = args.device || (!args.browser && matches!(account.app.grant, Grant::DeviceCode(_)));
     let obtained = if args.refresh_token {
         sign_in.refresh_token(refresh_token()?).await

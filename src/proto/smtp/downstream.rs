@@ -1,5 +1,5 @@
 //! SMTP before login, where we are the server (RFC 5321, 4954): greets, answers what needs no login, takes a user name
-//! and a password. It decides on no login and takes no mail.
+//! and a password, and asks whether a client that does not log in may send mail. It decides on neither and takes no mail.
 
 use super::auth::{self, LINE_TOO_LONG};
 use super::command::{Command, MAX_COMMAND, Verb};
@@ -25,6 +25,16 @@ pub struct Offer {
     pub extensions: Vec<String>,
 }
 
+/// What the session has to decide on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// May this one log in?
+    LoginRequested(LoginRequest),
+    /// May this address send mail without logging in? The MAIL command that asks it is still in the input: where it may,
+    /// the command goes to whoever reads next, and nothing is said.
+    ByAddress,
+}
+
 /// The server's side of the dialogue up to the login.
 pub struct Downstream {
     offer: Offer,
@@ -45,6 +55,10 @@ enum State {
     },
     /// The session has a login request and has not answered.
     AwaitingAnswer,
+    /// The session was asked about a MAIL command that still is in the input, and has not answered.
+    AwaitingAdmission,
+    /// That command was refused.
+    SkippingMail,
     /// STARTTLS was said, and is not yet answered.
     StartingTls(Access),
     LoggedIn,
@@ -66,6 +80,12 @@ impl Downstream {
             _ if Command::parse(start).verb == Some(Verb::Auth) => sasl::MAX_LINE,
             _ => MAX_COMMAND,
         }
+    }
+
+    /// Whether a whole MAIL command comes next. One that lacks everything but the verb is no mail to decide on.
+    fn is_mail_next(input: &Input) -> bool {
+        let start = &input.unused()[..input.len().min(MAX_COMMAND)];
+        memchr::memchr(b'\n', start).is_some_and(|end| Command::parse(&start[..end]).verb == Some(Verb::Mail))
     }
 
     fn on_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Option<LoginRequest> {
@@ -143,10 +163,10 @@ impl Downstream {
 }
 
 impl Machine for Downstream {
-    type Event = LoginRequest;
+    type Event = Event;
     type Answer = LoginAnswer<(), Reply>;
 
-    fn advance(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Result<Step<LoginRequest>, ProtoError> {
+    fn advance(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Result<Step<Event>, ProtoError> {
         loop {
             match &mut self.state {
                 State::AwaitingGreeting => {
@@ -164,20 +184,32 @@ impl Machine for Downstream {
                 State::AwaitingCommand if is_tls_hello(input.unused()) => {
                     self.state = State::Closing(CloseReason::TlsHello);
                 }
+                // Whether or not a password was wrong before: who may send mail by its address had no need to log in at
+                // all, and a device whose password was changed is told by its failed login, not by losing its mail.
+                State::AwaitingCommand if self.offer.access.by_address && Self::is_mail_next(input) => {
+                    self.state = State::AwaitingAdmission;
+                    return Ok(Step::Event(Event::ByAddress));
+                }
+                State::SkippingMail => {
+                    // It is there as a whole.
+                    let mut budget = MAX_COMMAND;
+                    input.skip_line(&mut budget);
+                    self.state = State::AwaitingCommand;
+                }
                 State::AwaitingCommand | State::AwaitingResponse(_) => {
                     let cap = self.line_cap(input);
                     match input.line(cap) {
                         Ok(None) => return Ok(Step::NeedInput),
                         Ok(Some(line)) => {
                             if let Some(request) = self.on_line(&line, out) {
-                                return Ok(Step::Event(request));
+                                return Ok(Step::Event(Event::LoginRequested(request)));
                             }
                         }
                         // Nothing of the line is used up yet, so the budget counts it from its start.
                         Err(LineTooLong) => self.state = State::SkippingLine { budget: 2 * cap },
                     }
                 }
-                State::AwaitingAnswer => return Ok(Step::NeedInput),
+                State::AwaitingAnswer | State::AwaitingAdmission => return Ok(Step::NeedInput),
                 State::StartingTls(access) => {
                     READY_FOR_TLS.write(out);
                     if !input.is_empty() {
@@ -198,9 +230,13 @@ impl Machine for Downstream {
     }
 
     fn answer(&mut self, answer: LoginAnswer<(), Reply>, out: &mut Vec<u8>) {
+        let of_mail = matches!(self.state, State::AwaitingAdmission);
         match answer {
             LoginAnswer::Accepted(()) => {
-                LOGGED_IN.write(out);
+                // MAIL has its answer from whoever takes it.
+                if !of_mail {
+                    LOGGED_IN.write(out);
+                }
                 self.state = State::LoggedIn;
             }
             LoginAnswer::Refused { reply, last } => {
@@ -208,7 +244,7 @@ impl Machine for Downstream {
                 if last {
                     self.close(CloseReason::TooManyErrors, &TOO_MANY_ERRORS, out);
                 } else {
-                    self.state = State::AwaitingCommand;
+                    self.state = if of_mail { State::SkippingMail } else { State::AwaitingCommand };
                 }
             }
         }

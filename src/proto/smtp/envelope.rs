@@ -123,6 +123,28 @@ impl Envelope {
             .any(|parameter| parameter.keyword().eq_ignore_ascii_case(keyword.as_bytes()))
     }
 
+    /// Takes SIZE out (RFC 1870): what goes upstream may be longer or shorter than what the downstream announces. Says
+    /// what was announced, in octets; 0 for nothing.
+    pub fn take_size(&mut self) -> u64 {
+        let mut announced = 0;
+        self.parameters.retain(|parameter| {
+            let (keyword, value) = parameter.halves();
+            let is_size = keyword.eq_ignore_ascii_case(b"SIZE");
+            if let Some(value) = value.filter(|_| is_size) {
+                announced = octets(value);
+            }
+            !is_size
+        });
+        announced
+    }
+
+    /// Puts another address in place of the path; one that is no address is not taken.
+    pub fn replace_path(&mut self, address: &str) {
+        if is_mailbox(address.as_bytes()) {
+            self.path = Path(address.as_bytes().to_vec());
+        }
+    }
+
     /// Whether anything in it is not ASCII, which only SMTPUTF8 allows (RFC 6531 section 3.4).
     #[must_use]
     pub fn is_international(&self) -> bool {
@@ -189,6 +211,14 @@ impl Parameter {
             None => (&self.0, None),
         }
     }
+}
+
+/// A size. What is no number announces nothing; what is too long for one, more than there can be.
+fn octets(value: &[u8]) -> u64 {
+    let digits = std::str::from_utf8(value)
+        .ok()
+        .filter(|value| value.bytes().all(|octet| octet.is_ascii_digit()));
+    digits.map_or(0, |digits| digits.parse().unwrap_or(u64::MAX))
 }
 
 /// Where the first octet lies that `ends` the text outside a quoted string.

@@ -21,9 +21,13 @@ const SYNTAX: &str = "501 5.5.2 The AUTH command or its response cannot be decod
 const TOO_LONG: &str = "500 5.5.6 The line is too long\r\n";
 
 fn downstream() -> Downstream {
+    with_access(Access::PASSWORD)
+}
+
+fn with_access(access: Access) -> Downstream {
     Downstream::new(Offer {
         hostname: "gw.example".into(),
-        access: Access::PASSWORD,
+        access,
         after_starttls: None,
         extensions: vec!["DSN".into(), "CHUNKING".into()],
     })
@@ -38,7 +42,7 @@ const fn refused(last: bool) -> Answer {
 }
 
 /// Everything the client sends comes at once, and every login gets `answer`.
-fn with_answer(octets: &str, answer: Answer) -> Played<LoginRequest> {
+fn with_answer(octets: &str, answer: Answer) -> Played<Event> {
     play(downstream(), [octets.as_bytes()], |_| Some(answer.clone()))
 }
 
@@ -48,13 +52,13 @@ fn said_to(octets: &str) -> String {
     played.text().strip_prefix(GREETING).unwrap().to_owned()
 }
 
-fn request(mechanism: Mechanism, authzid: &str, username: &str, password: &str) -> LoginRequest {
-    LoginRequest {
+fn request(mechanism: Mechanism, authzid: &str, username: &str, password: &str) -> Event {
+    Event::LoginRequested(LoginRequest {
         mechanism,
         authzid: authzid.into(),
         username: username.into(),
         password: Password::new(password.into()),
-    }
+    })
 }
 
 #[track_caller]
@@ -360,18 +364,20 @@ proptest! {
         octets in client(),
         sizes in proptest::collection::vec(1usize..80, 0..60),
         accepted in any::<bool>(),
+        by_address in any::<bool>(),
     ) {
+        let machine = || with_access(Access { password: true, by_address });
         let answers = || {
             let mut logins = 0;
-            move |_: &LoginRequest| {
+            move |_: &Event| {
                 logins += 1;
                 Some(if accepted && logins == 2 { ACCEPTED } else { refused(logins == 3) })
             }
         };
-        let whole = play(downstream(), [octets.as_slice()], answers());
-        prop_assert_eq!(&play(downstream(), cut(&octets, &sizes), answers()), &whole);
+        let whole = play(machine(), [octets.as_slice()], answers());
+        prop_assert_eq!(&play(machine(), cut(&octets, &sizes), answers()), &whole);
         let single: Vec<usize> = vec![1; octets.len()];
-        prop_assert_eq!(&play(downstream(), cut(&octets, &single), answers()), &whole);
+        prop_assert_eq!(&play(machine(), cut(&octets, &single), answers()), &whole);
     }
 
     /// Whatever a client sends, each of its lines makes at most one reply and one last word.
@@ -448,4 +454,57 @@ fn a_handshake_in_place_of_a_command_is_told_from_one() {
     }
     let within = play(downstream(), [b"AUTH LOGIN\r\n\x16\x03\x01\r\n".as_slice()], |_| None);
     assert!(within.text().ends_with(SYNTAX), "{}", within.text());
+}
+
+/// A client that need not log in.
+const EITHER: Access = Access { password: true, by_address: true };
+
+#[test]
+fn who_need_not_log_in_is_asked_for_at_its_first_mail_which_goes_to_the_transaction() {
+    for mail in ["MAIL FROM:<a@b.example> SIZE=5", "mail from:<>", " \tMail x", "MAIL FROM:<a@b>\r"] {
+        let octets = format!("EHLO x\r\nNOOP\r\n{mail}\nRCPT TO:<c@d.example>\r\nDATA\r\n");
+        for access in [EITHER, Access { password: false, by_address: true }] {
+            let played = play(with_access(access), [octets.as_bytes()], |_| Some(ACCEPTED));
+            assert_eq!(played.events, [Event::ByAddress], "{mail:?}");
+            assert!(
+                played.text().ends_with("\r\n250 CHUNKING\r\n250 2.0.0 Ok\r\n"),
+                "no words of ours: {}",
+                played.text()
+            );
+            assert_eq!(played.ending, Some(Ending::Relay));
+            assert_eq!(played.left, format!("{mail}\nRCPT TO:<c@d.example>\r\nDATA\r\n").as_bytes());
+        }
+    }
+    let whole = "MAIL FROM:<a@b.example>";
+    assert_eq!(play(with_access(EITHER), [whole.as_bytes()], |_| Some(ACCEPTED)).events, [], "the line has not ended");
+    assert_eq!(play(downstream(), [format!("{whole}\r\n").as_bytes()], |_| Some(ACCEPTED)).events, []);
+}
+
+#[test]
+fn mail_by_address_that_is_refused_is_dropped_and_the_session_goes_on() {
+    let octets = format!("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nAUTH PLAIN {PLAIN}\r\n");
+    let mut answers = vec![ACCEPTED, refused(false)];
+    let played = play(with_access(EITHER), [octets.as_bytes()], |_| answers.pop());
+    assert_eq!(played.events, [Event::ByAddress, request(Mechanism::Plain, "", "scanner", "secret")]);
+    let said = format!("{GREETING}535 5.7.8 no\r\n{LOGIN_FIRST_LINE}235 2.7.0 Authentication successful\r\n");
+    assert_eq!((played.text(), played.ending), (said, Some(Ending::Relay)));
+    let played = play(with_access(EITHER), [octets.as_bytes()], |_| Some(refused(true)));
+    assert_eq!(played.ending, Some(Ending::Close(CloseReason::TooManyErrors)));
+    assert!(played.text().ends_with("421 4.7.0 Too many errors, closing\r\n"), "{}", played.text());
+}
+
+#[test]
+fn a_wrong_password_takes_nothing_from_who_need_not_log_in() {
+    let octets = format!("AUTH PLAIN {PLAIN}\r\nMAIL FROM:<a@b>\r\n");
+    let mut answers = vec![ACCEPTED, refused(false)];
+    let played = play(with_access(EITHER), [octets.as_bytes()], |_| answers.pop());
+    assert_eq!((played.events.len(), played.events.last()), (2, Some(&Event::ByAddress)));
+    assert_eq!((played.text(), played.left), (format!("{GREETING}535 5.7.8 no\r\n"), b"MAIL FROM:<a@b>\r\n".to_vec()));
+}
+
+#[test]
+fn message_data_before_an_admission_is_never_read_as_commands() {
+    let octets = "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nMAIL FROM:<e@f>\r\n";
+    let played = play(with_access(EITHER), [octets.as_bytes()], |_| Some(refused(false)));
+    assert_eq!((played.events.len(), played.ending), (1, Some(Ending::Close(CloseReason::RefusedData))));
 }

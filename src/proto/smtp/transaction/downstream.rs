@@ -2,12 +2,13 @@
 
 use std::mem;
 
-use super::command::{Chunk, Command};
+use super::body::{Body, Passage, swallow};
+use super::chunks::{at_hand, pass_chunk, send_head};
+use super::command::Command;
 use super::owed::Asked;
-use super::{Flow, MAX_COMMAND_LINE, MAX_UNKNOWN_VERBS, Pipes, Stamp, State, Transaction};
-use crate::message::body::{END_LINE, EndOfData};
+use super::{Denied, Flow, MAX_COMMAND_LINE, MAX_SWALLOWED, MAX_UNKNOWN_VERBS, Pipes, State, Transaction};
+use crate::message::line_ends::LineEnds;
 use crate::proto::line::Skipped;
-use crate::proto::smtp::envelope::{Envelope, EnvelopeError, Side};
 use crate::proto::smtp::reply::Reply;
 use crate::proto::{CloseReason, Input, ProtoError};
 
@@ -38,13 +39,17 @@ impl Transaction {
                 }
                 State::AwaitingAdmission { mail } => (State::AwaitingAdmission { mail }, Some(Flow::MailWanted)),
                 State::Judged { mail, verdict } => (self.carry_out(&mail, verdict, pipes), None),
-                State::InMessage { end, octets } => self.pass_message(end, octets, input),
+                State::InMessage(body) => self.pass_message(body, input, pipes),
+                State::SwallowingMessage { ends, left } => self.swallow_message(ends, left, input),
+                State::HoldingChunk(chunk) => self.hold_chunk(chunk, input, pipes),
+                State::SendingHead { head, left } => (send_head(head, left, pipes), None),
                 State::InChunk { left } => pass_chunk(left, input),
                 State::SwallowingChunk { left, answer } => self.swallow_chunk(left, answer, input),
                 State::AwaitingFarewell => (State::AwaitingFarewell, Some(Flow::NeedInput)),
             };
             self.settle(pipes);
-            if let Some(flow) = flow {
+            // What is told comes first; the same call comes again.
+            if let Some(flow) = self.told.take().or(flow) {
                 return Ok(flow);
             }
         }
@@ -74,6 +79,10 @@ impl Transaction {
         match command {
             Command::Mail(arguments) => return self.mail(arguments),
             Command::Rcpt(arguments) => self.recipient(arguments, pipes),
+            Command::Data if self.chunks.are_held() => {
+                self.owed.ours(Reply::new(503, "5.5.1", "BDAT has begun"));
+                return State::AwaitingCommandAfterRefusedData;
+            }
             Command::Data => {
                 self.ask(Asked::Data, b"DATA", pipes);
                 return State::AwaitingGoAhead { held: false };
@@ -93,6 +102,7 @@ impl Transaction {
                 return State::SwallowingChunk { left, answer };
             }
             Command::Rset => {
+                self.chunks.reset();
                 self.international = false;
                 self.ask(Asked::Rset, b"RSET", pipes);
             }
@@ -111,48 +121,10 @@ impl Transaction {
     }
 
     /// Sends a command of ours, or one whose every octet was checked.
-    fn ask(&mut self, asked: Asked, command: &[u8], pipes: &mut Pipes) {
+    pub(super) fn ask(&mut self, asked: Asked, command: &[u8], pipes: &mut Pipes) {
         pipes.to_upstream.extend_from_slice(command);
         pipes.to_upstream.extend_from_slice(b"\r\n");
         self.owed.upstreams(asked);
-    }
-
-    fn mail(&mut self, arguments: &[u8]) -> State {
-        match Envelope::parse(Side::Sender, arguments) {
-            Err(error) => self.owed.ours(refusal(Side::Sender, error)),
-            Ok(mail) if mail.is_international() && !mail.has("SMTPUTF8") => self.owed.ours(ascii_only()),
-            Ok(mail) => return State::AwaitingAdmission { mail },
-        }
-        State::AwaitingCommand
-    }
-
-    fn carry_out(&mut self, mail: &Envelope, verdict: Result<Stamp, Reply>, pipes: &mut Pipes) -> State {
-        match verdict {
-            Ok(_) => {
-                self.international = mail.has("SMTPUTF8");
-                mail.write(&mut pipes.to_upstream);
-                self.owed.upstreams(Asked::Mail { sender: mail.path.as_bytes().to_vec() });
-            }
-            Err(reply) => self.owed.ours(reply),
-        }
-        State::AwaitingCommand
-    }
-
-    fn recipient(&mut self, arguments: &[u8], pipes: &mut Pipes) {
-        match Envelope::parse(Side::Recipient, arguments) {
-            Err(error) => self.owed.ours(refusal(Side::Recipient, error)),
-            Ok(recipient) if recipient.is_international() && !self.international => self.owed.ours(ascii_only()),
-            Ok(recipient) => {
-                recipient.write(&mut pipes.to_upstream);
-                self.owed.upstreams(Asked::Rcpt);
-            }
-        }
-    }
-
-    fn bdat(&mut self, Chunk { octets, last }: Chunk, pipes: &mut Pipes) -> State {
-        let last_word = if last { " LAST" } else { "" };
-        self.ask(Asked::Chunk { octets, last }, format!("BDAT {octets}{last_word}").as_bytes(), pipes);
-        State::InChunk { left: octets }
     }
 
     fn query(&mut self, verb: &[u8], argument: &[u8], pipes: &mut Pipes) {
@@ -167,6 +139,7 @@ impl Transaction {
     /// EHLO, whatever the downstream said: its own name may be anything, and the upstream has to keep its extensions.
     fn hello(&mut self, with_extensions: bool, pipes: &mut Pipes) {
         self.international = false;
+        self.chunks.reset();
         let command = format!("EHLO {}", self.options.hostname);
         self.ask(Asked::Hello { with_extensions }, command.as_bytes(), pipes);
     }
@@ -203,20 +176,45 @@ impl Transaction {
         }
     }
 
-    fn pass_message(&mut self, mut end: EndOfData, octets: u64, input: &Input) -> (State, Option<Flow>) {
-        if input.is_empty() {
-            return (State::InMessage { end, octets }, Some(Flow::NeedInput));
-        }
-        let scanned = end.scan(input.unused());
-        let octets = octets.saturating_add(scanned.octets as u64);
-        let state = if scanned.ended {
-            self.owed
-                .upstreams(Asked::EndOfData { octets: octets.saturating_sub(END_LINE as u64) });
-            State::AwaitingCommand
-        } else {
-            State::InMessage { end, octets }
+    fn pass_message(&mut self, mut body: Box<Body>, input: &mut Input, pipes: &mut Pipes) -> (State, Option<Flow>) {
+        let most = self.options.max_message.unwrap_or(u64::MAX);
+        let flow = match body.advance(input, &mut pipes.to_upstream, most, self.sender().as_ref()) {
+            Passage::NeedInput => Some(Flow::NeedInput),
+            Passage::Moved => None,
+            Passage::Forward(octets) => Some(Flow::Forward { octets }),
+            Passage::ForwardLast(octets) => {
+                self.owed.upstreams(Asked::EndOfData { octets: body.octets });
+                return (State::AwaitingCommand, Some(Flow::Forward { octets }));
+            }
+            Passage::Ended => {
+                self.owed.upstreams(Asked::EndOfData { octets: body.octets });
+                return (State::AwaitingCommand, None);
+            }
+            Passage::TooBig { ended: false } => {
+                let ends = body.into_ends();
+                return (State::SwallowingMessage { ends, left: MAX_SWALLOWED }, None);
+            }
+            Passage::TooBig { ended: true } => return (self.refuse_message(), None),
         };
-        (state, Some(Flow::Forward { octets: scanned.octets }))
+        (State::InMessage(body), flow)
+    }
+
+    /// The rest of a message that is too big. Devices read the reply only once they have sent everything. What the
+    /// upstream has of it has no end, and gets none.
+    fn swallow_message(&mut self, mut ends: LineEnds, left: u64, input: &mut Input) -> (State, Option<Flow>) {
+        let before = input.len() as u64;
+        if swallow(&mut ends, input) || before > left {
+            return (self.refuse_message(), None);
+        }
+        (State::SwallowingMessage { ends, left: left - before }, Some(Flow::NeedInput))
+    }
+
+    fn refuse_message(&mut self) -> State {
+        self.deny(Denied::Message, &super::too_big());
+        self.owed.ours(super::too_big());
+        let farewell = Reply::new(421, "4.3.0", "Closing, the message was not sent whole");
+        self.owed.farewell(farewell, CloseReason::TooBig);
+        State::AwaitingFarewell
     }
 
     fn swallow_chunk(&mut self, left: u64, answer: Reply, input: &mut Input) -> (State, Option<Flow>) {
@@ -227,32 +225,4 @@ impl Transaction {
         self.owed.ours(answer);
         (State::AwaitingCommand, None)
     }
-}
-
-fn pass_chunk(left: u64, input: &Input) -> (State, Option<Flow>) {
-    match at_hand(left, input) {
-        _ if left == 0 => (State::AwaitingCommand, None),
-        0 => (State::InChunk { left }, Some(Flow::NeedInput)),
-        octets => (State::InChunk { left: left - octets as u64 }, Some(Flow::Forward { octets })),
-    }
-}
-
-/// How many of `left` octets have come.
-fn at_hand(left: u64, input: &Input) -> usize {
-    usize::try_from(left).map_or(input.len(), |left| left.min(input.len()))
-}
-
-/// RFC 6531 section 3.5.
-fn ascii_only() -> Reply {
-    Reply::new(553, "5.6.7", "Non-ASCII addresses need SMTPUTF8")
-}
-
-/// RFC 3463 sections 3.2 and 3.6: bad address syntax, bad arguments.
-fn refusal(side: Side, error: EnvelopeError) -> Reply {
-    let enhanced = match (error, side) {
-        (EnvelopeError::Address, Side::Sender) => "5.1.7",
-        (EnvelopeError::Address, Side::Recipient) => "5.1.3",
-        (EnvelopeError::Keyword | EnvelopeError::Parameter, _) => "5.5.4",
-    };
-    Reply::new(501, enhanced, format!("{} {}: {error}", side.verb(), side.keyword()))
 }

@@ -6,13 +6,15 @@ use crate::proto::smtp::reply::ReplyLine;
 /// things this gateway does not understand.
 const HIDDEN: [&[u8]; 6] = [b"AUTH", b"STARTTLS", b"BURL", b"VERP", b"ETRN", b"ATRN"];
 
-/// The lines that pass, in their order; the last one is marked as such.
-pub(super) fn filtered(lines: &[ReplyLine], masked: &[String]) -> Vec<ReplyLine> {
+/// The lines that pass, in their order; the last one is marked as such. `chunking`: whether BDAT may be offered. `size`:
+/// the largest message, for the SIZE line: the upstream's own where nothing smaller is known here.
+pub(super) fn filtered(lines: &[ReplyLine], masked: &[String], chunking: bool, size: Option<u64>) -> Vec<ReplyLine> {
     let is_hidden = |line: &ReplyLine| {
         let keyword = keyword(line);
         HIDDEN.iter().any(|hidden| keyword.eq_ignore_ascii_case(hidden))
             // XCLIENT, XFORWARD and every other private extension.
             || keyword.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'X'))
+            || (!chunking && keyword.eq_ignore_ascii_case(b"CHUNKING"))
             || masked.iter().any(|masked| keyword.eq_ignore_ascii_case(masked.as_bytes()))
     };
     let mut kept: Vec<ReplyLine> = Vec::with_capacity(lines.len());
@@ -24,11 +26,28 @@ pub(super) fn filtered(lines: &[ReplyLine], masked: &[String]) -> Vec<ReplyLine>
         // RFC 3030 section 3: BINARYMIME cannot be used without it.
         kept.retain(|line| !keyword(line).eq_ignore_ascii_case(b"BINARYMIME"));
     }
+    if let Some(size) = size {
+        tell_size(&mut kept, size);
+    }
     let count = kept.len();
     for (at, line) in kept.iter_mut().enumerate() {
         line.last = at + 1 == count;
     }
     kept
+}
+
+/// MAIL goes upstream without its SIZE, so an upstream that has no such line need not be able to read it.
+fn tell_size(lines: &mut Vec<ReplyLine>, size: u64) {
+    let text = format!("SIZE {size}").into_bytes();
+    let there = lines
+        .iter_mut()
+        .skip(1)
+        .find(|line| keyword(line).eq_ignore_ascii_case(b"SIZE"));
+    if let Some(line) = there {
+        line.text = text;
+    } else if let Some(first) = lines.first() {
+        lines.push(ReplyLine { code: first.code, last: false, text });
+    }
 }
 
 /// The first line alone: the answer to HELO (RFC 5321 section 4.1.1.1).

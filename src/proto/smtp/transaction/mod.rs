@@ -1,9 +1,12 @@
 //! SMTP after login (RFC 5321): between a downstream and an upstream that both have logged in, with an input and an output
-//! on each side. It passes mail on; it never parses as commands what was meant as message data.
+//! on each side. It passes mail on, made fit for the upstream; it never parses as commands what was meant as message data.
 
+mod body;
+mod chunks;
 mod command;
 mod downstream;
 mod ehlo;
+mod envelope;
 mod owed;
 mod upstream;
 
@@ -13,11 +16,14 @@ mod tests;
 use std::mem;
 use std::time::SystemTime;
 
-use crate::message::body::EndOfData;
+use crate::config::MailRules;
+use crate::message::line_ends::LineEnds;
 use crate::proto::smtp::envelope::Envelope;
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::{Reply, ReplyReader};
 use crate::proto::{CloseReason, FLUSH_AT};
+use body::{Body, Written};
+use chunks::{Chunks, HeldChunk};
 use owed::{Asked, Owed};
 
 /// The longest command line taken, its end included. RFC 5321 section 4.5.3.1.4 says 512, extensions add to MAIL and RCPT.
@@ -29,6 +35,9 @@ const MAX_HELD: usize = 64 * 1024;
 /// How many verbs that no server knows a session may send; with the last of them it ends.
 const MAX_UNKNOWN_VERBS: u32 = 3;
 
+/// How much of a message that is too big is read for its end, in octets.
+const MAX_SWALLOWED: u64 = 1024 * 1024 * 1024;
+
 /// What the machine has to know of the session it is in.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -38,6 +47,12 @@ pub struct Options {
     pub extensions: Extensions,
     /// EHLO keywords to hide from the downstream beyond those that never pass, as `SMTPUTF8`.
     pub masked: Vec<String>,
+    /// The address of the account that sends.
+    pub account: String,
+    /// The largest message it takes, in octets as they go upstream; `None`: what the upstream takes.
+    pub max_message: Option<u64>,
+    /// What the login's mail may be. Its rate is the session's to see to.
+    pub rules: MailRules,
 }
 
 /// What the machine has written for either side. The driver sends it, in whatever order, and empties it.
@@ -87,6 +102,8 @@ pub enum Flow {
     Message(MessageReport),
     /// The upstream has refused a sender or a recipient: for the log.
     Envelope(EnvelopeRefusal),
+    /// Something was refused here, and the upstream knows nothing of it: for the log.
+    Denied(Denial),
     /// A MAIL that would go upstream: may it? [`Transaction::admit`] comes before the next call.
     MailWanted,
     /// Close both sides. Every later call gives the same.
@@ -129,6 +146,28 @@ pub struct EnvelopeRefusal {
     pub reply: Vec<u8>,
 }
 
+/// What the gateway itself refuses to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// What it is.
+    pub what: Denied,
+    /// The reverse-path without its brackets, empty for `<>`. Peer text.
+    pub sender: Vec<u8>,
+    /// What the downstream is told.
+    pub reply: Vec<u8>,
+}
+
+/// What can be refused here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// A message that was announced with MAIL.
+    Mail,
+    /// This recipient, without its brackets. Peer text.
+    Recipient(Vec<u8>),
+    /// A message that was not announced, or not truly.
+    Message,
+}
+
 /// A command of the envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnvelopeCommand {
@@ -149,7 +188,13 @@ pub struct Transaction {
     open: Option<OpenMail>,
     /// Whether the last MAIL passed on said SMTPUTF8, so that its recipients may be international.
     international: bool,
+    /// When the last MAIL was passed on, and its reverse-path.
+    last_stamp: Stamp,
+    last_sender: Vec<u8>,
+    chunks: Chunks,
     unknown_verbs: u32,
+    /// What is to be told before anything else is done.
+    told: Option<Flow>,
     /// Whether the last reply was a 421: the upstream is about to close, and the downstream has been told.
     upstream_is_leaving: bool,
     ending: Option<CloseReason>,
@@ -171,7 +216,13 @@ enum State {
     /// A message sent ahead of the 354. Nothing of it is used until the answer to DATA is known.
     AwaitingGoAhead { held: bool },
     /// A message after the 354.
-    InMessage { end: EndOfData, octets: u64 },
+    InMessage(Box<Body>),
+    /// The rest of a message that is too big; `left` octets of it are still put up with.
+    SwallowingMessage { ends: LineEnds, left: u64 },
+    /// The rest of a BDAT chunk that is held for its header.
+    HoldingChunk(HeldChunk),
+    /// Nothing before the header that was held has been sent; then the rest of its chunk.
+    SendingHead { head: Written, left: u64 },
     /// The rest of a BDAT chunk that goes upstream.
     InChunk { left: u64 },
     /// The rest of a BDAT chunk that goes nowhere, and what is said after it.
@@ -200,7 +251,11 @@ impl Transaction {
             replies: ReplyReader::default(),
             open: None,
             international: false,
+            last_stamp: Stamp { now: SystemTime::UNIX_EPOCH, unguessable: 0 },
+            last_sender: Vec::new(),
+            chunks: Chunks::default(),
             unknown_verbs: 0,
+            told: None,
             upstream_is_leaving: false,
             ending: None,
         }
@@ -221,7 +276,10 @@ impl Transaction {
                 State::SkippingLine { .. }
                 | State::AwaitingAdmission { .. }
                 | State::Judged { .. }
-                | State::InMessage { .. }
+                | State::InMessage(_)
+                | State::SwallowingMessage { .. }
+                | State::HoldingChunk(_)
+                | State::SendingHead { .. }
                 | State::InChunk { .. }
                 | State::SwallowingChunk { .. } => true,
                 State::AwaitingFarewell => false,
@@ -242,7 +300,10 @@ impl Transaction {
         let arriving = matches!(
             self.state,
             State::AwaitingGoAhead { .. }
-                | State::InMessage { .. }
+                | State::InMessage(_)
+                | State::SwallowingMessage { .. }
+                | State::HoldingChunk(_)
+                | State::SendingHead { .. }
                 | State::InChunk { .. }
                 | State::SwallowingChunk { .. }
         );
@@ -253,7 +314,11 @@ impl Transaction {
     /// downstream that has closed its side has nothing left to wait for.
     #[must_use]
     pub fn awaits_upstream(&self) -> bool {
-        !self.owed.is_empty() && !matches!(self.state, State::InMessage { .. } | State::InChunk { .. })
+        !self.owed.is_empty()
+            && !matches!(
+                self.state,
+                State::InMessage(_) | State::HoldingChunk(_) | State::SendingHead { .. } | State::InChunk { .. }
+            )
     }
 
     /// Answers [`Flow::MailWanted`]: the MAIL passes, or this is said to it in its turn. What is pipelined behind it still
@@ -265,6 +330,13 @@ impl Transaction {
         };
     }
 
+    /// How much of a message is in memory, beside what stands in the pipes.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        let body = if let State::InMessage(body) = &self.state { body.held() } else { 0 };
+        body + self.chunks.held()
+    }
+
     /// Tells the downstream that the upstream's connection has ended, unless the upstream had said so itself. The driver
     /// then sends what stands in the pipe and closes; every later call gives [`Flow::Close`].
     pub fn upstream_gone(&mut self, pipes: &mut Pipes) {
@@ -274,6 +346,8 @@ impl Transaction {
         let next = self.owed.asked().next();
         let (farewell, reason) = match next {
             Some(Asked::Quit) => (Some(Reply::new(221, "2.0.0", "Bye")), CloseReason::Quit),
+            // The upstream may be tired of a message that gets no end.
+            _ if matches!(self.state, State::SwallowingMessage { .. }) => (Some(too_big()), CloseReason::TooBig),
             // The downstream cannot know what became of its message: it has to send it again, so no 421.
             _ if self.has_body_in_flight() => (
                 Some(Reply::new(451, "4.4.2", "The mail server's connection was lost, send again later")),
@@ -303,4 +377,9 @@ impl Transaction {
 /// Said behind the upstream's refusal to a downstream that had not waited for it.
 fn data_was_refused() -> Reply {
     Reply::new(421, "4.7.0", "Message data was refused; it must wait for the answer to DATA")
+}
+
+/// RFC 1870 section 6.3.
+fn too_big() -> Reply {
+    Reply::new(552, "5.3.4", "Message too big")
 }

@@ -1,10 +1,10 @@
 //! What the upstream answers: passed on in order, and watched for what became of each message.
 
+use super::body::Body;
 use super::owed::Asked;
 use super::{
     EnvelopeCommand, EnvelopeRefusal, Flow, MessageReport, OpenMail, Pipes, State, Transaction, data_was_refused, ehlo,
 };
-use crate::message::body::EndOfData;
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::ReplyLine;
 use crate::proto::{CloseReason, Input, ProtoError, said};
@@ -57,8 +57,14 @@ impl Transaction {
     fn pass_offer(&mut self, with_extensions: bool, lines: &[ReplyLine], pipes: &mut Pipes) {
         self.open = None;
         self.options.extensions = Extensions::parse(lines);
-        let shown = if with_extensions { ehlo::filtered(lines, &self.options.masked) } else { ehlo::collapsed(lines) };
+        let shown = if with_extensions { self.offer(lines) } else { ehlo::collapsed(lines) };
         write(&shown, &mut pipes.to_downstream);
+    }
+
+    /// What the downstream may use of what the upstream offers.
+    fn offer(&self, lines: &[ReplyLine]) -> Vec<ReplyLine> {
+        let size = Some(self.size()).filter(|size| *size < u64::MAX);
+        ehlo::filtered(lines, &self.options.masked, !self.holds_header(), size)
     }
 
     fn learn_accepted(&mut self, asked: Asked, lines: &[ReplyLine]) -> Option<MessageReport> {
@@ -70,7 +76,10 @@ impl Transaction {
                 }
             }
             Asked::Rset => self.open = None,
-            Asked::Data => self.state = State::InMessage { end: EndOfData::new(), octets: 0 },
+            Asked::Data => {
+                let lone_lf_ends = self.options.rules.lone_lf_ends_message;
+                self.state = State::InMessage(Box::new(Body::new(lone_lf_ends, self.holds_header())));
+            }
             Asked::EndOfData { octets } => return Some(self.conclude(true, octets, lines)),
             Asked::Chunk { octets, last } => {
                 let octets = self.count_chunk(octets)?;
@@ -139,9 +148,13 @@ impl Transaction {
     /// message is worth telling, but what follows it can then no longer be told from commands.
     fn pass_unasked(&mut self, lines: &[ReplyLine], pipes: &mut Pipes) -> Result<Option<MessageReport>, ProtoError> {
         let in_message = match self.state {
-            State::InMessage { octets, .. } => Some(octets),
+            State::InMessage(ref body) => Some(body.octets),
             _ => None,
         };
+        if matches!(self.state, State::SwallowingMessage { .. }) && code(lines) >= 400 {
+            self.upstream_gone(pipes);
+            return Ok(None);
+        }
         if code(lines) != 421 && (in_message.is_none() || code(lines) < 400) {
             return Err(ProtoError::UpstreamMisbehaved("a reply that nobody had asked for"));
         }

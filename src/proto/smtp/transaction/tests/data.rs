@@ -139,16 +139,3 @@ fn a_refusal_in_the_middle_of_a_message_is_told_and_ends_the_session() {
     driver.upstream_sends(b"250 already?\r\n");
     assert!(matches!(driver.ending, Some(Err(ProtoError::UpstreamMisbehaved(_)))));
 }
-
-#[test]
-fn a_bare_line_feed_is_no_line_end_in_a_message() {
-    let smuggled = "a\n.\nMAIL FROM:<evil@example.com>\r\n\n.\r\n.\nRCPT TO:<x@example.com>\r.\r\n";
-    let mut driver = in_message();
-    driver.downstream_sends(smuggled.as_bytes());
-    assert_eq!(driver.upstream_got(), smuggled);
-    assert!(driver.machine.has_body_in_flight());
-    assert!(driver.reports.is_empty());
-    driver.downstream_sends(b"\r\n.\r\n");
-    driver.upstream_sends(b"250 one message\r\n");
-    assert_eq!(driver.reports.len(), 1);
-}

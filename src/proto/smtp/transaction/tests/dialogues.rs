@@ -13,7 +13,7 @@ fn a_message_passes_in_one_pipelined_group() {
     );
     assert_eq!(
         driver.upstream_got(),
-        "MAIL FROM:<a@example.com> SIZE=10\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<x@example.com>\r\nDATA\r\n"
+        "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<x@example.com>\r\nDATA\r\n"
     );
     assert!(driver.machine.has_body_in_flight());
     driver.upstream_sends(

@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use super::super::{EnvelopeRefusal, Flow, MAX_COMMAND_LINE, MessageReport, Options, Pipes, Stamp, Transaction};
+use super::super::{
+    Denial, EnvelopeRefusal, Flow, MAX_COMMAND_LINE, MessageReport, Options, Pipes, Stamp, Transaction,
+};
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::{MAX_REPLY_LINE, MAX_REPLY_LINES, Reply, ReplyLine};
 use crate::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
@@ -16,6 +18,9 @@ const MAX_FROM_UPSTREAM: usize = MAX_FROM_DOWNSTREAM + MAX_REPLY_LINES * MAX_REP
 /// When and with what luck every message is sent.
 pub(super) const STAMP: Stamp = Stamp { now: SystemTime::UNIX_EPOCH, unguessable: 42 };
 
+/// Whose session it is.
+pub(super) const ACCOUNT: &str = "scans@contoso.com";
+
 /// An upstream's offer, from its keywords.
 pub(super) fn offer(keywords: &[&str]) -> Extensions {
     let line = |text: &&str| ReplyLine { code: 250, last: false, text: text.as_bytes().to_vec() };
@@ -23,10 +28,16 @@ pub(super) fn offer(keywords: &[&str]) -> Extensions {
 }
 
 pub(super) fn options(keywords: &[&str]) -> Options {
-    Options { hostname: "gateway.test".into(), extensions: offer(keywords), masked: vec!["SMTPUTF8".into()] }
+    Options {
+        hostname: "gateway.test".into(),
+        extensions: offer(keywords),
+        masked: vec!["SMTPUTF8".into()],
+        account: ACCOUNT.into(),
+        ..Options::default()
+    }
 }
 
-const FULL: &[&str] = &["PIPELINING", "CHUNKING", "BINARYMIME", "8BITMIME", "SMTPUTF8"];
+pub(super) const FULL: &[&str] = &["PIPELINING", "CHUNKING", "BINARYMIME", "8BITMIME", "SMTPUTF8"];
 
 /// A session with an upstream that offers everything.
 pub(super) fn full() -> Driver {
@@ -35,7 +46,12 @@ pub(super) fn full() -> Driver {
 
 /// A session with a mail transaction of one recipient, just before DATA.
 pub(super) fn with_envelope() -> Driver {
-    let mut driver = full();
+    with_envelope_of(options(FULL))
+}
+
+/// The same, of another login.
+pub(super) fn with_envelope_of(options: Options) -> Driver {
+    let mut driver = Driver::new(options);
     driver.downstream_sends(b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\n");
     driver.upstream_sends(b"250 2.1.0 Sender OK\r\n250 2.1.5 Recipient OK\r\n");
     driver.upstream_got();
@@ -45,7 +61,12 @@ pub(super) fn with_envelope() -> Driver {
 
 /// The same, with the 354 given.
 pub(super) fn in_message() -> Driver {
-    let mut driver = with_envelope();
+    in_message_of(options(FULL))
+}
+
+/// The same, of another login.
+pub(super) fn in_message_of(options: Options) -> Driver {
+    let mut driver = with_envelope_of(options);
     driver.downstream_sends(b"DATA\r\n");
     driver.upstream_sends(b"354 go\r\n");
     driver.upstream_got();
@@ -65,6 +86,7 @@ pub(super) struct Driver {
     pub(super) to_downstream: Vec<u8>,
     pub(super) reports: Vec<MessageReport>,
     pub(super) refusals: Vec<EnvelopeRefusal>,
+    pub(super) denials: Vec<Denial>,
     pub(super) ending: Option<Result<CloseReason, ProtoError>>,
     /// What every MAIL is told.
     pub(super) verdict: Result<Stamp, Reply>,
@@ -81,6 +103,7 @@ impl Driver {
             to_downstream: Vec::new(),
             reports: Vec::new(),
             refusals: Vec::new(),
+            denials: Vec::new(),
             ending: None,
             verdict: Ok(STAMP),
         }
@@ -156,6 +179,7 @@ impl Driver {
             }
             Ok(Flow::Message(report)) => self.reports.push(report),
             Ok(Flow::Envelope(refusal)) => self.refusals.push(refusal),
+            Ok(Flow::Denied(denial)) => self.denials.push(denial),
             Ok(Flow::MailWanted) => self.machine.admit(self.verdict.clone()),
             Ok(Flow::Close(reason)) => self.ending = Some(Ok(reason)),
             Err(error) => self.ending = Some(Err(error)),

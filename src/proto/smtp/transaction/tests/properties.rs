@@ -6,7 +6,7 @@ use super::super::owed::MAX_OWED;
 use super::super::{MAX_HELD, MessageReport};
 use super::driver::{Driver, options};
 use super::upstream::SmallUpstream;
-use crate::message::body::tests::reference;
+use crate::message::line_ends::tests::{octets, reference};
 use crate::proto::{CloseReason, ProtoError};
 
 /// Something a downstream sends.
@@ -17,16 +17,11 @@ enum Act {
     Chunks(Vec<Vec<u8>>),
 }
 
-fn octets(most: usize) -> impl Strategy<Value = Vec<u8>> {
-    let octet = prop_oneof![4 => Just(b'\r'), 4 => Just(b'\n'), 3 => Just(b'.'), 1 => Just(b'x'), 1 => any::<u8>()];
-    proptest::collection::vec(octet, 0..most)
-}
-
 /// A message up to the end of its data, wherever in the octets that is.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     octets(60).prop_map(|octets| {
         let mut message = [octets.as_slice(), b"\r\n.\r\n"].concat();
-        message.truncate(reference(&message).unwrap());
+        message.truncate(reference(&message).unwrap().1);
         message
     })
 }
@@ -69,7 +64,7 @@ fn script(acts: &[Act]) -> (Vec<u8>, Vec<Vec<u8>>) {
             Act::Message(message) => {
                 sent.extend_from_slice(b"DATA\r\n");
                 sent.extend_from_slice(message);
-                messages.push(message.clone());
+                messages.push(reference(message).unwrap().0);
             }
             Act::Chunks(chunks) => {
                 // What an earlier, unfinished message left behind must not count.
@@ -167,11 +162,11 @@ proptest! {
     #[test]
     fn a_message_ends_where_an_independent_search_finds_it(octets in octets(200), schedule in schedule()) {
         let body = [octets.as_slice(), b"\r\n.\r\n"].concat();
-        let sent = [b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n".as_slice(), &body[..reference(&body).unwrap()]].concat();
-        let seen = play(&sent, true, &schedule);
-        let message = &body[..reference(&body).unwrap()];
-        prop_assert_eq!(&seen.messages, &[message.to_vec()]);
-        prop_assert_eq!(seen.to_upstream, sent);
+        let (message, length) = reference(&body).unwrap();
+        let commands = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n".as_slice();
+        let seen = play(&[commands, &body[..length]].concat(), true, &schedule);
+        prop_assert_eq!(&seen.messages, &[message.clone()]);
+        prop_assert_eq!(seen.to_upstream, [commands, &message].concat());
         prop_assert_eq!(seen.reports.len(), 1);
         prop_assert_eq!(seen.reports[0].octets, message.len() as u64 - 3);
     }

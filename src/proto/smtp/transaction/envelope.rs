@@ -1,0 +1,126 @@
+//! What a login's mail may be: its size and its recipients, and whose name it carries. What may not pass is answered here,
+//! in its turn.
+
+use super::owed::Asked;
+use super::{Denial, Denied, Flow, Pipes, Stamp, State, Transaction};
+use crate::config::{Recipients, SenderRule};
+use crate::message::sender::Sender;
+use crate::proto::smtp::envelope::{Envelope, EnvelopeError, Side};
+use crate::proto::smtp::reply::Reply;
+
+impl Transaction {
+    pub(super) fn mail(&mut self, arguments: &[u8]) -> State {
+        let mut mail = match Envelope::parse(Side::Sender, arguments) {
+            Ok(mail) => mail,
+            Err(error) => {
+                self.owed.ours(refusal(Side::Sender, error));
+                return State::AwaitingCommand;
+            }
+        };
+        let announced = mail.take_size();
+        if self.options.rules.sender != SenderRule::Keep && !mail.path.is_null() {
+            mail.replace_path(&self.options.account);
+        }
+        if mail.is_international() && !mail.has("SMTPUTF8") {
+            self.owed.ours(ascii_only());
+        } else if announced > self.size() {
+            let sender = mail.path.as_bytes().to_vec();
+            self.deny_to(sender, Denied::Mail, &super::too_big());
+            self.owed.ours(super::too_big());
+        } else {
+            return State::AwaitingAdmission { mail };
+        }
+        State::AwaitingCommand
+    }
+
+    pub(super) fn carry_out(&mut self, mail: &Envelope, verdict: Result<Stamp, Reply>, pipes: &mut Pipes) -> State {
+        match verdict {
+            Ok(stamp) => {
+                self.international = mail.has("SMTPUTF8");
+                self.chunks.next_mail();
+                let sender = mail.path.as_bytes().to_vec();
+                (self.last_stamp, self.last_sender) = (stamp, sender.clone());
+                mail.write(&mut pipes.to_upstream);
+                self.owed.upstreams(Asked::Mail { sender });
+            }
+            Err(reply) => self.owed.ours(reply),
+        }
+        State::AwaitingCommand
+    }
+
+    pub(super) fn recipient(&mut self, arguments: &[u8], pipes: &mut Pipes) {
+        let recipient = match Envelope::parse(Side::Recipient, arguments) {
+            Ok(recipient) => recipient,
+            Err(error) => return self.owed.ours(refusal(Side::Recipient, error)),
+        };
+        if recipient.is_international() && !self.international {
+            return self.owed.ours(ascii_only());
+        }
+        if !self.may_be_written_to(recipient.path.as_bytes()) {
+            let answer = Reply::new(550, "5.7.1", "This login may not write to this recipient");
+            self.deny(Denied::Recipient(recipient.path.as_bytes().to_vec()), &answer);
+            return self.owed.ours(answer);
+        }
+        recipient.write(&mut pipes.to_upstream);
+        self.owed.upstreams(Asked::Rcpt);
+    }
+
+    fn may_be_written_to(&self, path: &[u8]) -> bool {
+        let Some(allowed) = &self.options.rules.recipients else { return true };
+        let path = String::from_utf8_lossy(path).to_lowercase();
+        let domain = path.rsplit_once('@').map(|(_, domain)| domain);
+        allowed.iter().any(|allowed| match allowed {
+            Recipients::Address(address) => *address == path,
+            Recipients::Domain(allowed) => domain == Some(allowed),
+        })
+    }
+
+    /// The largest message that may be announced: what the account takes, and what the upstream says it takes.
+    pub(super) fn size(&self) -> u64 {
+        let most = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+        most(self.options.max_message).min(most(self.options.extensions.size()))
+    }
+
+    /// Whether headers are to carry the account's name.
+    pub(super) const fn holds_header(&self) -> bool {
+        matches!(self.options.rules.sender, SenderRule::Force { .. })
+    }
+
+    /// Whose name they carry then.
+    pub(super) fn sender(&self) -> Option<Sender<'_>> {
+        let SenderRule::Force { from_name, reply_to } = &self.options.rules.sender else { return None };
+        Some(Sender {
+            address: &self.options.account,
+            name: from_name.as_deref(),
+            reply_to: reply_to.as_deref(),
+            hostname: &self.options.hostname,
+            now: self.last_stamp.now,
+            unguessable: self.last_stamp.unguessable,
+        })
+    }
+
+    /// Something of the current mail is refused here: for the log.
+    pub(super) fn deny(&mut self, what: Denied, answer: &Reply) {
+        self.deny_to(self.last_sender.clone(), what, answer);
+    }
+
+    fn deny_to(&mut self, sender: Vec<u8>, what: Denied, answer: &Reply) {
+        let reply = format!("{} {} {}", answer.code, answer.enhanced, answer.text).into_bytes();
+        self.told = Some(Flow::Denied(Denial { what, sender, reply }));
+    }
+}
+
+/// RFC 6531 section 3.5.
+fn ascii_only() -> Reply {
+    Reply::new(553, "5.6.7", "Non-ASCII addresses need SMTPUTF8")
+}
+
+/// RFC 3463 sections 3.2 and 3.6: bad address syntax, bad arguments.
+fn refusal(side: Side, error: EnvelopeError) -> Reply {
+    let enhanced = match (error, side) {
+        (EnvelopeError::Address, Side::Sender) => "5.1.7",
+        (EnvelopeError::Address, Side::Recipient) => "5.1.3",
+        (EnvelopeError::Keyword | EnvelopeError::Parameter, _) => "5.5.4",
+    };
+    Reply::new(501, enhanced, format!("{} {}: {error}", side.verb(), side.keyword()))
+}

@@ -1,0 +1,169 @@
+//! Which certificate is shown, and when another is.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mailferry::app::Gateway;
+use mailferry::config::{CertificateFiles, Config, ListenerTls, Protocol};
+use mailferry::net::self_signed::{KeyKind, make_certificate, make_key};
+use mailferry::sim::Simulator;
+use rustls::pki_types::CertificateDer;
+
+use crate::common::program::{finish, program};
+use crate::common::{Answer, Client, PASSWORD, Setup, configuration_text};
+use crate::{by_tls, every_listener, greeted, own, read, secured, trusting, wanted, with};
+
+/// Makes a certificate and its key in these files.
+fn write(files: &CertificateFiles, host: &str) {
+    let key = make_key(KeyKind::P256).unwrap();
+    let certificate = make_certificate(&key, &[host.into()], SystemTime::now()).unwrap();
+    replace(&files.private_key, &key);
+    replace(&files.certificate, &certificate);
+}
+
+/// As programs that renew certificates do.
+fn replace(file: &Path, content: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, content).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
+/// The certificate that a client is shown.
+async fn shown(setup: &Setup, trusted: &CertificateDer<'static>) -> bool {
+    let client = Client::connect(setup.address(Protocol::Smtp)).await;
+    match secured(client, "one.example", &trusting(trusted)).await {
+        Ok(mut client) => {
+            greeted(&mut client).await;
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+fn files(folder: &Path) -> CertificateFiles {
+    CertificateFiles { certificate: folder.join("one.pem"), private_key: folder.join("one.key") }
+}
+
+/// A gateway with configured files.
+async fn configured() -> (Setup, CertificateFiles) {
+    let wanted = wanted(ListenerTls::Implicit);
+    let provider = Simulator::start(wanted.provider.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    write(&files, "one.example");
+    let mut config: Config = Setup::configuration(&provider, &folder, &wanted);
+    every_listener(&mut config, ListenerTls::Implicit);
+    for listener in &mut config.listeners {
+        Arc::get_mut(listener).unwrap().certificate = Some(files.clone());
+    }
+    let gateway = Gateway::start(config).await.unwrap();
+    (Setup { provider, gateway, folder }, files)
+}
+
+#[tokio::test]
+async fn changed_files_are_shown_to_the_next_and_open_sessions_go_on() {
+    let (setup, files) = configured().await;
+    let first = read(&files.certificate);
+    let client = Client::connect(setup.address(Protocol::Smtp)).await;
+    let mut open = secured(client, "one.example", &trusting(&first)).await.unwrap();
+    greeted(&mut open).await;
+    write(&files, "one.example");
+    let second = read(&files.certificate);
+    assert!(shown(&setup, &second).await && !shown(&setup, &first).await);
+    assert_eq!(open.log_in(Protocol::Smtp, "scanner", PASSWORD).await, Answer::Accepted);
+    assert!(!setup.folder.path().join("state/certificate.pem").exists(), "none is made where one is named");
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_shown_change_nothing() {
+    let (setup, files) = configured().await;
+    let first = read(&files.certificate);
+    let [pem, key] = [&files.certificate, &files.private_key].map(|file| std::fs::read_to_string(file).unwrap());
+    replace(&files.private_key, &make_key(KeyKind::P256).unwrap());
+    assert!(shown(&setup, &first).await, "the key of another");
+    replace(&files.private_key, &key);
+    replace(&files.certificate, "");
+    assert!(shown(&setup, &first).await, "nothing");
+    std::fs::remove_file(&files.certificate).unwrap();
+    assert!(shown(&setup, &first).await, "not even a file");
+    replace(&files.certificate, &pem);
+    assert!(shown(&setup, &first).await);
+}
+
+/// The gateway's folder, and what the program says to a command there.
+async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = finish(program(folder, arguments)).await;
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The value of a line of `mailferry cert`.
+fn value<'a>(result: &'a str, name: &str) -> &'a str {
+    let line = result.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in {result}")).trim()
+}
+
+#[tokio::test]
+async fn the_command_makes_shows_and_replaces_the_certificate() {
+    let setup = with(ListenerTls::Implicit).await;
+    let folder = setup.folder.path();
+    let text = configuration_text(&setup.provider, &setup.folder, &wanted(ListenerTls::Implicit));
+    std::fs::write(folder.join("mailferry.toml"), text).unwrap();
+    let before = own(&setup);
+
+    let (status, result, said) = run(folder, &["cert"]).await;
+    assert_eq!((status, said.as_str()), (Some(0), ""), "{result}");
+    let pem = std::fs::read_to_string(folder.join("state/certificate.pem")).unwrap();
+    assert!(result.ends_with(&pem) && value(&result, "certificate").ends_with("state/certificate.pem"), "{result}");
+    assert_eq!(value(&result, "names"), "gateway.example localhost 127.0.0.1 ::1");
+    let fingerprint = value(&result, "fingerprint").strip_prefix("SHA-256 ").unwrap();
+    let octets = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &before);
+    let known: Vec<String> = octets.as_ref().iter().map(|octet| format!("{octet:02X}")).collect();
+    assert_eq!(fingerprint, known.join(":"));
+
+    // Beside the gateway, which shows the new one at once.
+    let (status, result, said) = run(folder, &["cert", "--new", "--p256"]).await;
+    assert_eq!((status, said.as_str()), (Some(0), ""), "{result}");
+    let after = own(&setup);
+    assert_ne!(before, after);
+    assert_eq!(read(&folder.join("state/certificate.pem.old")), before);
+    by_tls(&setup, Protocol::Pop3).await;
+
+    // Without any.
+    for name in ["certificate.pem", "certificate.key"] {
+        std::fs::remove_file(folder.join("state").join(name)).unwrap();
+    }
+    let (status, again, _) = run(folder, &["cert"]).await;
+    assert_eq!(status, Some(0));
+    assert_ne!(value(&again, "fingerprint"), value(&result, "fingerprint"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(folder.join("state/certificate.key"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_shown_keeps_a_gateway_from_starting() {
+    let provider = Simulator::start(wanted(ListenerTls::Implicit).provider).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    let text = configuration_text(&provider, &folder, &wanted(ListenerTls::Implicit)).replace(
+        "bind = \"127.0.0.1:0\"",
+        "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"one.pem\"\nprivate_key = \"one.key\"",
+    );
+    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    write(&files, "one.example");
+    replace(&files.private_key, &make_key(KeyKind::P256).unwrap());
+    let (status, _, said) = run(folder.path(), &["serve"]).await;
+    assert_eq!(status, Some(1));
+    assert!(
+        said.contains("one.key: the private key is not that of the certificate in ") && said.contains("one.pem"),
+        "{said}"
+    );
+}

@@ -1,0 +1,91 @@
+//! What the log says when TLS comes to nothing: what happened, and the setting that helps.
+
+use mailferry::config::Protocol;
+use mailferry::sim::Simulator;
+use rustls::pki_types::CertificateDer;
+use tempfile::TempDir;
+
+use crate::common::program::{Running, program};
+use crate::common::{Client, Wanted, configuration_text};
+use crate::{secured, trusting};
+
+/// A handshake of TLS 1.1 at most, as a device from 2012 begins it: no version but the one that is in its place, and the
+/// ciphers of its time.
+const OLD: &[u8] = b"\x16\x03\x01\x00\x33\x01\x00\x00\x2f\x03\x02\
+    0123456789abcdef0123456789abcdef\x00\x00\x08\x00\x35\x00\x2f\x00\x0a\x00\x05\x01\x00";
+
+/// TLS 1.2 with a forward secret cipher, and no extension at all.
+const NO_EXTENSIONS: &[u8] = b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03\
+    0123456789abcdef0123456789abcdef\x00\x00\x02\xc0\x2f\x01\x00";
+
+/// The program with all its listeners like this.
+async fn start(tls: &str) -> (Running, std::net::SocketAddr, Simulator, TempDir) {
+    let wanted = Wanted::default();
+    let provider = Simulator::start(wanted.provider.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration_text(&provider, &folder, &wanted)
+        .replace("bind = \"127.0.0.1:0\"", &format!("bind = \"127.0.0.1:0\"\ntls = \"{tls}\""));
+    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    let mut gateway = Running::start(program(folder.path(), &["--config", "mailferry.toml", "serve"]));
+    let smtp = gateway.listens(Protocol::Smtp).await;
+    (gateway, smtp, provider, folder)
+}
+
+#[tokio::test]
+async fn a_handshake_where_none_belongs_is_named_with_the_setting() {
+    for (tls, cure) in [
+        ("none", "Set tls = \\\"auto\\\" for this listener, or switch TLS (SSL) off"),
+        ("starttls", "or choose STARTTLS"),
+    ] {
+        let cure = cure.replace("\\\"", "\"");
+        let (mut gateway, smtp, ..) = start(tls).await;
+        let mut client = Client::connect(smtp).await;
+        // At once, or once greeted.
+        client.send(OLD).await;
+        assert!(client.rest().await.lines().count() == 1, "the greeting and nothing else");
+        let line = gateway
+            .says("the client began a TLS handshake where the gateway expects a command")
+            .await;
+        assert!(line.contains(&cure) && line.contains("INFO"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_is_named_with_what_helps() {
+    let (mut gateway, smtp, _provider, folder) = start("implicit").await;
+    for (sent, why) in [
+        (OLD, "speaks TLS 1.1 or older"),
+        (NO_EXTENSIONS, "names no signature algorithms"),
+        (b"EHLO client\r\n", "is no TLS handshake"),
+    ] {
+        // One line in a while for each listener: another gateway has another while.
+        let (mut gateway, smtp, ..) = start("implicit").await;
+        let mut client = Client::connect(smtp).await;
+        client.send(sent).await;
+        client.rest().await;
+        let line = gateway.says("the TLS handshake failed").await;
+        assert!(line.contains(why), "{line}");
+    }
+    // A device that does not trust the certificate says so.
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other: CertificateDer<'static> = other.cert.der().clone();
+    let client = Client::connect(smtp).await;
+    assert!(secured(client, "localhost", &trusting(&other)).await.is_err());
+    let line = gateway.says("the TLS handshake failed").await;
+    assert!(line.contains("does not trust the certificate") && line.contains("mailferry cert"), "{line}");
+    drop(folder);
+}
+
+#[tokio::test]
+async fn the_fingerprint_is_in_the_log() {
+    let wanted = Wanted::default();
+    let provider = Simulator::start(wanted.provider.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration_text(&provider, &folder, &wanted)
+        .replace("bind = \"127.0.0.1:0\"", "bind = \"127.0.0.1:0\"\ntls = \"auto\"");
+    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    let mut gateway = Running::start(program(folder.path(), &["--config", "mailferry.toml", "serve"]));
+    gateway.says("made a certificate, since none is configured").await;
+    let line = gateway.says("listeners show this certificate").await;
+    assert!(line.matches(':').count() >= 31, "{line}");
+}
