@@ -34,6 +34,9 @@ mod reading;
 #[path = "real/sending.rs"]
 mod sending;
 #[cfg(test)]
+#[path = "real/stunnel.rs"]
+mod stunnel;
+#[cfg(test)]
 #[path = "real/upstream.rs"]
 mod upstream;
 

@@ -90,9 +90,10 @@ impl<O> Gateway<O> {
         self.upstream.folder().join("state-mailferry/certificate.pem")
     }
 
-    /// What it has logged so far.
-    pub(crate) fn log(&self) -> String {
-        self.process.log()
+    /// That a line with all of this comes to be in the log.
+    #[track_caller]
+    pub(crate) fn assert_logs(&self, words: &[&str]) {
+        assert!(self.process.logs(words), "no line in the log with {words:?}");
     }
 
     /// Its configuration, for commands beside it.

@@ -116,7 +116,7 @@ fn curl_refuses_a_certificate_that_it_does_not_trust_or_that_is_for_another() {
         run("curl", arguments).exited_with(CURLE_PEER_FAILED_VERIFICATION);
     }
     let told = "the client does not trust the certificate. Install the certificate that `mailferry cert` prints";
-    assert!(gateway.log().contains(told));
+    gateway.assert_logs(&[told]);
     assert_nobody_came_through(&gateway);
 }
 
