@@ -26,6 +26,9 @@ pub enum NoCertificate {
     /// It cannot be shown, or not be made.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// That of our own cannot be shown.
+    #[error("{0}. `mailferry cert --new` makes another with its key")]
+    Own(CertificateError),
     /// It cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,7 +68,7 @@ pub fn own(config: &Config, kind: KeyKind) -> Result<Shown, NoCertificate> {
             tracing::info!(%file, "made a certificate, since none is configured");
         }
     }
-    Ok(Shown::open(files)?)
+    Shown::open(files).map_err(NoCertificate::Own)
 }
 
 /// A new certificate of our own in the place of the old one, which is kept beside it with `.old` behind its name.

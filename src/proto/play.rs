@@ -31,7 +31,7 @@ impl<E> Played<E> {
 }
 
 /// Feeds `chunks` to `machine`, one after the other; `answer` is asked at every event. A [`Step::StartTls`] is
-/// taken as a handshake that succeeded; what had arrived before it is no part of what follows.
+/// taken as a handshake that succeeded; nothing may have arrived before it that is not used up.
 pub(crate) fn play<'a, M: Machine>(
     mut machine: M,
     chunks: impl IntoIterator<Item = &'a [u8]>,
@@ -47,7 +47,7 @@ pub(crate) fn play<'a, M: Machine>(
                 None => break,
             },
             Ok(Step::Flush) => {}
-            Ok(Step::StartTls) => input.clear(),
+            Ok(Step::StartTls) => assert!(input.is_empty(), "octets in the clear would be read as if over TLS"),
             Ok(Step::Event(event)) => {
                 if let Some(answer) = answer(&event) {
                     machine.answer(answer, &mut played.out);

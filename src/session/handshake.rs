@@ -87,11 +87,10 @@ fn meaning(error: &io::Error) -> (&'static str, &'static str) {
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::SupportedVersionsExtensionRequired
-            | PeerIncompatible::ServerDoesNotSupportTls12Or13 => {
-                ("the client speaks TLS 1.1 or older, and the gateway TLS 1.2 and 1.3 only", NEWER)
-            }
-            PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
-                ("the client names no signature algorithms, as software from before TLS 1.2 does", NEWER)
+            // The list is missed before the version is looked at: no TLS 1.1 has it.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
+                ("the client speaks TLS 1.1 or older, or a TLS 1.2 without its list of signature algorithms; the gateway \
+                  speaks TLS 1.2 and 1.3 only", NEWER)
             }
             _ => ("the client knows none of the gateway's ways to encrypt, all of them forward secret", NEWER),
         },

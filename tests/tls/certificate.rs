@@ -93,7 +93,7 @@ async fn files_that_cannot_be_shown_change_nothing() {
 
 /// The gateway's folder, and what the program says to a command there.
 async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = finish(program(folder, arguments)).await;
+    let output = finish(program(folder, &[&["--config", "mailferry.toml"], arguments].concat())).await;
     let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
@@ -129,6 +129,17 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
     assert_ne!(before, after);
     assert_eq!(read(&folder.join("state/certificate.pem.old")), before);
     by_tls(&setup, Protocol::Pop3).await;
+
+    // With half of it.
+    std::fs::remove_file(folder.join("state/certificate.key")).unwrap();
+    let (status, _, said) = run(folder, &["cert"]).await;
+    assert!(status == Some(1) && said.contains("certificate.key: ") && said.contains("mailferry cert --new"), "{said}");
+    // The key alone is what a gateway leaves that was stopped between the two.
+    run(folder, &["cert", "--new", "--p256"]).await;
+    let key = std::fs::read(folder.join("state/certificate.key")).unwrap();
+    std::fs::remove_file(folder.join("state/certificate.pem")).unwrap();
+    let (status, ..) = run(folder, &["cert"]).await;
+    assert_eq!((status, std::fs::read(folder.join("state/certificate.key")).unwrap()), (Some(0), key));
 
     // Without any.
     for name in ["certificate.pem", "certificate.key"] {

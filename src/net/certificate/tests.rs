@@ -1,1 +1,108 @@
-//! x
+//! Files that cannot be shown, and what is said of them; what is made.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::net::self_signed::{KeyKind, make_certificate, make_key};
+
+const HOSTS: [&str; 4] = ["gateway.example", "localhost", "192.0.2.7", "2001:db8::7"];
+
+fn hosts() -> Vec<String> {
+    HOSTS.map(str::to_owned).to_vec()
+}
+
+/// A folder with a certificate and its key.
+fn made(kind: KeyKind) -> (TempDir, CertificateFiles) {
+    let folder = tempfile::tempdir().unwrap();
+    let files = CertificateFiles {
+        certificate: folder.path().join("server.pem"),
+        private_key: folder.path().join("server.key"),
+    };
+    let key = make_key(kind).unwrap();
+    fs::write(&files.certificate, make_certificate(&key, &hosts(), SystemTime::now()).unwrap()).unwrap();
+    fs::write(&files.private_key, key.as_bytes()).unwrap();
+    (folder, files)
+}
+
+#[test]
+fn what_is_made_can_be_shown_and_certifies_no_others() {
+    for (kind, bits) in [(KeyKind::Rsa, 2048), (KeyKind::P256, 256)] {
+        let (_folder, files) = made(kind);
+        let shown = Shown::open(files.clone()).unwrap();
+        let facts = shown.facts();
+        assert_eq!(facts.names, HOSTS);
+        assert!(facts.cover("GATEWAY.example") && !facts.cover("elsewhere.example"));
+        assert_eq!(facts.fingerprint.len(), 32 * 3 - 1);
+        let now = SystemTime::now();
+        assert_eq!(facts.untimely(now), None);
+        let ten_years = Duration::from_secs(10 * 365 * 24 * 3600);
+        assert_eq!(facts.untimely(now + ten_years), None);
+        assert_eq!(facts.untimely(now + ten_years + Duration::from_secs(7 * 24 * 3600)), Some("it has expired"));
+        assert!(facts.untimely(SystemTime::UNIX_EPOCH).is_some());
+
+        let chain = chain(&files.certificate).unwrap();
+        let (_, parsed) = X509Certificate::from_der(&chain[0]).unwrap();
+        assert!(!parsed.basic_constraints().unwrap().unwrap().value.ca);
+        let usage = parsed.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.server_auth && !usage.any && !usage.client_auth);
+        let key = parsed.public_key().parsed().unwrap();
+        assert_eq!(key.key_size(), bits);
+    }
+}
+
+#[test]
+fn what_cannot_be_shown_is_named_with_what_to_do() {
+    let (folder, right) = made(KeyKind::P256);
+    let (_other_folder, other) = made(KeyKind::P256);
+    let file = |name: &str, content: &[u8]| {
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        file
+    };
+    let [pem, other_pem] = [&right, &other].map(|files| fs::read(&files.certificate).unwrap());
+    let der = CertificateDer::from_pem_slice(&pem).unwrap();
+    let encrypted =
+        file("encrypted.key", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIC\n-----END ENCRYPTED PRIVATE KEY-----\n");
+    let certificate = |certificate: PathBuf| CertificateFiles { certificate, ..right.clone() };
+    let key = |private_key: PathBuf| CertificateFiles { private_key, ..right.clone() };
+    for (files, named, why) in [
+        (certificate(folder.path().join("none.pem")), "none.pem", "see that the path is right"),
+        (certificate(file("empty.pem", b"")), "empty.pem", "holds no certificate"),
+        (certificate(file("server.der", &der)), "server.der", "openssl x509 -inform der"),
+        (certificate(file("cut.pem", &pem[..pem.len() / 2])), "cut.pem", "no good PEM"),
+        (certificate(right.private_key.clone()), "server.key", "holds no certificate"),
+        (
+            certificate(file("odd.pem", b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")),
+            "odd.pem",
+            "none of X.509",
+        ),
+        (certificate(file("turned.pem", &[&other_pem[..], &pem].concat())), "turned.pem", "is not the first"),
+        (key(folder.path().join("none.key")), "none.key", "see that the path is right"),
+        (key(encrypted), "encrypted.key", "openssl pkey"),
+        (key(right.certificate.clone()), "server.pem", "no private key"),
+        (key(file("empty.key", b"")), "empty.key", "BEGIN PRIVATE KEY"),
+        (key(other.private_key.clone()), "server.key", "is not that of the certificate in "),
+    ] {
+        let said = Shown::open(files).unwrap_err().to_string();
+        assert!(said.contains(&format!("{named}: ")) && said.contains(why), "{said}");
+    }
+    assert!(Shown::open(certificate(file("chain.pem", &[&pem[..], &other_pem].concat()))).is_ok(), "a chain");
+}
+
+#[test]
+fn files_are_read_when_they_change_and_not_else() {
+    let (folder, files) = made(KeyKind::P256);
+    let shown = Shown::open(files.clone()).unwrap();
+    let first = shown.facts().fingerprint;
+    let (_other_folder, other) = made(KeyKind::P256);
+    // As long as only one of the two is there, they do not fit.
+    fs::rename(&other.private_key, &files.private_key).unwrap();
+    assert_eq!(shown.facts().fingerprint, first);
+    fs::rename(&other.certificate, &files.certificate).unwrap();
+    let second = shown.facts().fingerprint;
+    assert_ne!(second, first);
+    drop(folder);
+    assert_eq!(shown.facts().fingerprint, second, "gone");
+}

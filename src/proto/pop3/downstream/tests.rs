@@ -354,3 +354,16 @@ fn a_handshake_in_place_of_a_command_is_told_from_one() {
     let within = played(b"AUTH LOGIN\r\n\x16\x03\x01\r\n");
     assert_eq!(within.ending, None);
 }
+
+proptest! {
+    /// Rule 2: wherever the octets are cut, those that came before the handshake are used up before it, or end the dialogue.
+    #[test]
+    fn nothing_that_came_in_the_clear_is_left_for_tls(
+        before in dialogue(),
+        behind in proptest::collection::vec(any::<u8>(), 0..20),
+        sizes in proptest::collection::vec(1usize..80, 0..60),
+    ) {
+        let octets = [&before[..], b"\r\nSTLS\r\n", &behind].concat();
+        play(stls(), cut(&octets, &sizes), judge());
+    }
+}

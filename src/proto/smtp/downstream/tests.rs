@@ -508,3 +508,16 @@ fn message_data_before_an_admission_is_never_read_as_commands() {
     let played = play(with_access(EITHER), [octets.as_bytes()], |_| Some(refused(false)));
     assert_eq!((played.events.len(), played.ending), (1, Some(Ending::Close(CloseReason::RefusedData))));
 }
+
+proptest! {
+    /// Rule 2: wherever the octets are cut, those that came before the handshake are used up before it, or end the dialogue.
+    #[test]
+    fn nothing_that_came_in_the_clear_is_left_for_tls(
+        before in client(),
+        behind in proptest::collection::vec(any::<u8>(), 0..20),
+        sizes in proptest::collection::vec(1usize..80, 0..60),
+    ) {
+        let octets = [&before[..], b"\r\nSTARTTLS\r\n", &behind].concat();
+        play(starttls(), cut(&octets, &sizes), |_| Some(refused(false)));
+    }
+}
