@@ -85,6 +85,11 @@ impl<O> Gateway<O> {
         ]
     }
 
+    /// With TLS, and trust in somebody who has not signed the certificate that is shown.
+    pub(crate) fn distrusted(&self, ports: Ports) -> [Entrance; 2] {
+        [Way::StartTls, Way::Implicit].map(|way| Entrance::new(ports.auto, way, self.upstream.ca()))
+    }
+
     /// The certificate that the gateway has made itself.
     fn own_certificate(&self) -> PathBuf {
         self.upstream.folder().join("state-mailferry/certificate.pem")

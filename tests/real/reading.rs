@@ -265,6 +265,24 @@ fn twenty_megabytes_come_back_as_they_were_stored() {
     assert_logins_were_safe(&gateway);
 }
 
+#[test]
+#[ignore = "needs Dovecot, Postfix and real clients; .ci/run installs them"]
+fn no_client_reads_from_a_gateway_that_it_does_not_trust() {
+    let gateway = with_a_letter();
+    let local = gateway.upstream.folder().join("local");
+    for entrance in gateway.distrusted(gateway.imap) {
+        mbsync(&gateway, &entrance, &local, PASSWORD, "PLAIN").complained_of_a_certificate();
+        fetchmail(&gateway, "IMAP", &entrance, PASSWORD).complained_of_a_certificate();
+        stdlib("imap", &entrance, PASSWORD, None).complained_of_a_certificate();
+        node("idle.js", idle(&entrance, PASSWORD)).complained_of_a_certificate();
+    }
+    for entrance in gateway.distrusted(gateway.pop3) {
+        fetchmail(&gateway, "POP3", &entrance, PASSWORD).complained_of_a_certificate();
+        stdlib("pop3", &entrance, PASSWORD, None).complained_of_a_certificate();
+    }
+    assert_nobody_came_through(&gateway);
+}
+
 /// The arguments of imapflow's script.
 fn idle(entrance: &Entrance, password: &str) -> [String; 5] {
     let port = entrance.port.to_string();

@@ -259,3 +259,18 @@ fn nodemailer_is_refused() {
     }
     assert_nobody_came_through(&gateway);
 }
+
+#[test]
+#[ignore = "needs Dovecot, Postfix and real clients; .ci/run installs them"]
+fn no_client_sends_to_a_gateway_that_it_does_not_trust() {
+    let gateway = Gateway::start();
+    for entrance in gateway.distrusted(gateway.smtp) {
+        swaks(&gateway, &entrance, PASSWORD, &["--auth", "PLAIN"]).complained_of_a_certificate();
+        curl(&gateway, &entrance, PASSWORD, "AUTH=PLAIN").complained_of_a_certificate();
+        msmtp(&gateway, &entrance, PASSWORD, "plain").complained_of_a_certificate();
+        s_nail(&gateway, &entrance, PASSWORD, "plain").complained_of_a_certificate();
+        smtplib(&gateway, &entrance, PASSWORD).complained_of_a_certificate();
+        nodemailer(&gateway, &entrance, PASSWORD, "PLAIN").complained_of_a_certificate();
+    }
+    assert_nobody_came_through(&gateway);
+}

@@ -89,9 +89,24 @@ fn a_device_with_tls_1_0_is_refused_by_the_gateway_which_says_what_to_do() {
         .lines()
         .find(|line| line.starts_with("connection closed: "))
         .expect("the line of the log");
-    let cure = "put a proxy that speaks the old TLS before the gateway";
+    let cure = "put a proxy that speaks the old TLS before the gateway (docs/old-tls.md)";
     for port in [gateway.smtp.implicit, gateway.smtp.auto] {
         gateway.assert_logs(&[told, cure, &format!("smtp-{port}"), "peer=127.0.0.2"]);
     }
     assert_letters_arrived(&gateway, 0);
+}
+
+#[test]
+#[ignore = "needs Dovecot, Postfix and stunnel; .ci/run installs them"]
+fn a_client_without_forward_secrecy_is_refused_by_the_gateway_which_says_so() {
+    let gateway = Gateway::start();
+    let port = gateway.imap.implicit;
+    let server = format!("127.0.0.1:{port}");
+    run("openssl", ["s_client", "-connect", &server, "-tls1_2", "-cipher", "AES128-SHA:AES128-GCM-SHA256"])
+        .exited_with(1);
+    let told = PAGE
+        .lines()
+        .find(|line| line.contains("forward secret"))
+        .expect("the line of the log");
+    gateway.assert_logs(&[told, &format!("imap-{port}")]);
 }

@@ -178,6 +178,7 @@ fn write_certificates(root: &Path) {
     fs::write(root.join("ca.pem"), ca.pem()).expect("a file in the test's folder");
     fs::write(root.join("server.pem"), certificate.pem()).expect("a file in the test's folder");
     fs::write(root.join("server.key"), server_key.serialize_pem()).expect("a file in the test's folder");
+    run("chmod", &["600", path(&root.join("server.key"))]);
 }
 
 fn maildir(root: &Path) -> PathBuf {
