@@ -172,6 +172,7 @@ const LAYERS: &[Layer] = &[
             "rustls_pki_types",
             "rcgen",
             "base64",
+            "mail_parser",
             "serde_json",
             "aws_lc_rs",
             "url",

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
+use mailferry::config::{MailRules, SenderRule};
 use mailferry::proto::smtp::extensions::Extensions;
 use mailferry::proto::smtp::reply::{MAX_REPLY_LINE, MAX_REPLY_LINES, ReplyLine};
 use mailferry::proto::smtp::transaction::{EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Stamp, Transaction};
@@ -14,8 +15,9 @@ use crate::witness::Witness;
 /// More steps than this between two reads could only be an endless loop.
 const MOST_STEPS: usize = 400_000;
 
-/// What one call for the downstream may write: one command line, or one queue of our own replies, too much.
-const MOST_FOR_DOWNSTREAM: usize = FLUSH_AT + 2 * 4096;
+/// What one call for the downstream may write: one command line, one queue of our own replies, or one piece of a message
+/// with other line ends, too much.
+const MOST_FOR_DOWNSTREAM: usize = FLUSH_AT + 3 * 4096;
 
 /// What one call for the upstream may write: its longest reply too much.
 const MOST_FOR_UPSTREAM: usize = MOST_FOR_DOWNSTREAM + MAX_REPLY_LINES * MAX_REPLY_LINE;
@@ -97,6 +99,17 @@ impl Session {
             hostname: "gateway.example".into(),
             extensions: Extensions::parse(&offer),
             masked: vec!["SMTPUTF8".into()],
+            account: "scans@contoso.com".into(),
+            max_message: dialogue.option(4).then_some(200),
+            rules: MailRules {
+                sender: if dialogue.option(5) {
+                    SenderRule::Force { from_name: None, reply_to: None }
+                } else {
+                    SenderRule::Keep
+                },
+                lone_lf_ends_message: dialogue.option(6),
+                ..MailRules::default()
+            },
         };
         Self {
             machine: Transaction::new(options),
@@ -159,7 +172,7 @@ impl Session {
                     let mut data = Vec::new();
                     assert_eq!(self.from_downstream.take_into(octets, &mut data), octets, "more than there is");
                     assert!(octets > 0, "nothing");
-                    self.witness.takes(&data);
+                    self.witness.hears(&data);
                     self.seen.to_upstream.append(&mut data);
                 }
                 Ok(Flow::Message(report)) => {

@@ -46,55 +46,53 @@ struct Answered {
 }
 
 impl Witness {
-    /// The machine wrote this upstream: commands.
-    pub(crate) fn hears(&mut self, commands: &[u8]) {
-        for command in commands.split_inclusive(|octet| *octet == b'\n') {
-            let command = command.strip_suffix(b"\r\n").expect("a command ends with CRLF");
-            let command = std::str::from_utf8(command).expect("a command is text");
-            assert!(!command.chars().any(char::is_control), "{command:?}");
-            assert!(matches!(self.expecting, Expecting::Command), "{command:?}, but expected is {:?}", self.expecting);
-            let (verb, arguments) = command.split_once(' ').unwrap_or((command, ""));
-            assert!(VERBS.contains(&verb), "{command:?}");
-            let asked = match verb {
-                "DATA" => {
-                    self.expecting = Expecting::GoAhead;
-                    Asked::Data
+    /// This went upstream, in this order with all else.
+    pub(crate) fn hears(&mut self, mut octets: &[u8]) {
+        while !octets.is_empty() {
+            let used = match &mut self.expecting {
+                Expecting::Message(message) => {
+                    let (used, ended) = hear_message(message, octets);
+                    if ended {
+                        let octets = message.len() - 3;
+                        self.unanswered.push_back(Asked::EndOfData { octets });
+                        self.expecting = Expecting::Command;
+                    }
+                    used
                 }
-                "BDAT" => {
-                    let left = arguments.trim_end_matches(" LAST").parse().expect("BDAT announces a number");
+                Expecting::Chunk { left } => {
+                    let (used, left) = (octets.len().min(*left), left.saturating_sub(octets.len()));
                     self.expect_chunk(left);
-                    Asked::Other
+                    used
                 }
-                _ => Asked::Other,
+                Expecting::Command | Expecting::GoAhead => self.hear_command(octets),
             };
-            self.unanswered.push_back(asked);
+            octets = &octets[used..];
         }
     }
 
-    /// The downstream's octets went upstream unchanged: message data.
-    pub(crate) fn takes(&mut self, data: &[u8]) {
-        match &mut self.expecting {
-            Expecting::Message(message) => {
-                let before = message.len().saturating_sub(4);
-                message.extend_from_slice(data);
-                // The CRLF of the DATA line counts: a dot alone ends an empty message (RFC 5321 section 4.1.1.4).
-                let dot_alone = message.starts_with(b".\r\n").then_some(3);
-                let end = dot_alone.or_else(|| {
-                    let found = message[before..].windows(5).position(|window| window == b"\r\n.\r\n");
-                    found.map(|at| before + at + 5)
-                });
-                if let Some(end) = end {
-                    assert_eq!(end, message.len(), "what follows the end of a message is none of it");
-                    self.unanswered.push_back(Asked::EndOfData { octets: end - 3 });
-                    self.expecting = Expecting::Command;
-                }
+    /// The command at the front; how long it is.
+    fn hear_command(&mut self, octets: &[u8]) -> usize {
+        let end = octets.iter().position(|octet| *octet == b'\n').expect("a command is written whole");
+        let command = octets[..=end].strip_suffix(b"\r\n").expect("a command ends with CRLF");
+        let command = std::str::from_utf8(command).expect("a command is text");
+        assert!(!command.chars().any(char::is_control), "{command:?}");
+        assert!(matches!(self.expecting, Expecting::Command), "{command:?}, but expected is {:?}", self.expecting);
+        let (verb, arguments) = command.split_once(' ').unwrap_or((command, ""));
+        assert!(VERBS.contains(&verb), "{command:?}");
+        let asked = match verb {
+            "DATA" => {
+                self.expecting = Expecting::GoAhead;
+                Asked::Data
             }
-            Expecting::Chunk { left } => {
-                let left = left.checked_sub(data.len()).expect("a chunk is as long as announced");
+            "BDAT" => {
+                let left = arguments.trim_end_matches(" LAST").parse().expect("BDAT announces a number");
                 self.expect_chunk(left);
+                Asked::Other
             }
-            other => panic!("message data, but expected is {other:?}"),
-        }
+            _ => Asked::Other,
+        };
+        self.unanswered.push_back(asked);
+        end + 1
     }
 
     fn expect_chunk(&mut self, left: usize) {
@@ -131,4 +129,18 @@ impl Witness {
             assert_eq!((report.octets, report.accepted), (answered.octets as u64, answered.accepted));
         }
     }
+}
+
+/// Adds what belongs to the message; how much that is, and whether the message has ended with it.
+fn hear_message(message: &mut Vec<u8>, octets: &[u8]) -> (usize, bool) {
+    for (at, octet) in octets.iter().enumerate() {
+        assert!(*octet == b'\n' || !message.ends_with(b"\r"), "a bare CR");
+        assert!(*octet != b'\n' || message.ends_with(b"\r"), "a bare LF");
+        message.push(*octet);
+        // The CRLF of the DATA line counts: a dot alone ends an empty message (RFC 5321 section 4.1.1.4).
+        if message == b".\r\n" || message.ends_with(b"\r\n.\r\n") {
+            return (at + 1, true);
+        }
+    }
+    (octets.len(), false)
 }

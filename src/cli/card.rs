@@ -111,7 +111,7 @@ impl Card<'_> {
             line(role, &format!("{host}, port {}, security: {}", bind.port(), self.security(listener, bind.ip())));
         }
         if listener.tls != ListenerTls::None && listener.certificate.is_none() {
-            line("", "the certificate is mailferry's own: do not have it checked, or have the device trust it");
+            line("", "the certificate is mailferry's own: have the device trust it (mailferry cert), or not check it");
         }
     }
 }

@@ -221,6 +221,21 @@ mod tests {
     }
 
     #[test]
+    fn chunks_are_not_promised_where_a_header_is_written_anew() {
+        let mut config = config();
+        let offers = |config: &Config| Directory::of(config).common_smtp_extensions().contains(&"CHUNKING".to_owned());
+        assert!(offers(&config));
+        let login = &mut Arc::make_mut(&mut config.accounts[0]).logins[0];
+        login.mail.sender = SenderRule::Force { from_name: None, reply_to: None };
+        assert!(!offers(&config));
+        let account = Arc::make_mut(&mut config.accounts[0]);
+        account.logins.push(account.logins[0].clone());
+        account.logins[0].protocols = vec![Protocol::Imap];
+        account.logins[1].mail = MailRules::default();
+        assert!(offers(&config), "it sends nothing");
+    }
+
+    #[test]
     fn a_session_may_go_on_while_its_login_is_what_it_was() {
         let (config, now) = (config(), SystemTime::UNIX_EPOCH + Duration::from_secs(1000));
         let with = |login: StoredLogin| Directory::with(&config, &[], &[login]);

@@ -184,6 +184,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
 
     /// One turn; whether anything has moved.
     fn turn(&mut self, cx: &mut Context<'_>) -> ControlFlow<Carried, bool> {
+        if let Some(reason) = self.transaction.ending() {
+            return Break(Carried::Ended(Ending::Closed(reason)));
+        }
         let Ok(mut moved) = self.write_upstream(cx) else {
             return Break(self.upstream_gone("the connection broke"));
         };

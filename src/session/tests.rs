@@ -135,10 +135,10 @@ async fn connect(shared: &Arc<Shared>, listener: &Arc<Listener>) -> BufReader<Tc
 
 /// What this thread logs at `info` and above while the test runs.
 #[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Logged(Arc<Mutex<Vec<u8>>>);
 
 impl Logged {
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+    pub(super) fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         let logged = Self::default();
         let writer = logged.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
@@ -146,7 +146,7 @@ impl Logged {
     }
 
     /// The lines since the last call.
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         let octets = std::mem::take(&mut *self.0.lock().unwrap());
         String::from_utf8(octets).unwrap().lines().map(str::to_owned).collect()
     }

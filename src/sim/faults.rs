@@ -117,6 +117,9 @@ pub enum Fault {
     /// This keyword (`STARTTLS`, `STLS`, `PIPELINING`, `SASL-IR`, …) is neither offered nor taken. A count is not kept: it
     /// lasts until the faults are cleared.
     Withhold(&'static str),
+    /// A message whose envelope or header names another sender than the mailbox that was logged in is refused, as Exchange
+    /// does. A count is not kept: it lasts until the faults are cleared.
+    RefuseOtherSenders,
     /// The handshake shows this certificate.
     Certificate(Certificate),
 }
@@ -252,6 +255,13 @@ impl Plan {
             (at, Fault::Withhold(withheld)) => *at == protocol && withheld.eq_ignore_ascii_case(keyword),
             _ => false,
         })
+    }
+
+    /// Whether a message must name its mailbox as its sender.
+    pub(super) fn refuses_other_senders(&self) -> bool {
+        lock(&self.mail)
+            .iter()
+            .any(|planned| matches!(planned.fault, (Protocol::Smtp, Fault::RefuseOtherSenders)))
     }
 
     /// Everything that happens to this token request.

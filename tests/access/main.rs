@@ -9,6 +9,7 @@ mod guesses;
 mod judged;
 mod proxied;
 mod sockets;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 

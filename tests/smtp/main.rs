@@ -12,6 +12,7 @@ mod hostile;
 mod login;
 mod lost;
 mod refused;
+mod rules;
 mod upstream;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};

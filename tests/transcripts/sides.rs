@@ -42,13 +42,13 @@ pub(crate) trait Visitor {
 /// Makes the machine that a transcript names.
 pub(crate) fn with_machine<V: Visitor>(script: &Script, visitor: V) -> V::Output {
     let hostname = || script.value("hostname", "mailferry.local").to_owned();
-    let access = || Access { password: script.flag("auth", "yes"), ..Access::NONE };
+    let access = || Access { password: script.flag("auth", "yes"), by_address: script.flag("by-address", "no") };
     let after_starttls = || script.flag("starttls", "no").then_some(Access::PASSWORD);
     let starttls = || script.flag("starttls", "no");
     match script.machine.as_str() {
         "smtp-downstream" => {
             use smtp::downstream::{Downstream, Offer};
-            script.knows_only(&["hostname", "auth", "starttls", "extensions"]);
+            script.knows_only(&["hostname", "auth", "by-address", "starttls", "extensions"]);
             let extensions = || script.list("extensions");
             visitor.visit(|| {
                 Downstream::new(Offer {
@@ -111,7 +111,7 @@ impl Side for smtp::downstream::Downstream {
     fn tell(event: &smtp::downstream::Event) -> Vec<String> {
         match event {
             smtp::downstream::Event::LoginRequested(request) => tell_request(request),
-            smtp::downstream::Event::ByAddress => vec!["by-address".into()],
+            smtp::downstream::Event::ByAddress => vec!["mail by address".into()],
         }
     }
 

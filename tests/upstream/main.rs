@@ -1,6 +1,8 @@
 //! The way to the upstreams, end to end: through a proxy, to servers that are dead for a while, and with TLS sessions that
 //! are taken up again.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod dead;

@@ -5,6 +5,7 @@ use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::config::UpstreamTls;
+use crate::session::tests::Logged;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -245,4 +246,22 @@ async fn who_leaves_makes_room_and_who_is_sent_by_a_person_goes_through() {
     assert!(endpoint.enter().await.is_err());
     endpoint.regardless().succeeded();
     endpoint.enter().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_says_once_when_a_server_is_given_up_and_once_when_it_is_back() {
+    let (logged, _guard) = Logged::start();
+    let endpoint = endpoint();
+    crowd(&endpoint, false).await;
+    let lines = logged.lines();
+    assert!(lines.len() == 1 && lines[0].contains("WARN") && lines[0].contains("imap.example:993"), "{lines:?}");
+    assert!(lines[0].contains("5 times in a row") && lines[0].contains(": no connection"), "{lines:?}");
+    advance(FIRST_REST).await;
+    crowd(&endpoint, false).await;
+    assert_eq!(logged.lines(), [""; 0], "what has not changed is no news");
+    advance(2 * FIRST_REST).await;
+    crowd(&endpoint, true).await;
+    crowd(&endpoint, true).await;
+    let lines = logged.lines();
+    assert!(lines.len() == 1 && lines[0].contains("INFO") && lines[0].contains("reached again"), "{lines:?}");
 }

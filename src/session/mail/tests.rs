@@ -7,6 +7,7 @@ use tokio::io::ReadBuf;
 use tokio::time::advance;
 
 use super::*;
+use crate::proto::CloseReason;
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::ReplyLine;
 
@@ -73,17 +74,28 @@ impl AsyncWrite for Peer {
     }
 }
 
-fn carrier() -> Carrier<Peer> {
+fn offer() -> Options {
     let line = |text: &str| ReplyLine { code: 250, last: false, text: text.into() };
     let offer = ["mail.example", "PIPELINING", "CHUNKING", "DSN"].map(line);
-    let options = Options { extensions: Extensions::parse(&offer), ..Options::default() };
+    Options { extensions: Extensions::parse(&offer), ..Options::default() }
+}
+
+fn carrier() -> Carrier<Peer> {
+    carrier_of(offer())
+}
+
+fn carrier_of(options: Options) -> Carrier<Peer> {
     let times = RelayTimes { idle: IDLE, half_closed: HALF_CLOSED };
     Carrier::new(Transaction::new(options), Side::new(Peer::default()), Side::new(Peer::default()), times)
 }
 
 /// A carrier between peers that take everything.
 fn open_carrier() -> Carrier<Peer> {
-    let mut carrier = carrier();
+    open_carrier_of(offer())
+}
+
+fn open_carrier_of(options: Options) -> Carrier<Peer> {
+    let mut carrier = carrier_of(options);
     carrier.upstream.stream.takes = usize::MAX;
     carrier.downstream.stream.takes = usize::MAX;
     carrier
@@ -292,4 +304,17 @@ async fn the_clock_rings_by_itself_for_a_downstream_that_has_left() {
     .await;
     assert!(matches!(carried, Carried::Overdue));
     assert_eq!(begun.elapsed(), HALF_CLOSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_too_big_ends_the_session_once_that_is_said() {
+    let mut carrier = open_carrier_of(Options { max_message: Some(10), ..offer() });
+    carrier.downstream_says(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+    carrier.waits();
+    carrier.upstream_says(b"250 Ok\r\n250 Ok\r\n354 go\r\n");
+    carrier.waits();
+    carrier.downstream_says(b"Subject: too much\r\n.\r\n");
+    assert!(matches!(carrier.wake(), Poll::Ready(Carried::Denied(_))));
+    assert!(matches!(carrier.wake(), Poll::Ready(Carried::Ended(Ending::Closed(CloseReason::TooBig)))));
+    assert!(carrier.pipes.to_downstream.starts_with(b"552 5.3.4 Message too big\r\n421 "));
 }

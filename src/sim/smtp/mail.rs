@@ -1,5 +1,7 @@
 //! The SMTP server after the login: MAIL, RCPT, DATA, BDAT (RFC 5321 section 3.3, RFC 1870, 3030, 3461, 6152).
 
+use mail_parser::{Address, MessageParser};
+
 use super::data::Transparency;
 use super::path::PathAndParameters;
 use super::{Next, Session};
@@ -240,6 +242,14 @@ impl Session<'_> {
             return Ok(self.say(TOO_BIG));
         }
         let account = self.account.clone().unwrap_or_default();
+        if self.wire.shared.plan.refuses_other_senders()
+            && let Some(other) = other_sender(&account, &from, &body.octets)
+        {
+            return Ok(self.say(&format!(
+                "554 5.2.252 SendAsDenied; {account} not allowed to send as {other}; \
+                 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; Failed to process message"
+            )));
+        }
         let submission = Submission { account, from, recipients, parameters, octets: body.octets };
         let number = self.wire.shared.accept(submission);
         if self.wire.answered_otherwise(Moment::Delivered, "").await? {
@@ -247,5 +257,30 @@ impl Session<'_> {
         }
         let queued = self.voice.queued(number);
         Ok(self.say(&queued))
+    }
+}
+
+/// Whom a message names as its sender, if that is not the account alone.
+fn other_sender(account: &str, from: &str, message: &[u8]) -> Option<String> {
+    let is_other = |address: &str| !address.eq_ignore_ascii_case(account);
+    if !from.is_empty() && is_other(from) {
+        return Some(from.to_owned());
+    }
+    let Some(message) = MessageParser::new().with_address_headers().parse_headers(message) else {
+        return Some("nobody".into());
+    };
+    let senders: Vec<&str> = ["From", "Sender"]
+        .into_iter()
+        .flat_map(|name| message.header_values(name))
+        .filter_map(|value| value.as_address())
+        .flat_map(Address::iter)
+        .map(|address| address.address().unwrap_or_default())
+        .collect();
+    match senders.as_slice() {
+        [] => Some("nobody".into()),
+        senders => senders
+            .iter()
+            .find(|sender| is_other(sender))
+            .map(|sender| (*sender).to_owned()),
     }
 }

@@ -240,3 +240,25 @@ async fn what_came_of_an_unfinished_message_is_kept() {
     assert_eq!(control.raw_smtp(), [b"a\r\n.\n"]);
     assert!(control.messages(BOB).is_empty() && control.submissions().is_empty());
 }
+
+#[tokio::test]
+async fn another_sender_can_be_refused() {
+    let simulator = microsoft().await;
+    let mut smtp = logged_in(&simulator, Protocol::Smtp).await;
+    simulator.control().fail(Protocol::Smtp, Fault::RefuseOtherSenders);
+    for (from, header, reply) in [
+        (ANN, format!("From: Ann <{ANN}>"), "250 2.0.0"),
+        ("", format!("From: {}", ANN.to_uppercase()), "250 2.0.0"),
+        (BOB, format!("From: {ANN}"), "554 5.2.252 SendAsDenied; "),
+        (ANN, format!("From: {BOB}"), "554 5.2.252 SendAsDenied; "),
+        (ANN, format!("From: {ANN}, {BOB}"), "554 5.2.252 SendAsDenied; "),
+        (ANN, format!("From: {ANN}\r\nFrom: {BOB}"), "554 5.2.252 SendAsDenied; "),
+        (ANN, format!("From: {ANN}\r\nSender: {BOB}"), "554 5.2.252 SendAsDenied; "),
+        (ANN, "From: Scanner <scanner>".into(), "554 5.2.252 SendAsDenied; "),
+        (ANN, "Subject: no From".into(), "554 5.2.252 SendAsDenied; "),
+    ] {
+        smtp.send(format!("MAIL FROM:<{from}>\r\nRCPT TO:<{ANN}>\r\nDATA\r\n")).await;
+        smtp.until("354 ").await;
+        smtp.ask(format!("{header}\r\n\r\nbody\r\n.\r\n"), reply).await;
+    }
+}

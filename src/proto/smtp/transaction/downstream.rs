@@ -16,7 +16,8 @@ use crate::proto::{CloseReason, Input, ProtoError};
 const MAX_QUERY: usize = 512;
 
 impl Transaction {
-    /// Uses as much of what the downstream sent as it can. Any split of the same octets gives the same result.
+    /// Uses as much of what the downstream sent as it can. Any split of the same octets gives the same result,
+    /// but for how much of a message that is too big has gone upstream.
     ///
     /// # Errors
     /// None so far: whatever a downstream sends has an answer. Both sides are called alike.
@@ -49,7 +50,10 @@ impl Transaction {
             };
             self.settle(pipes);
             // What is told comes first; the same call comes again.
-            if let Some(flow) = self.told.take().or(flow) {
+            if let Some(denial) = self.told.take() {
+                return Ok(Flow::Denied(*denial));
+            }
+            if let Some(flow) = flow {
                 return Ok(flow);
             }
         }

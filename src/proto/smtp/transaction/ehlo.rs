@@ -7,7 +7,7 @@ use crate::proto::smtp::reply::ReplyLine;
 const HIDDEN: [&[u8]; 6] = [b"AUTH", b"STARTTLS", b"BURL", b"VERP", b"ETRN", b"ATRN"];
 
 /// The lines that pass, in their order; the last one is marked as such. `chunking`: whether BDAT may be offered. `size`:
-/// the largest message, for the SIZE line: the upstream's own where nothing smaller is known here.
+/// the largest message, where that is not the upstream's to say.
 pub(super) fn filtered(lines: &[ReplyLine], masked: &[String], chunking: bool, size: Option<u64>) -> Vec<ReplyLine> {
     let is_hidden = |line: &ReplyLine| {
         let keyword = keyword(line);

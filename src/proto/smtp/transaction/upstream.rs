@@ -63,7 +63,11 @@ impl Transaction {
 
     /// What the downstream may use of what the upstream offers.
     fn offer(&self, lines: &[ReplyLine]) -> Vec<ReplyLine> {
-        let size = Some(self.size()).filter(|size| *size < u64::MAX);
+        let upstreams = self.options.extensions.size();
+        let size = self
+            .options
+            .max_message
+            .filter(|size| upstreams.is_none_or(|upstreams| *size < upstreams));
         ehlo::filtered(lines, &self.options.masked, !self.holds_header(), size)
     }
 

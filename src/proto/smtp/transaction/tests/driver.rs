@@ -9,8 +9,9 @@ use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::{MAX_REPLY_LINE, MAX_REPLY_LINES, Reply, ReplyLine};
 use crate::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
 
-/// What the machine may write in one call for what the downstream sent: a command or a queue of our replies too much.
-const MAX_FROM_DOWNSTREAM: usize = FLUSH_AT + 2 * MAX_COMMAND_LINE;
+/// What the machine may write in one call for what the downstream sent: a command, a queue of our replies or a piece of a
+/// message with other line ends too much.
+const MAX_FROM_DOWNSTREAM: usize = FLUSH_AT + 3 * MAX_COMMAND_LINE;
 
 /// What the machine may write in one call for what the upstream sent: one reply of 128 lines too much.
 const MAX_FROM_UPSTREAM: usize = MAX_FROM_DOWNSTREAM + MAX_REPLY_LINES * MAX_REPLY_LINE;

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::super::owed::MAX_OWED;
-use super::super::{MAX_HELD, MessageReport};
+use super::super::{MAX_HELD, MessageReport, Options};
 use super::driver::{Driver, options};
 use super::upstream::SmallUpstream;
+use crate::config::{MailRules, Recipients, SenderRule};
 use crate::message::line_ends::tests::{octets, reference};
 use crate::proto::{CloseReason, ProtoError};
 
@@ -94,8 +95,13 @@ struct Seen {
 /// Plays a session with a downstream that waits for nothing. `schedule` says who goes on next, and by how many octets;
 /// when it is used up everyone goes on until nothing moves.
 fn play(sent: &[u8], pipelining: bool, schedule: &[(u8, usize)]) -> Seen {
+    play_by(MailRules::default(), sent, pipelining, schedule)
+}
+
+/// The same, for a login of which more is known.
+fn play_by(rules: MailRules, sent: &[u8], pipelining: bool, schedule: &[(u8, usize)]) -> Seen {
     let keywords: &[&str] = if pipelining { &["PIPELINING", "CHUNKING"] } else { &["CHUNKING"] };
-    let mut driver = Driver::new(options(keywords));
+    let mut driver = Driver::new(Options { rules, ..options(keywords) });
     let mut upstream = SmallUpstream::new(pipelining);
     let mut heard = 0;
     let mut sent = sent.to_vec();
@@ -156,6 +162,27 @@ proptest! {
         if whole.ending != Some(Ok(CloseReason::TooManyErrors)) {
             prop_assert_eq!(&whole.messages, &messages);
             prop_assert_eq!(whole.ending, quits.then_some(Ok(CloseReason::Quit)));
+        }
+    }
+
+    #[test]
+    fn so_they_do_where_headers_are_written_anew_and_recipients_are_chosen(
+        acts in proptest::collection::vec(act(), 0..14),
+        lone_lf_ends_message in any::<bool>(),
+        pipelining in any::<bool>(),
+        schedule in schedule(),
+    ) {
+        let rules = MailRules {
+            sender: SenderRule::Force { from_name: None, reply_to: None },
+            recipients: Some(vec![Recipients::Address("nobody@example.com".into())]),
+            lone_lf_ends_message,
+            ..MailRules::default()
+        };
+        let (sent, _) = script(&acts);
+        let whole = play_by(rules.clone(), &sent, pipelining, &[]);
+        prop_assert_eq!(&play_by(rules, &sent, pipelining, &schedule), &whole);
+        for message in &whole.messages {
+            prop_assert!(message.starts_with(b"From: "), "{}", message.escape_ascii());
         }
     }
 
