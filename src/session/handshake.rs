@@ -81,8 +81,8 @@ fn tell_of_failure(arrival: &Arrival<'_>, error: &io::Error, record: &Record) ->
 fn meaning(error: &io::Error) -> (&'static str, &'static str) {
     use AlertDescription as Alert;
     const NEWER: &str = "Switch TLS 1.2 on in the device, or update it; where it has none, put a proxy that speaks the \
-                         old TLS before the gateway, or let it log in without TLS from a network of its own \
-                         (plaintext_login)";
+                         old TLS before the gateway (docs/old-tls.md), or let it log in without TLS from a network of \
+                         its own (plaintext_login)";
     const TRUST: &str = "Install the certificate that `mailferry cert` prints in the device, see that it connects to a name \
                          or address in it, or switch the device's check of certificates off";
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
