@@ -25,7 +25,7 @@ fn named(page: &str) -> BTreeSet<&str> {
                 .all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'_')
     };
     let code = page.split('`').skip(1).step_by(2);
-    code.filter(|code| code.contains("::") && code.split("::").all(is_name))
+    code.filter(|code| code.split("::").count() >= 3 && code.split("::").all(is_name))
         .collect()
 }
 
@@ -57,17 +57,18 @@ fn tests_in(file: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether there is such a test where its name says.
+/// Whether there is such a test where its name says. A crate's only file, and its first, is its `main`.
 fn exists(name: &str) -> bool {
     let (module, test) = name.rsplit_once("::").unwrap();
-    let mut path = root();
-    let mut parts = module.split("::");
-    let crate_name = parts.next().unwrap();
-    path.push(if crate_name == "unit" { "src" } else { "tests" });
-    if crate_name != "unit" {
-        path.push(crate_name);
-    }
-    path.extend(parts.filter(|part| *part != "tests"));
+    let (folder, module) = match module.split_once("::").unwrap() {
+        ("unit", module) => (root().join("src"), module.to_owned()),
+        (only, "main") if root().join(format!("tests/{only}.rs")).is_file() => (root().join("tests"), only.to_owned()),
+        (of_many, module) => (root().join("tests").join(of_many), module.to_owned()),
+    };
+    let path = module
+        .split("::")
+        .filter(|part| *part != "tests")
+        .fold(folder, |path, part| path.join(part));
     sources(&path).iter().any(|file| tests_in(file).contains(test))
 }
 
