@@ -71,7 +71,7 @@ const LAYERS: &[Layer] = &[
             "secret",
             "telemetry",
         ],
-        crates: &["tokio", "rustls", "thiserror", "tracing", "aws_lc_rs", "zeroize"],
+        crates: &["tokio", "rustls", "ipnet", "thiserror", "tracing", "aws_lc_rs", "zeroize"],
     },
     Layer {
         path: "src/proto/smtp/transaction/",

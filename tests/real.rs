@@ -1,5 +1,5 @@
 //! Real clients, through mailferry, to a real server that takes nothing but OAuth: each logs in with a user name and a
-//! password over plain loopback, and does its work. `real/chain.rs` has a real authorization server and a browser too.
+//! password, in clear and over TLS, and does its work. `real/chain.rs` has a real authorization server and a browser too.
 //! Needs root, and the packages that `.ci/run` installs.
 #![cfg(target_os = "linux")]
 
@@ -12,6 +12,9 @@ mod client;
 #[cfg(test)]
 #[path = "real/daemon.rs"]
 mod daemon;
+#[cfg(test)]
+#[path = "real/entrance.rs"]
+mod entrance;
 #[cfg(test)]
 #[path = "real/gateway.rs"]
 mod gateway;
@@ -30,6 +33,9 @@ mod reading;
 #[cfg(test)]
 #[path = "real/sending.rs"]
 mod sending;
+#[cfg(test)]
+#[path = "real/stunnel.rs"]
+mod stunnel;
 #[cfg(test)]
 #[path = "real/upstream.rs"]
 mod upstream;

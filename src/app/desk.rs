@@ -8,6 +8,7 @@ pub(super) mod testing;
 #[cfg(test)]
 mod tests;
 mod trials;
+mod watch;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -78,6 +79,7 @@ impl FrontDesk {
             Request::RevokeLogin { id } => logins::revoke(parts, id).await,
             Request::RotateLogin { id, password_hash, grace } => logins::rotate(parts, id, password_hash, grace).await,
             Request::SendTest { account, to } => trials::send(parts, &account, &to).await,
+            Request::Watch { from } => watch::watch(parts, from.as_deref(), &progress).await,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::oauth::service::TokenService;
 use crate::oauth::sign_in::SignIn;
 use crate::oauth::upkeep::Upkeep;
 use crate::session::limits::SessionLimits;
-use crate::session::{Nuisances, Shared, Upstreams};
+use crate::session::{Clearance, Nuisances, Shared, Upstreams, Watchers};
 use crate::store::sql::SqlStore;
 use crate::store::{SignIns, Store, StoreError};
 use crate::system;
@@ -70,6 +70,8 @@ impl Parts {
             upstreams,
             limits: Arc::new(SessionLimits::new(sessions, config.limits.sessions_per_address)),
             nuisances: Nuisances::default(),
+            clearance: Clearance::default(),
+            watchers: Watchers::default(),
             doors,
             drain: Drain::default(),
             config,

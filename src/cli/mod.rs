@@ -14,6 +14,7 @@ mod send_test;
 mod serve;
 mod sign_in;
 mod sign_out;
+mod watch;
 
 use std::fmt;
 use std::io::Write;
@@ -58,6 +59,7 @@ enum Command {
     #[command(subcommand)]
     Login(login::Args),
     SendTest(send_test::Args),
+    Watch(watch::Args),
     Passwd(passwd::Args),
 }
 
@@ -77,6 +79,7 @@ impl Cli {
             Command::Account(args) => account::run(args, config).await,
             Command::Login(args) => login::run(args, config).await,
             Command::SendTest(args) => send_test::run(args, config).await,
+            Command::Watch(args) => watch::run(args, config).await,
             Command::Passwd(args) => passwd::run(args),
         };
         match outcome {

@@ -47,6 +47,14 @@ impl Signals {
         })
     }
 
+    /// Completes at Ctrl-C or SIGTERM, without a word.
+    pub(super) async fn interrupted(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
     /// Completes when the program is told to stop.
     pub(super) async fn stop(&mut self) {
         loop {
@@ -68,6 +76,11 @@ pub(super) struct Signals;
 impl Signals {
     pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self)
+    }
+
+    /// Completes at Ctrl-C.
+    pub(super) async fn interrupted(&mut self) {
+        self.stop().await;
     }
 
     /// Completes at Ctrl-C.

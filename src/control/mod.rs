@@ -192,9 +192,20 @@ pub enum Request {
         /// To whom.
         to: String,
     },
+    /// What devices try, live: each step is told as progress, until whoever asks leaves.
+    Watch {
+        /// Only those at this address or in this network, as `192.168.7.0/24`.
+        from: Option<String>,
+    },
 }
 
 impl Request {
+    /// Whether it goes on until whoever asks leaves.
+    #[must_use]
+    pub const fn is_endless(&self) -> bool {
+        matches!(self, Self::Watch { .. })
+    }
+
     /// Whether it only looks.
     #[must_use]
     pub const fn is_reading(&self) -> bool {
@@ -216,6 +227,7 @@ impl fmt::Debug for Request {
             Self::RevokeLogin { id } => write!(f, "RevokeLogin({id})"),
             Self::RotateLogin { id, grace, .. } => write!(f, "RotateLogin({id}, {grace} s)"),
             Self::SendTest { account, to } => write!(f, "SendTest({account:?}, {to:?})"),
+            Self::Watch { from } => write!(f, "Watch({from:?})"),
         }
     }
 }

@@ -97,6 +97,7 @@ mod tests {
         let allowed =
             [Rights::All, Rights::Reading, Rights::None].map(|rights| [&look, &change].map(|r| rights.allow(r)));
         assert_eq!(allowed, [[true, true], [true, false], [false, false]]);
+        assert!(!Rights::Reading.allow(&Request::Watch { from: None }), "what devices say is not for everybody");
     }
 
     #[test]

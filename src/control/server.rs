@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{Group, Uid};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -254,11 +254,15 @@ async fn read(stream: &mut BufReader<UnixStream>) -> Heard {
     }
 }
 
-/// Does what is asked to its end, even when who asked has left: half a change helps nobody.
+/// Does what is asked to its end, even when who asked has left: half a change helps nobody. What has no end of its own
+/// ends then.
 async fn answer(mut stream: UnixStream, desk: &dyn Desk, request: Request) {
     let (progress, mut told) = mpsc::channel(16);
+    let is_endless = request.is_endless();
     let mut answer = desk.handle(request, progress);
     let mut listening = true;
+    let (mut asker, mut stream) = stream.split();
+    let mut more = [0];
     let answer = loop {
         tokio::select! {
             biased;
@@ -267,6 +271,11 @@ async fn answer(mut stream: UnixStream, desk: &dyn Desk, request: Request) {
                 if !listening {
                     told.close();
                 }
+            }
+            // Nobody has anything more to say: what comes is the end.
+            _ = asker.read(&mut more), if listening && is_endless => {
+                listening = false;
+                told.close();
             }
             answer = &mut answer => break answer,
         }
@@ -280,7 +289,7 @@ async fn answer(mut stream: UnixStream, desk: &dyn Desk, request: Request) {
     }
 }
 
-async fn say(stream: &mut UnixStream, line: &Line) -> io::Result<()> {
+async fn say(stream: &mut (impl AsyncWrite + Unpin), line: &Line) -> io::Result<()> {
     timeout(UNREAD, stream.write_all(&line::write(line))).await?
 }
 

@@ -228,7 +228,10 @@ mod tests {
         let login = &mut Arc::make_mut(&mut config.accounts[0]).logins[0];
         login.mail.sender = SenderRule::Force { from_name: None, reply_to: None };
         assert!(!offers(&config));
-        Arc::make_mut(&mut config.accounts[0]).logins[0].protocols = vec![Protocol::Imap];
+        let account = Arc::make_mut(&mut config.accounts[0]);
+        account.logins.push(account.logins[0].clone());
+        account.logins[0].protocols = vec![Protocol::Imap];
+        account.logins[1].mail = MailRules::default();
         assert!(offers(&config), "it sends nothing");
     }
 

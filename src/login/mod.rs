@@ -1,6 +1,6 @@
 //! Local logins: who may use which account. Knows nothing of the upstream and never sees a token.
 
-mod bounded;
+pub(crate) mod bounded;
 pub mod by_address;
 mod decoy;
 pub mod directory;

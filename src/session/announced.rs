@@ -15,6 +15,7 @@ use super::failure::Goodbye;
 use super::limits::Place;
 use super::nuisance::Nuisance;
 use super::record::{Ending, Record};
+use super::watch::advice::Clue;
 use crate::config::{Listener, holds};
 use crate::net::proxy_header::{Announced, HeaderReader};
 use crate::net::stream::{say_last, with_scratch};
@@ -68,6 +69,7 @@ pub(super) async fn announced(
                      (HAProxy: send-proxy-v2, nginx: proxy_protocol on), or take its address out of proxy_protocol"
                 );
             });
+            record.tap.learn(Clue::NoProxyHeader);
             Err(Ending::TurnedAway("no PROXY header"))
         }
         Ok(Announced::Local) => Ok(Speaker { may_log_in: false, ..itself }),
@@ -78,6 +80,7 @@ pub(super) async fn announced(
         Ok(Announced::Proxied { source, encrypted }) => {
             let address = source.ip();
             record.peer = address;
+            record.tap.is_for(address);
             judge(shared, listener, stream, place, record)?;
             Ok(Speaker { address, encrypted, may_log_in: true })
         }
@@ -95,10 +98,12 @@ fn judge(
     let address = record.peer;
     if !holds(&listener.allow, address) {
         tell_of_forbidden(shared, listener, address);
+        record.tap.learn(Clue::NotAllowed);
         return Err(Ending::TurnedAway("the listener does not allow the address that the proxy names"));
     }
     if !place.belongs_to(address) {
         tell_of_surplus(shared, listener, address);
+        record.tap.learn(Clue::TooManySessions);
         say_last(stream, &Goodbye::SessionLimit.line(listener.protocol));
         return Err(Ending::TurnedAway("too many sessions from the address that the proxy names"));
     }

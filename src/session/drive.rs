@@ -9,6 +9,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
+use super::watch::Tap;
 use crate::net::stream::{Stream, read_into};
 use crate::proto::{CloseReason, Input, Machine, ProtoError, Step};
 
@@ -31,12 +32,14 @@ pub(crate) struct Side<S = Stream> {
     pub(crate) input: Input,
     /// Towards an upstream this is the token, and what could not be sent of it must not stay in memory either.
     pub(crate) out: Zeroizing<Vec<u8>>,
+    /// Who watches the dialogue: a downstream's only.
+    pub(crate) tap: Tap,
 }
 
 impl fmt::Debug for Side {
     /// Shows how much waits and not what: passwords on the way in, a token on the way out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stream, input, out } = self;
+        let Self { stream, input, out, .. } = self;
         let over = if matches!(stream, Stream::Tls(_)) { "TLS" } else { "TCP" };
         write!(f, "Side({over}, {} octets in, {} octets out)", input.unused().len(), out.len())
     }
@@ -101,7 +104,7 @@ impl Patience {
 
 impl<S> Side<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, input: Input::new(), out: Zeroizing::default() }
+        Self { stream, input: Input::new(), out: Zeroizing::default(), tap: Tap::default() }
     }
 }
 
@@ -139,6 +142,7 @@ impl Side {
         if self.out.is_empty() {
             return Ok(());
         }
+        self.tap.said(&self.out);
         let Self { stream, out, .. } = self;
         patience
             .wait(async {
@@ -158,21 +162,26 @@ impl Side {
 
     /// Waits for more from the peer.
     pub(crate) async fn read(&mut self, patience: &Patience) -> Result<(), Lost> {
+        let known = self.input.len();
         match patience
             .wait(read_into(&mut self.stream, &mut self.input, READ_BEFORE_LOGIN))
             .await?
         {
             0 => Err(Lost::Gone),
-            _ => Ok(()),
+            _ => {
+                self.tap.heard(&self.input.unused()[known..]);
+                Ok(())
+            }
         }
     }
 
     /// Says `last_words` and closes. What the peer still sends is read and dropped for a moment: closing a socket with
     /// unread input resets it, and the reset would overtake the words.
     pub(crate) async fn close(mut self, last_words: &[u8]) {
+        self.tap.said(last_words);
         self.out.extend_from_slice(last_words);
         let _ = timeout(LINGER, async {
-            let Self { stream, input, out } = &mut self;
+            let Self { stream, input, out, .. } = &mut self;
             stream.write_all(out).await?;
             stream.shutdown().await?;
             let mut left = LINGER_OCTETS;

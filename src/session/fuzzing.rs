@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::sync::watch;
+use tokio::sync::watch::channel;
 
 use super::drive::{Patience, Side};
 use super::limits::SessionLimits;
@@ -14,7 +14,7 @@ use super::panic::caught;
 use super::protocol::{Imap, Pop3, Smtp, Speaks};
 use super::record::{Ending, Record};
 use super::upstream::Upstreams;
-use super::{Arrival, Nuisances, Shared, log_in};
+use super::{Arrival, Clearance, Nuisances, Shared, Watchers, log_in};
 use crate::config::{Account, Config, Listener, Protocol};
 use crate::drain::Drain;
 use crate::login::Visit;
@@ -76,13 +76,15 @@ impl Stage {
         };
         let shared = Shared {
             config: Arc::clone(&self.config),
-            directory: watch::channel(Arc::new(Directory::of(&self.config))).1,
+            directory: channel(Arc::new(Directory::of(&self.config))).1,
             uses: Arc::default(),
             verifier,
             credentials: Arc::new(Tokens(Mutex::new(tokens))),
             upstreams: Upstreams::in_memory(&account.app.provider.name, Arc::clone(&self.tls)),
             limits: Arc::new(SessionLimits::new(1, 1)),
             nuisances: Nuisances::default(),
+            clearance: Clearance::default(),
+            watchers: Watchers::default(),
             doors: Doors::default(),
             drain,
         };

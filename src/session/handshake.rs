@@ -10,6 +10,7 @@ use super::Arrival;
 use super::drive::{Patience, Side};
 use super::nuisance::Nuisance;
 use super::record::{Ending, Record};
+use super::watch::advice::Clue;
 use crate::config::ListenerTls;
 use crate::net::stream::Stream;
 use crate::net::tls;
@@ -50,6 +51,7 @@ pub(super) async fn secure(
     match accepted {
         Ok(Ok(stream)) => {
             arrival.visit.encrypted = true;
+            record.tap.is_under_tls();
             Ok(Side::new(stream))
         }
         Ok(Err((error, stream))) => {
@@ -67,6 +69,7 @@ fn tell_of_failure(arrival: &Arrival<'_>, error: &io::Error, record: &Record) ->
     let (listener, peer, session) = (arrival.listener, arrival.visit.peer, record.session());
     let (why, cure) = meaning(error);
     let detail = error.to_string();
+    record.tap.learn(Clue::TlsFailed { why, cure });
     arrival.shared.nuisances.tell(listener, Nuisance::FailedHandshake, || {
         let detail = PeerText(detail.as_bytes());
         tracing::info!(session, listener = listener.name, %peer, %detail, "connection closed: the TLS handshake failed: {why}. {cure}");
@@ -78,8 +81,8 @@ fn tell_of_failure(arrival: &Arrival<'_>, error: &io::Error, record: &Record) ->
 fn meaning(error: &io::Error) -> (&'static str, &'static str) {
     use AlertDescription as Alert;
     const NEWER: &str = "Switch TLS 1.2 on in the device, or update it; where it has none, put a proxy that speaks the \
-                         old TLS before the gateway, or let it log in without TLS from a network of its own \
-                         (plaintext_login)";
+                         old TLS before the gateway (docs/old-tls.md), or let it log in without TLS from a network of \
+                         its own (plaintext_login)";
     const TRUST: &str = "Install the certificate that `mailferry cert` prints in the device, see that it connects to a name \
                          or address in it, or switch the device's check of certificates off";
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {

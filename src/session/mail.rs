@@ -25,10 +25,8 @@ use super::upstream::Upstream;
 use super::warrant::Warrant;
 use super::{Shared, chance};
 use crate::config::Protocol;
-use crate::drain::Drain;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
 use crate::proto::ProtoError;
-use crate::proto::smtp::reply::Reply;
 use crate::proto::smtp::transaction::{
     Denial, EnvelopeRefusal, Flow, MessageReport, Options, Pipes, Stamp, Transaction,
 };
@@ -52,7 +50,7 @@ pub(crate) async fn carry(
     let times =
         RelayTimes { idle: shared.config.limits.idle(Protocol::Smtp), half_closed: shared.config.budgets.half_closed };
     let mut carrier = Carrier::new(transaction, downstream, upstream.side, times);
-    let ending = carrier.run(&shared.drain, pin!(warrant.revoked()), record).await;
+    let ending = carrier.run(shared, pin!(warrant.revoked()), record).await;
     if carrier.transaction.has_body_in_flight() {
         record.message_lost(&ending);
     }
@@ -144,19 +142,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     /// Carries until the session ends; a goodbye of ours then stands in the pipe.
     async fn run(
         &mut self,
-        drain: &Drain,
+        shared: &Shared,
         mut revoked: Pin<&mut impl Future<Output = ()>>,
         record: &mut Record,
     ) -> Ending {
+        let Shared { drain, clearance, .. } = shared;
         loop {
             tokio::select! {
                 biased;
                 carried = poll_fn(|cx| self.poll(cx, drain.has_begun())) => match carried {
-                    Carried::Message(report) => record.message(&report),
-                    Carried::Envelope(refusal) => record.envelope_refused(&refusal),
+                    Carried::Message(report) => record.message(&report, clearance),
+                    Carried::Envelope(refusal) => record.envelope_refused(&refusal, clearance),
                     Carried::Denied(denial) => record.denied(&denial),
                     Carried::MailWanted => {
-                        let verdict = self.may_send();
+                        let verdict = record.ask(clearance);
                         self.transaction.admit(verdict.map(|()| stamp()));
                     }
                     Carried::Quiet => return self.say_goodbye(Goodbye::Draining, Ending::Drained),
@@ -259,9 +258,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
         if self.clock.left.is_some() {
             return false;
         }
+        let known = self.downstream.input.len();
         match poll_read_into(&mut self.downstream.stream, cx, &mut self.downstream.input, SCRATCH) {
             Poll::Ready(0) => self.clock.left = Some(Instant::now()),
             Poll::Ready(_) => {
+                self.downstream.tap.heard(&self.downstream.input.unused()[known..]);
                 self.clock.last = Instant::now();
                 self.from_downstream = Listening::HasToLook;
             }
@@ -276,6 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             Ok(flow) => flow,
             Err(error) => return Break(self.misbehaved(error)),
         };
+        self.downstream.tap.said(&self.pipes.to_downstream);
         // An answer may have made room for more commands.
         self.from_downstream = Listening::HasToLook;
         // A machine that waits for its pipe and has not written to it waits for a socket.
@@ -290,6 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             Ok(flow) => flow,
             Err(error) => return Break(self.misbehaved(error)),
         };
+        self.downstream.tap.said(&self.pipes.to_downstream);
         let moved = flow != Flow::Flush || !self.pipes.are_empty();
         self.from_downstream = self.follow(flow)?;
         Continue(moved)
@@ -311,22 +314,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     }
 
     fn upstream_gone(&mut self, what: &'static str) -> Carried {
-        self.transaction.upstream_gone(&mut self.pipes);
+        self.lose_upstream();
         Carried::Ended(Ending::UpstreamLost(what))
     }
 
     fn misbehaved(&mut self, error: ProtoError) -> Carried {
-        self.transaction.upstream_gone(&mut self.pipes);
+        self.lose_upstream();
         Carried::Ended(Ending::Misbehaved(error))
     }
 
-    /// Whether a message may be sent now; if not, what is said to its MAIL.
-    fn may_send(&self) -> Result<(), Reply> {
-        Ok(())
+    fn lose_upstream(&mut self) {
+        let before = self.pipes.to_downstream.len();
+        self.transaction.upstream_gone(&mut self.pipes);
+        self.downstream.tap.said(&self.pipes.to_downstream[before..]);
     }
 
     fn say_goodbye(&mut self, goodbye: Goodbye, ending: Ending) -> Ending {
-        self.pipes.to_downstream.extend_from_slice(&goodbye.line(Protocol::Smtp));
+        let line = goodbye.line(Protocol::Smtp);
+        self.downstream.tap.said(&line);
+        self.pipes.to_downstream.extend_from_slice(&line);
         ending
     }
 }

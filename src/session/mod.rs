@@ -8,6 +8,7 @@ mod alarm;
 mod announced;
 mod breaker;
 mod chance;
+mod clearance;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
@@ -20,11 +21,14 @@ mod nuisance;
 mod panic;
 mod probe;
 mod protocol;
+mod rates;
 mod record;
+mod refusals;
 mod relay;
 mod submit;
 mod upstream;
 mod warrant;
+pub(crate) mod watch;
 mod words;
 
 use std::net::{IpAddr, SocketAddr};
@@ -32,10 +36,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 use tokio::time::{sleep, timeout};
 
 use self::announced::{tell_of_forbidden, tell_of_surplus};
+pub(crate) use self::clearance::Clearance;
 use self::drive::{Lost, Outcome, Patience, Side};
 use self::entrance::enter;
 use self::failure::{Failure, FailureKind, Goodbye};
@@ -50,6 +55,9 @@ pub(crate) use self::submit::submit;
 use self::upstream::Upstream;
 pub(crate) use self::upstream::{Upstreams, unguessable_tag};
 use self::warrant::Warrant;
+use self::watch::Watched;
+use self::watch::advice::Clue;
+pub(crate) use self::watch::{Told, Watch, Watchers, tls_name};
 use crate::config::{Account, Config, Listener, Protocol, holds};
 use crate::drain::Drain;
 use crate::login::Visit;
@@ -69,13 +77,17 @@ const LOGIN_TRIES: u32 = 3;
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     /// Which accounts and logins there are now.
-    pub(crate) directory: watch::Receiver<Arc<Directory>>,
+    pub(crate) directory: Receiver<Arc<Directory>>,
     pub(crate) uses: Arc<Uses>,
     pub(crate) verifier: Verifier,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) upstreams: Upstreams,
     pub(crate) limits: Arc<SessionLimits>,
     pub(crate) nuisances: Nuisances,
+    /// What logins have sent, and what became of it.
+    pub(crate) clearance: Clearance,
+    /// Who watches what devices try.
+    pub(crate) watchers: Watchers,
     /// How listeners that speak TLS do.
     pub(crate) doors: Doors,
     pub(crate) drain: Drain,
@@ -119,11 +131,13 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
     let is_proxy = holds(&listener.proxy_protocol, address);
     if !is_proxy && !holds(&listener.allow, address) {
         tell_of_forbidden(shared, listener, address);
+        shared.watchers.turned_away(listener, address, &Clue::NotAllowed);
         return;
     }
     let place = if is_proxy { shared.limits.take_for_proxy() } else { shared.limits.take(address) };
     let Some(place) = place else {
         tell_of_surplus(shared, listener, address);
+        shared.watchers.turned_away(listener, address, &Clue::TooManySessions);
         // Tried once: whoever floods the gateway is not waited for.
         say_last(&stream, &Goodbye::SessionLimit.line(listener.protocol));
         return;
@@ -135,6 +149,8 @@ pub(crate) fn admit(shared: &Arc<Shared>, listener: &Arc<Listener>, stream: TcpS
 /// One session. Whatever happens in it ends here.
 async fn serve(shared: Arc<Shared>, listener: Arc<Listener>, stream: TcpStream, peer: IpAddr, mut place: Place) {
     let mut record = Record::new(place.number(), peer);
+    let watched = Watched { listener: &listener, directory: &shared.directory, session: record.session(), peer };
+    record.tap = shared.watchers.tap(&watched);
     let session = async {
         match listener.protocol {
             Protocol::Smtp => run::<Smtp>(&shared, &listener, stream, &mut place, &mut record).await,
@@ -174,6 +190,7 @@ async fn log_in<P: Speaks>(
 ) -> Result<(Side, Upstream<P>, Warrant), Ending> {
     let (shared, listener) = (arrival.shared, arrival.listener);
     let (access, after_starttls) = arrival.access();
+    downstream.tap = record.tap.clone();
     let mut machine = P::downstream(shared, access, after_starttls);
     let mut failures = 0;
     let mut opened = None;
@@ -213,6 +230,7 @@ async fn log_in<P: Speaks>(
             }
             Ok(Outcome::StartTls) => {
                 downstream = Box::pin(start_tls(&mut arrival, downstream, &patience, record)).await?;
+                downstream.tap = record.tap.clone();
             }
             Ok(Outcome::Close(reason)) => {
                 if reason == CloseReason::TlsHello {
@@ -257,14 +275,15 @@ async fn verify_and_open<P: Speaks>(
     let verified = verify(arrival, &directory, asked).await?;
     drop(directory);
     let account: &Arc<Account> = &verified.account;
-    record.known(account, &account.logins[verified.login], asked);
+    record.known(account, verified.login, asked);
     let provider = &account.app.provider;
     let Some(server) = provider.server(P::PROTOCOL) else {
         let detail =
             format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
         return Err(Failure::new(FailureKind::Credentials, detail));
     };
-    let upstream = upstream::log_in::<P>(shared, account, server, Some(record.session())).await?;
+    let upstream = upstream::log_in::<P>(shared, account, server, Some(record)).await?;
+    record.logged_in(&server.host);
     Ok((upstream, Warrant::of(&verified, P::PROTOCOL, changes)))
 }
 

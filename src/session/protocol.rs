@@ -98,14 +98,15 @@ impl Speaks for Smtp {
         failure.smtp()
     }
 
-    async fn carry(
+    // No async function around another: each would hold both connections once more.
+    fn carry(
         shared: &Shared,
         downstream: Side,
         upstream: Upstream<Self>,
         warrant: Warrant,
         record: &mut Record,
-    ) -> Ending {
-        mail::carry(shared, downstream, upstream, warrant, record).await
+    ) -> impl Future<Output = Ending> + Send {
+        mail::carry(shared, downstream, upstream, warrant, record)
     }
 }
 

@@ -8,13 +8,17 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::clearance::{Clearance, Sender};
 use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
 use super::nuisance::{Nuisance, Nuisances};
 use super::protocol::Asked;
 use super::relay::{RelayEnd, Relayed};
+use super::watch::Tap;
+use super::watch::advice::Clue;
 use super::words::{self, Meaning};
 use crate::config::{Account, Listener, Login};
+use crate::proto::smtp::reply::Reply;
 use crate::proto::smtp::transaction::{Denial, Denied, EnvelopeCommand, EnvelopeRefusal, MessageReport};
 use crate::proto::{CloseReason, ProtoError};
 use crate::telemetry::log::{PeerName, PeerText};
@@ -33,15 +37,28 @@ pub(crate) struct Record {
     pub(crate) to_upstream: u64,
     pub(crate) to_downstream: u64,
     messages: u64,
+    /// Who watches it.
+    pub(crate) tap: Tap,
 }
 
 /// Whose session it is, once the password was right.
 #[derive(Debug)]
 struct Who {
-    login: String,
+    /// Which of the account's.
+    login: usize,
     /// What let it in.
     admission: &'static str,
     account: Arc<Account>,
+}
+
+impl Who {
+    fn login(&self) -> &Login {
+        &self.account.logins[self.login]
+    }
+
+    fn sender(&self) -> Sender {
+        Sender { account: self.account.address.clone(), login: self.login().username.clone() }
+    }
 }
 
 /// What a refusal means and what to do, in brackets; nothing where it is not known.
@@ -115,6 +132,7 @@ impl Record {
             to_upstream: 0,
             to_downstream: 0,
             messages: 0,
+            tap: Tap::default(),
         }
     }
 
@@ -123,18 +141,46 @@ impl Record {
         self.session
     }
 
-    /// The password was right, or the address one that opens this login: from here on the session is somebody's.
-    pub(crate) fn known(&mut self, account: &Arc<Account>, login: &Login, asked: &Asked) {
+    /// The password was right, or the address one that opens this login, of the account's the one of this number: from
+    /// here on the session is somebody's.
+    pub(crate) fn known(&mut self, account: &Arc<Account>, login: usize, asked: &Asked) {
         let admission = match asked {
             Asked::Password(_) => "password",
             Asked::Address => "address",
         };
-        self.who = Some(Who { login: login.username.clone(), admission, account: Arc::clone(account) });
+        self.who = Some(Who { login, admission, account: Arc::clone(account) });
+        let (login, account) = self.names();
+        self.tap
+            .tell(|| format!("by its {admission} this is the login {login} of {account}"));
+    }
+
+    /// The upstream has let us in.
+    pub(crate) fn logged_in(&self, server: &str) {
+        self.tap.learn(Clue::LoggedIn);
+        self.tap.tell(|| format!("logged in at {server}"));
+    }
+
+    /// Whether a message may go on to the upstream.
+    ///
+    /// # Errors
+    /// What is said to its MAIL if it may not.
+    pub(crate) fn ask(&self, clearance: &Clearance) -> Result<(), Reply> {
+        let Some(who) = &self.who else { return Ok(()) };
+        let allowed = clearance.ask(&who.sender(), who.login().mail.rate, self.peer);
+        if let Err(reply) = &allowed {
+            let login = who.login().username.clone();
+            self.tap.learn(match reply.code {
+                ..500 => Clue::RateExceeded { login },
+                _ => Clue::HeldBack { login },
+            });
+        }
+        allowed
     }
 
     /// A login was not accepted.
     pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, asked: &Asked, failure: &Failure) {
         self.failures += 1;
+        self.tap.failed(at, asked, failure);
         let (login, mechanism): (&[u8], &dyn fmt::Debug) = match asked {
             Asked::Password(request) => (&request.username, &request.mechanism),
             Asked::Address => (b"-", &format_args!("ByAddress")),
@@ -158,8 +204,12 @@ impl Record {
     }
 
     /// A message was accepted or refused by the upstream.
-    pub(crate) fn message(&mut self, report: &MessageReport) {
+    pub(crate) fn message(&mut self, report: &MessageReport, clearance: &Clearance) {
         self.messages += 1;
+        if let Some(who) = &self.who {
+            clearance.message(&who.sender(), report, self.peer);
+        }
+        self.tap_refusal(report.accepted, &report.reply);
         let (session, (login, account)) = (self.session, self.names());
         let MessageReport { accepted, sender, recipients, octets, reply } = report;
         let (sender, reply) = (PeerText(sender), PeerText(reply));
@@ -172,7 +222,11 @@ impl Record {
     }
 
     /// A sender or a recipient was refused by the upstream.
-    pub(crate) fn envelope_refused(&self, refusal: &EnvelopeRefusal) {
+    pub(crate) fn envelope_refused(&self, refusal: &EnvelopeRefusal, clearance: &Clearance) {
+        if let Some(who) = &self.who {
+            clearance.envelope_refused(&who.sender(), refusal, self.peer);
+        }
+        self.tap_refusal(false, &refusal.reply);
         let (session, (login, account)) = (self.session, self.names());
         let EnvelopeRefusal { command, sender, reply } = refusal;
         let (sender, hint, reply) = (PeerText(sender), Hint::of(reply), PeerText(reply));
@@ -183,6 +237,24 @@ impl Record {
         tracing::info!(session, login, account, %sender, %reply, "{what}{hint}");
     }
 
+    fn tap_refusal(&self, accepted: bool, reply: &[u8]) {
+        if !self.tap.is_open() {
+            return;
+        }
+        if accepted {
+            self.tap.learn(Clue::MessageAccepted);
+            return self.tap.tell(|| format!("message accepted: {}", PeerText(reply)));
+        }
+        let meaning = words::of_reply(reply);
+        self.tap
+            .tell(|| format!("refused by the upstream: {}{}", PeerText(reply), Hint(meaning)));
+        let login = self.names().0.to_owned();
+        self.tap.learn(match meaning {
+            Some(meaning) if meaning.is_about_sender() => Clue::SenderDenied { login },
+            _ => Clue::Refused(meaning.map(|meaning| meaning.cure)),
+        });
+    }
+
     /// The gateway itself refused to send something.
     pub(crate) fn denied(&self, denial: &Denial) {
         let (session, (login, account)) = (self.session, self.names());
@@ -191,12 +263,14 @@ impl Record {
         match what {
             Denied::Recipient(recipient) => {
                 let recipient = PeerText(recipient);
+                self.tap.learn(Clue::RecipientDenied { login: login.to_owned() });
                 tracing::info!(
                     session, login, account, %sender, %recipient, %reply,
                     "recipient refused here: not among the login's `recipients`"
                 );
             }
             Denied::Mail | Denied::Message => {
+                self.tap.learn(Clue::TooLarge { account: account.to_owned() });
                 tracing::info!(
                     session, login, account, %sender, %reply,
                     "message refused here: larger than the account's `max_message` or the mail server takes, or a header over 256 KiB"
@@ -226,6 +300,7 @@ impl Record {
 
     /// The session's line.
     pub(crate) fn write(&self, listener: &Listener, ending: &Ending) {
+        self.tap.ended(ending);
         let (login, account) = self.names();
         let seconds = self.begun.elapsed().as_secs_f32();
         let Self { session, peer, failures, to_upstream, to_downstream, messages, .. } = self;
@@ -244,7 +319,9 @@ impl Record {
     }
 
     fn names(&self) -> (&str, &str) {
-        self.who.as_ref().map_or(("-", "-"), |who| (&who.login, &who.account.address))
+        self.who
+            .as_ref()
+            .map_or(("-", "-"), |who| (&who.login().username, &who.account.address))
     }
 }
 
@@ -285,12 +362,15 @@ mod tests {
 
     #[test]
     fn a_refused_message_is_logged_with_what_to_do() {
-        let line = logged(|record| record.message(&report(false, "554 5.2.252 SendAsDenied; a@x not allowed\x1b[31m")));
+        let line = logged(|record| {
+            record.message(&report(false, "554 5.2.252 SendAsDenied; a@x not allowed\x1b[31m"), &Clearance::default())
+        });
         assert!(line.contains("message refused (The mailbox may not send as the address in From"), "{line}");
         assert!(line.contains("Send As") && line.contains("session=7") && line.contains("\\x1b[31m"), "{line}");
-        let line = logged(|record| record.message(&report(false, "550 5.9.9 In words of tomorrow")));
+        let line =
+            logged(|record| record.message(&report(false, "550 5.9.9 In words of tomorrow"), &Clearance::default()));
         assert!(line.contains("message refused session=7"), "{line}");
-        let line = logged(|record| record.message(&report(true, "250 2.0.0 SendAsDenied")));
+        let line = logged(|record| record.message(&report(true, "250 2.0.0 SendAsDenied"), &Clearance::default()));
         assert!(line.contains("message accepted session=7"), "{line}");
     }
 
@@ -301,7 +381,7 @@ mod tests {
         {
             let reply = b"550 5.7.232 Your message can't be sent".into();
             let refusal = EnvelopeRefusal { command, sender: b"a@example.com".into(), reply };
-            let line = logged(|record| record.envelope_refused(&refusal));
+            let line = logged(|record| record.envelope_refused(&refusal, &Clearance::default()));
             assert!(line.contains(words) && line.contains("sender=a@example.com"), "{line}");
             assert!(line.contains("outside recipients") && line.contains("reply=550 5.7.232"), "{line}");
         }

@@ -13,6 +13,7 @@ use super::breaker::{Breakers, Dial};
 use super::drive::{Lost, Outcome, Patience, Side};
 use super::failure::{Failure, FailureKind};
 use super::protocol::Speaks;
+use super::record::Record;
 use super::{Shared, chance, words};
 use crate::config::{Account, Config, Server, UpstreamTls};
 use crate::net::dial::{self, GREETING, Way, within};
@@ -93,15 +94,23 @@ enum OpenError {
     Refused(UpstreamRefusal),
 }
 
-/// Logs `account` in at `server`, for the session of this number if it is for one. A refused token is replaced once, if
+/// Logs `account` in at `server`, for the session of this record if it is for one. A refused token is replaced once, if
 /// the token service thinks that this could help.
 pub(crate) async fn log_in<P: Speaks>(
     shared: &Shared,
     account: &Arc<Account>,
     server: &Server,
-    session: Option<u64>,
+    record: Option<&Record>,
 ) -> Result<Upstream<P>, Failure> {
+    let session = record.map(Record::session);
+    let tell = |what: &dyn Fn() -> String| {
+        if let Some(record) = record {
+            record.tap.tell(what);
+        }
+    };
+    tell(&|| format!("asks for a token for {}", account.address));
     let first = shared.credentials.credential(account, P::PROTOCOL, None).await?;
+    tell(&|| format!("has a token, and logs in at {}:{}", server.host, server.port));
     let refusal = match open::<P>(shared, account, server, &first, session).await {
         Err(OpenError::Refused(refusal)) if is_about_token(&refusal) => refusal,
         other => return other.map_err(|error| failure(account, server, error)),
@@ -113,6 +122,7 @@ pub(crate) async fn log_in<P: Speaks>(
         "token refused; asking for a fresh one: {}",
         refused(&refusal)
     );
+    tell(&|| format!("the token was refused: {}; asks for a fresh one", refused(&refusal)));
     let fresh = match shared
         .credentials
         .credential(account, P::PROTOCOL, Some(first.generation))

@@ -10,7 +10,7 @@ use crate::gateway::{Gateway, PASSWORD};
 use crate::letter::{assert_same, letter};
 use crate::oauth::MAILBOX;
 use crate::provider::Provider;
-use crate::reading::{assert_logins_were_safe, curl};
+use crate::reading::{FIRST_IN_INBOX, assert_logins_were_safe, curl};
 use crate::sending::{assert_letters_arrived, swaks};
 use crate::upstream::{Upstream, path};
 
@@ -39,7 +39,7 @@ fn chain(app: &str, scopes: &str, lifetime: u32) -> Gateway<Provider> {
 /// That mail can be sent and read, and that nobody wrote down what they must not.
 #[track_caller]
 fn assert_mail_works(chain: &Gateway<Provider>) {
-    swaks(chain, PASSWORD, &["--auth", "PLAIN"]).succeeded();
+    swaks(chain, &chain.in_clear(chain.smtp), PASSWORD, &["--auth", "PLAIN"]).succeeded();
     assert_letters_arrived(chain, 1);
     chain.upstream.deliver("1.letter", &letter());
     assert_same(&read(chain).succeeded(), &letter());
@@ -48,8 +48,7 @@ fn assert_mail_works(chain: &Gateway<Provider>) {
 }
 
 fn read(chain: &Gateway<Provider>) -> Ended {
-    let url = format!("imap://127.0.0.1:{}/INBOX/;MAILINDEX=1", chain.imap);
-    curl(&url, PASSWORD, &["--login-options", "AUTH=PLAIN"])
+    curl("imap", FIRST_IN_INBOX, &chain.in_clear(chain.imap), PASSWORD, &["--login-options", "AUTH=PLAIN"])
 }
 
 #[track_caller]
@@ -64,7 +63,7 @@ fn assert_all_is_well(chain: &Gateway<Provider>) {
 #[track_caller]
 fn assert_somebody_must_sign_in(chain: &Gateway<Provider>) {
     const NO_LOGIN: i32 = 28;
-    swaks(chain, PASSWORD, &["--auth", "PLAIN"])
+    swaks(chain, &chain.in_clear(chain.smtp), PASSWORD, &["--auth", "PLAIN"])
         .exited_with(NO_LOGIN)
         .said("454 4.7.0");
 }
@@ -187,7 +186,7 @@ fn refresh_tokens_rotate_and_no_login_notices() {
         assert_same(&read(&chain).succeeded(), &letter());
     }
     assert_same(&read(&chain).succeeded(), &letter());
-    swaks(&chain, PASSWORD, &["--auth", "LOGIN"]).succeeded();
+    swaks(&chain, &chain.in_clear(chain.smtp), PASSWORD, &["--auth", "LOGIN"]).succeeded();
     assert_letters_arrived(&chain, 1);
     assert_all_is_well(&chain);
 }

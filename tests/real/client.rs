@@ -66,6 +66,13 @@ impl Ended {
         assert!(self.to_string().contains(words), "no {words:?} in what it said. {self}");
         self
     }
+
+    /// That it failed, for the certificate.
+    #[track_caller]
+    pub(crate) fn complained_of_a_certificate(&self) {
+        assert!(!self.status.success(), "{self}");
+        assert!(self.to_string().to_lowercase().contains("certificate"), "{self}");
+    }
 }
 
 impl fmt::Display for Ended {

@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a daemon may take to start, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long what a daemon is known to have done may take to be in its log.
+const TO_PRINT: Duration = Duration::from_secs(10);
 /// How often it is looked at meanwhile.
 const GLANCE: Duration = Duration::from_millis(10);
 /// As much of a log as a failed test shows.
@@ -77,6 +79,20 @@ impl Daemon {
         std::fs::read(&self.log)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
+    }
+
+    /// Waits until it has printed a line with all of `words`. `false` if it does not.
+    pub(crate) fn logs(&self, words: &[&str]) -> bool {
+        let deadline = Instant::now() + TO_PRINT;
+        loop {
+            if self.log().lines().any(|line| words.iter().all(|word| line.contains(word))) {
+                return true;
+            }
+            if Instant::now() > deadline {
+                return false;
+            }
+            thread::sleep(GLANCE);
+        }
     }
 
     fn stop(&mut self) {

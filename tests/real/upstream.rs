@@ -178,6 +178,7 @@ fn write_certificates(root: &Path) {
     fs::write(root.join("ca.pem"), ca.pem()).expect("a file in the test's folder");
     fs::write(root.join("server.pem"), certificate.pem()).expect("a file in the test's folder");
     fs::write(root.join("server.key"), server_key.serialize_pem()).expect("a file in the test's folder");
+    run("chmod", &["600", path(&root.join("server.key"))]);
 }
 
 fn maildir(root: &Path) -> PathBuf {
@@ -191,7 +192,8 @@ fn make_mailbox(root: &Path) {
     run("chown", &["-R", "dovecot:dovecot", path(&root.join("mail"))]);
 }
 
-fn files(folder: &Path) -> impl Iterator<Item = Vec<u8>> {
+/// The files of a folder.
+pub(crate) fn files(folder: &Path) -> impl Iterator<Item = Vec<u8>> {
     let entries = fs::read_dir(folder).expect("a folder of the test");
     entries.map(|entry| fs::read(entry.expect("an entry").path()).expect("a file of the test"))
 }

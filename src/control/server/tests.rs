@@ -39,6 +39,13 @@ impl Desk for Echo {
                     Answer::Checked { wrong: 0, waiting_may_help: false }
                 }
                 Request::RevokeLogin { .. } => panic!("on purpose"),
+                Request::Watch { .. } => {
+                    let _ = progress.send("watching".into()).await;
+                    progress.closed().await;
+                    self.done.fetch_add(1, Ordering::SeqCst);
+                    self.begun.notify_one();
+                    Answer::Done("nobody watches".into())
+                }
                 _ => Answer::Done("x".repeat(line::MAX_ANSWER)),
             }
         })
@@ -106,6 +113,20 @@ async fn a_request_is_answered_line_by_line() {
     assert_eq!(steps, (0..100).map(|step| format!("step {step}")).collect::<Vec<_>>());
     let mode = std::fs::metadata(socket(stage.folder.path())).unwrap().mode();
     assert_eq!(mode & 0o777, 0o660);
+}
+
+#[tokio::test]
+async fn what_has_no_end_ends_when_its_asker_leaves() {
+    let stage = Stage::set();
+    let mut stream = stage.connect().await;
+    stream.write_all(b"{\"watch\":{\"from\":null}}\n").await.unwrap();
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    assert_eq!(line, "{\"progress\":\"watching\"}\n");
+    drop(stream);
+    timeout(STUCK, stage.desk.begun.notified()).await.expect("it is told to nobody");
+    assert_eq!(stage.desk.done.load(Ordering::SeqCst), 1);
+    stage.lives().await;
 }
 
 #[tokio::test]

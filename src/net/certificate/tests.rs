@@ -83,7 +83,7 @@ fn what_cannot_be_shown_is_named_with_what_to_do() {
         (key(encrypted), "encrypted.key", "openssl pkey"),
         (key(right.certificate.clone()), "server.pem", "no private key"),
         (key(file("empty.key", b"")), "empty.key", "BEGIN PRIVATE KEY"),
-        (key(other.private_key.clone()), "server.key", "is not that of the certificate in "),
+        (key(other.private_key), "server.key", "is not that of the certificate in "),
     ] {
         let said = Shown::open(files).unwrap_err().to_string();
         assert!(said.contains(&format!("{named}: ")) && said.contains(why), "{said}");

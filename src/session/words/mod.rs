@@ -107,6 +107,11 @@ pub(crate) const fn of_kind(kind: RefusalKind) -> &'static Meaning {
 const PASSES: &str = "It passes by itself; the program should try again later";
 
 impl Meaning {
+    /// Whether it is the name that the message is sent in.
+    pub(crate) fn is_about_sender(&self) -> bool {
+        self.what == smtp::SENDER
+    }
+
     /// Whose move it is.
     pub(crate) const fn failure(&self) -> FailureKind {
         match self.kind {

@@ -14,7 +14,7 @@ const fn row(
 }
 
 const OFF: &[&str] = &["535 5.7.139"];
-const SENDER: &str = "The mailbox may not send as the address in From or MAIL FROM";
+pub(super) const SENDER: &str = "The mailbox may not send as the address in From or MAIL FROM";
 const SEND_AS: &str = "Make the program send from the mailbox's own address, or grant Send As on the other one";
 const PASSWORD_SEEN: &str = "The provider took the login for one with a password, which it has switched off";
 const OWN_SERVER: &str =

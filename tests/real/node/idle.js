@@ -1,16 +1,19 @@
 // Waits in IDLE for a message with imapflow, and prints it.
-// Usage: idle.js PORT USER PASSWORD. Prints "idling" once the server has said so. Exits with 3 if the login is refused.
+// Usage: idle.js PORT clear|starttls|implicit TRUSTED USER PASSWORD. TRUSTED is a file with the certificate to trust. Prints
+// "idling" once the server has said so. Exits with 3 if the login is refused.
 'use strict';
+const fs = require('node:fs');
 const { ImapFlow } = require('imapflow');
 
-const [port, user, pass] = process.argv.slice(2);
+const [port, way, trusted, user, pass] = process.argv.slice(2);
 
 async function main() {
     const client = new ImapFlow({
         host: '127.0.0.1',
         port: Number(port),
-        secure: false,
-        doSTARTTLS: false,
+        secure: way === 'implicit',
+        doSTARTTLS: way === 'starttls',
+        tls: way === 'clear' ? undefined : { ca: fs.readFileSync(trusted) },
         auth: { user, pass },
         logger: false,
         emitLogs: true,

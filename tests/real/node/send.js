@@ -1,16 +1,21 @@
 // Sends one raw message with nodemailer.
-// Usage: send.js PORT USER PASSWORD METHOD MESSAGE. Exits with 3 if the login is refused.
+// Usage: send.js PORT clear|starttls|implicit TRUSTED USER PASSWORD METHOD MESSAGE. TRUSTED is a file with the certificate
+// to trust. Exits with 3 if the login is refused.
 'use strict';
 const fs = require('node:fs');
 const nodemailer = require('nodemailer');
 
-const [port, user, pass, method, file] = process.argv.slice(2);
+const [port, way, trusted, user, pass, method, file] = process.argv.slice(2);
 
 async function main() {
     const transport = nodemailer.createTransport({
         host: '127.0.0.1',
         port: Number(port),
-        secure: false,
+        secure: way === 'implicit',
+        requireTLS: way === 'starttls',
+        // Else it would take STARTTLS where it is offered.
+        ignoreTLS: way === 'clear',
+        tls: way === 'clear' ? undefined : { ca: fs.readFileSync(trusted) },
         authMethod: method,
         auth: { user, pass },
     });

@@ -1,41 +1,65 @@
 """The clients of Python's standard library, as a script of some year uses them.
 
-Usage: stdlib.py smtp|imap|pop3 PORT USER PASSWORD [MESSAGE]
-Prints what it read; exits with 3 if the login is refused.
+Usage: stdlib.py smtp|imap|pop3 PORT clear|starttls|implicit TRUSTED USER PASSWORD [MESSAGE]
+TRUSTED is a file with the certificate to trust. Prints what it read; exits with 3 if the login is refused.
 """
 import imaplib
 import poplib
 import smtplib
+import ssl
 import sys
 
-protocol, port, user, password = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+HOST = "127.0.0.1"
+protocol, port, way, trusted, user, password = sys.argv[1], int(sys.argv[2]), *sys.argv[3:7]
+message = open(sys.argv[7], "rb").read() if len(sys.argv) > 7 else None
+context = None
+if way != "clear":
+    context = ssl.create_default_context(cafile=trusted)
+    # The default since Python 3.13.
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
 
 
-def smtp(message):
+def connect(clear, over_tls, **tls):
+    """A client that speaks TLS from the first octet, or none yet."""
+    return over_tls(HOST, port, **tls) if way == "implicit" else clear(HOST, port)
+
+
+def smtp():
     for mechanism in ("auth_plain", "auth_login"):
-        with smtplib.SMTP("127.0.0.1", port) as client:
+        with connect(smtplib.SMTP, smtplib.SMTP_SSL, context=context) as client:
+            if way == "starttls":
+                client.starttls(context=context)
             client.ehlo("client.example.com")
             client.user, client.password = user, password
             client.auth(mechanism.removeprefix("auth_").upper(), getattr(client, mechanism))
             client.sendmail("user@example.com", ["office@example.net", "else@example.net"], message)
 
 
-def imap(_):
-    client = imaplib.IMAP4("127.0.0.1", port)
+def imap_client():
+    client = connect(imaplib.IMAP4, imaplib.IMAP4_SSL, ssl_context=context)
+    if way == "starttls":
+        client.starttls(ssl_context=context)
+    return client
+
+
+def imap():
+    client = imap_client()
     client.login(user, password)
     client.select("INBOX")
     _, answer = client.fetch("1", "(RFC822)")
     client.logout()
     # The other way to log in, with the capabilities read anew.
-    client = imaplib.IMAP4("127.0.0.1", port)
+    client = imap_client()
     assert "AUTH=PLAIN" in client.capabilities, client.capabilities
     client.authenticate("PLAIN", lambda challenge: f"\0{user}\0{password}".encode())
     client.logout()
     return answer[0][1]
 
 
-def pop3(_):
-    client = poplib.POP3("127.0.0.1", port)
+def pop3():
+    client = connect(poplib.POP3, poplib.POP3_SSL, context=context)
+    if way == "starttls":
+        client.stls(context=context)
     client.user(user)
     client.pass_(password)
     count, _ = client.stat()
@@ -46,8 +70,7 @@ def pop3(_):
 
 
 try:
-    message = open(sys.argv[5], "rb").read() if len(sys.argv) > 5 else None
-    read = {"smtp": smtp, "imap": imap, "pop3": pop3}[protocol](message)
+    read = {"smtp": smtp, "imap": imap, "pop3": pop3}[protocol]()
     sys.stdout.buffer.write(read or b"")
 except (smtplib.SMTPAuthenticationError, imaplib.IMAP4.error, poplib.error_proto) as refusal:
     print(refusal, file=sys.stderr)

@@ -50,7 +50,10 @@ impl Transaction {
             };
             self.settle(pipes);
             // What is told comes first; the same call comes again.
-            if let Some(flow) = self.told.take().or(flow) {
+            if let Some(denial) = self.told.take() {
+                return Ok(Flow::Denied(*denial));
+            }
+            if let Some(flow) = flow {
                 return Ok(flow);
             }
         }

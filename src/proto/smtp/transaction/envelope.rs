@@ -2,7 +2,7 @@
 //! in its turn.
 
 use super::owed::Asked;
-use super::{Denial, Denied, Flow, Pipes, Stamp, State, Transaction};
+use super::{Denial, Denied, Pipes, Stamp, State, Transaction};
 use crate::config::{Recipients, SenderRule};
 use crate::message::sender::Sender;
 use crate::proto::smtp::envelope::{Envelope, EnvelopeError, Side};
@@ -106,7 +106,7 @@ impl Transaction {
 
     fn deny_to(&mut self, sender: Vec<u8>, what: Denied, answer: &Reply) {
         let reply = format!("{} {} {}", answer.code, answer.enhanced, answer.text).into_bytes();
-        self.told = Some(Flow::Denied(Denial { what, sender, reply }));
+        self.told = Some(Box::new(Denial { what, sender, reply }));
     }
 }
 

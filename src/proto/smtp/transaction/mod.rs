@@ -180,7 +180,8 @@ pub enum EnvelopeCommand {
 /// The machine. See the module's description.
 #[derive(Debug)]
 pub struct Transaction {
-    options: Options,
+    /// Boxed: an idle session keeps little at hand.
+    options: Box<Options>,
     state: State,
     owed: Owed,
     replies: ReplyReader,
@@ -194,7 +195,7 @@ pub struct Transaction {
     chunks: Chunks,
     unknown_verbs: u32,
     /// What is to be told before anything else is done.
-    told: Option<Flow>,
+    told: Option<Box<Denial>>,
     /// Whether the last reply was a 421: the upstream is about to close, and the downstream has been told.
     upstream_is_leaving: bool,
     ending: Option<CloseReason>,
@@ -245,7 +246,7 @@ impl Transaction {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
-            options,
+            options: Box::new(options),
             state: State::AwaitingCommand,
             owed: Owed::default(),
             replies: ReplyReader::default(),

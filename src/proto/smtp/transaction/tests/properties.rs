@@ -192,7 +192,7 @@ proptest! {
         let (message, length) = reference(&body).unwrap();
         let commands = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n".as_slice();
         let seen = play(&[commands, &body[..length]].concat(), true, &schedule);
-        prop_assert_eq!(&seen.messages, &[message.clone()]);
+        prop_assert_eq!(&seen.messages, std::slice::from_ref(&message));
         prop_assert_eq!(seen.to_upstream, [commands, &message].concat());
         prop_assert_eq!(seen.reports.len(), 1);
         prop_assert_eq!(seen.reports[0].octets, message.len() as u64 - 3);

@@ -1,0 +1,161 @@
+use proptest::prelude::*;
+use tokio::time::advance;
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+const SEND_AS: &[u8] = b"554 5.2.252 SendAsDenied; scanner@contoso.com not allowed to send as old@contoso.com; \
+    STOREDRV.Submission.Exception:SendAsDeniedException [Hostname=VI1PR01MB1234.eurprd01.prod.outlook.com]";
+
+fn sender(login: &str) -> Sender {
+    Sender { account: "scanner@contoso.com".into(), login: login.into() }
+}
+
+fn refuse(refusals: &Refusals, login: &str) -> Option<Duration> {
+    refusals.refused(&sender(login), Stage::Message, SEND_AS)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fifth_refusal_in_the_same_words_silences_that_login_and_no_other() {
+    let refusals = Refusals::default();
+    for _ in 0..4 {
+        assert_eq!(refuse(&refusals, "scanner"), None);
+        assert_eq!(refusals.held(&sender("scanner")), None);
+        advance(MINUTE).await;
+    }
+    assert_eq!(refuse(&refusals, "copier"), None);
+    assert_eq!(refuse(&refusals, "scanner"), Some(15 * MINUTE));
+    let held = Held { reply: SEND_AS.to_vec(), left: 15 * MINUTE };
+    assert_eq!(refusals.held(&sender("scanner")), Some(held));
+    assert_eq!(refusals.held(&sender("copier")), None);
+    assert_eq!(refuse(&refusals, "scanner"), None, "one that was on its way is not told again");
+    advance(15 * MINUTE).await;
+    assert_eq!(refusals.held(&sender("scanner")), None, "one message is tried");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_far_apart_or_in_other_words_are_no_series() {
+    let refusals = Refusals::default();
+    for _ in 0..20 {
+        assert_eq!(refuse(&refusals, "scanner"), None);
+        advance(3 * MINUTE).await;
+    }
+    let full = b"554 5.2.2 mailbox full; STOREDRV.Deliver";
+    for _ in 0..4 {
+        assert_eq!(refusals.refused(&sender("copier"), Stage::Message, full), None);
+        assert_eq!(refuse(&refusals, "copier"), None);
+    }
+    assert_eq!(refusals.refused(&sender("copier"), Stage::Message, full), Some(FIRST_WHILE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_while_is_twice_as_long_up_to_an_hour_and_a_success_ends_it() {
+    let refusals = Refusals::default();
+    for _ in 0..4 {
+        assert_eq!(refuse(&refusals, "scanner"), None);
+    }
+    for minutes in [15, 30, 60, 60] {
+        assert_eq!(refuse(&refusals, "scanner"), Some(minutes * MINUTE));
+        advance(minutes * MINUTE).await;
+    }
+    refusals.accepted(&sender("scanner"));
+    for _ in 0..4 {
+        assert_eq!(refuse(&refusals, "scanner"), None);
+    }
+    assert_eq!(refuse(&refusals, "scanner"), Some(15 * MINUTE));
+    // Through a session that had been let pass.
+    refusals.accepted(&sender("scanner"));
+    assert_eq!(refusals.held(&sender("scanner")), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_after_a_while_it_is_forgotten() {
+    let refusals = Refusals::default();
+    for _ in 0..5 {
+        refuse(&refusals, "scanner");
+    }
+    advance(15 * MINUTE + PROBATION).await;
+    assert_eq!(refuse(&refusals, "scanner"), None);
+}
+
+#[test]
+fn what_is_about_one_message_does_not_count() {
+    use Stage::{Mail, Message};
+    for (stage, reply, counts) in [
+        (Message, "554 5.2.252 SendAsDenied; a@x not allowed to send as b@x", true),
+        (Message, "550 5.2.254 InterfaceException; throttled", true),
+        (Message, "554 5.2.2 mailbox full; STOREDRV.Deliver", true),
+        (Message, "554 5.2.0 STOREDRV.Submission; SubmissionQuotaExceededException", true),
+        (Message, "550 5.7.60 SMTP; Client does not have permissions to send as this sender", true),
+        (Message, "550 5.4.5 Daily user sending limit exceeded", true),
+        (Mail, "550 5.7.1 Policy", true),
+        (Mail, "550 Sender not allowed", true),
+        (Mail, "501 5.1.7 Bad sender", true),
+        // What passes by itself, or with the next message.
+        (Message, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", false),
+        (Message, "550 5.1.1 User unknown", false),
+        (Message, "550 5.1.10 RESOLVER.ADR.RecipientNotFound", false),
+        (Message, "552 5.3.4 Message size exceeds fixed maximum message size", false),
+        (Message, "550 5.6.11 SMTPSEND.BareLinefeedsAreIllegal", false),
+        (Message, "550 5.7.1 Message contains a virus", false),
+        (Message, "554 5.7.1 Not allowed to send to this group", false),
+        (Message, "554 no", false),
+        (Message, "503 5.5.1 Need RCPT first", false),
+        (Mail, "501 5.5.4 Invalid arguments", false),
+        (Mail, "552 5.3.4 Too big", false),
+        (Mail, "502 5.3.3 Command not implemented", false),
+        (Mail, "250 2.1.0 Sender OK", false),
+        (Mail, "rubbish", false),
+    ] {
+        assert_eq!(counted(stage, reply.as_bytes()).is_some(), counts, "{reply}");
+    }
+}
+
+#[test]
+fn what_differs_each_time_is_not_compared() {
+    let words = |reply: &str| counted(Stage::Message, reply.as_bytes()).unwrap();
+    let one = "554 5.2.252 SendAsDenied; a@x.example not allowed to send as b@y.example; STOREDRV.Submission [Hostname=A1.prod 2026]";
+    let other = "554 5.2.252 SendAsDenied; c@z.example not allowed to send as d@y.example; STOREDRV.Submission [Hostname=B2.prod 2027]";
+    assert_eq!(words(one), words(other));
+    assert_eq!(words(one), "554 5.2.252 sendasdenied # not allowed to send as #");
+    assert_ne!(words("550 5.2.251 sender is throttled"), words("550 5.2.255 sender is throttled"));
+    assert_ne!(words("550 5.2.1 mailbox is disabled"), words("550 5.2.1 mailbox is over its limit"));
+}
+
+proptest! {
+    /// Whatever is said, to whom and when: a login is held back after five refusals of its own and no sooner, and what is
+    /// remembered of it stays small.
+    #[test]
+    fn nobody_is_silenced_by_others_or_without_five(
+        steps in prop::collection::vec((0_usize..3, 0_usize..6, 0_u64..400, any::<bool>()), 0..120),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let refusals = Refusals::default();
+            let mut own = [0_usize; 3];
+            for (who, how, pause, accepted) in steps {
+                advance(Duration::from_secs(pause)).await;
+                let login = sender(&who.to_string());
+                if accepted && how == 0 {
+                    refusals.accepted(&login);
+                    own[who] = 0;
+                    prop_assert_eq!(refusals.held(&login), None);
+                    continue;
+                }
+                own[who] += 1;
+                let said = format!("550 5.2.25{how} {}", "word".repeat(100 * how));
+                if refusals.refused(&login, Stage::Message, said.as_bytes()).is_some() {
+                    prop_assert!(own[who] >= MOST);
+                    prop_assert_eq!(refusals.held(&login).map(|held| held.reply), Some(said.into_bytes()));
+                }
+                let troubles = refusals.troubles();
+                for kind in &troubles.get(&login).unwrap().kinds {
+                    prop_assert!(kind.times.len() < MOST && kind.words.len() <= COMPARED);
+                }
+                prop_assert!(troubles.get(&login).unwrap().kinds.len() <= MOST_KINDS);
+            }
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,279 @@
+//! The line to change: from what was seen of a session to what its administrator does about it. One place for all of it.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::tap::tls_name;
+use crate::config::{Listener, ListenerTls, Protocol};
+
+/// How many networks of a list are repeated.
+const MOST_REPEATED: usize = 6;
+
+/// Something that was seen, and from which advice follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Clue {
+    /// The listener's `allow` does not hold the address.
+    NotAllowed,
+    /// The limits of sessions are reached.
+    TooManySessions,
+    /// A peer that has to send a PROXY header sent none, or a wrong one.
+    NoProxyHeader,
+    /// It connected and said nothing.
+    SaidNothing,
+    /// It began a TLS handshake where none was awaited.
+    TlsHello,
+    /// Its handshake failed.
+    TlsFailed { why: &'static str, cure: &'static str },
+    /// It would have sent a password in the clear, which is not allowed from there.
+    PlaintextForbidden,
+    /// It knows only ways to log in that are not offered.
+    Mechanism,
+    /// It sends mail without having logged in.
+    NoLogin,
+    /// The user name is none of a login.
+    UnknownName,
+    /// The login is not for this protocol.
+    WrongProtocol { login: String, protocols: Vec<Protocol> },
+    /// The login is not for this address.
+    WrongNetwork { login: String, networks: Vec<IpNet> },
+    /// The login wants TLS.
+    TlsRequired { login: String },
+    /// The user name is right, and the password is not.
+    WrongPassword { login: String },
+    /// The password was right, and yet it failed: what happened and what to do.
+    LoginFailed(String),
+    /// The login succeeded: what went wrong before is of no account. Never told.
+    LoggedIn,
+    /// Beyond the login's `rate`.
+    RateExceeded { login: String },
+    /// Held back after too many refusals.
+    HeldBack { login: String },
+    /// The login may not write to a recipient.
+    RecipientDenied { login: String },
+    /// The message is larger than it may be.
+    TooLarge { account: String },
+    /// The upstream does not let the account send in that name.
+    SenderDenied { login: String },
+    /// The upstream has refused a message or its envelope: what to do, where that is known.
+    Refused(Option<&'static str>),
+    /// It ended its message with LF.LF, and waited.
+    LoneLfEnd,
+    /// A message was accepted.
+    MessageAccepted,
+}
+
+/// Where it happened.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) listener: &'a Listener,
+    pub(crate) peer: IpAddr,
+}
+
+impl Scene<'_> {
+    /// A key of the listener and what it should be.
+    fn listener(&self, key: &str) -> String {
+        format!("in [[listener]] name = \"{}\" set {key}", self.listener.name)
+    }
+
+    /// A list of networks, with this address added.
+    fn with_peer(&self, networks: &[IpNet]) -> String {
+        let more = if networks.len() > MOST_REPEATED { ", ..." } else { "" };
+        let shown = networks.iter().take(MOST_REPEATED).map(|network| format!("\"{network}\", "));
+        let own = IpNet::from(self.peer);
+        format!("[{}\"{own}\"{more}]", shown.collect::<String>())
+    }
+}
+
+/// A key of a login and what it should be.
+fn of_login(login: &str, key: &str) -> String {
+    format!("in [[account.login]] username = \"{login}\" set {key}")
+}
+
+impl Clue {
+    /// Whether a login that succeeds shows that it did not matter.
+    pub(crate) const fn is_about_login(&self) -> bool {
+        matches!(
+            self,
+            Self::PlaintextForbidden
+                | Self::Mechanism
+                | Self::NoLogin
+                | Self::UnknownName
+                | Self::WrongProtocol { .. }
+                | Self::WrongNetwork { .. }
+                | Self::TlsRequired { .. }
+                | Self::WrongPassword { .. }
+                | Self::LoginFailed(_)
+        )
+    }
+
+    /// What to do, one line.
+    pub(crate) fn advice(&self, scene: &Scene<'_>) -> String {
+        let Scene { listener, peer } = scene;
+        match self {
+            Self::NotAllowed => {
+                let key = format!("allow = {}", scene.with_peer(&listener.allow));
+                format!("the listener does not allow this address: {}", scene.listener(&key))
+            }
+            Self::TooManySessions => "there are too many sessions: let the device close its connections, or raise \
+                                      sessions_per_address or sessions in [limits]"
+                .into(),
+            Self::NoProxyHeader => format!(
+                "{peer} stands in proxy_protocol of this listener, so it must begin with a PROXY header: switch that on at the \
+                 proxy, or take the address out of proxy_protocol"
+            ),
+            Self::SaidNothing => {
+                "it connected and said nothing: a port scan, a health check, or a device that waits for \
+                                  another protocol; check its settings for server type, port and TLS"
+                    .into()
+            }
+            Self::TlsHello => match listener.tls {
+                ListenerTls::None | ListenerTls::StartTls => format!(
+                    "the device begins with TLS, and this listener has tls = \"{}\": {}",
+                    tls_name(listener.tls),
+                    scene.listener("tls = \"auto\"")
+                ),
+                ListenerTls::Auto | ListenerTls::Implicit => format!(
+                    "the device began TLS too late, or where it was on already: {}",
+                    scene.listener("tls = \"implicit\"")
+                ),
+            },
+            Self::TlsFailed { why, cure } => format!("the TLS handshake failed: {why}. {cure}"),
+            Self::PlaintextForbidden => {
+                let key = format!("plaintext_login = {}", scene.with_peer(&listener.plaintext_login));
+                let key = scene.listener(&key);
+                format!("a password is not taken in the clear from there: switch on TLS in the device, or {key}")
+            }
+            Self::Mechanism => {
+                "the device tries a way to log in that is not offered: set its authentication to LOGIN or \
+                                PLAIN, not to CRAM-MD5, NTLM or automatic"
+                    .into()
+            }
+            Self::NoLogin => format!(
+                "the device sends without logging in: enter user name and password there, and switch on SMTP authentication; if \
+                 it has no such fields, give it a login of its own with without_password = true, protocols = [\"smtp\"] and \
+                 networks = [\"{}\"]",
+                IpNet::from(*peer)
+            ),
+            Self::UnknownName => {
+                "no login has this user name: correct it in the device; `mailferry login list` shows them all".into()
+            }
+            Self::WrongProtocol { login, protocols } => {
+                let all = protocols.iter().chain([&listener.protocol]);
+                let all: Vec<_> = all.map(|protocol| format!("\"{protocol}\"")).collect();
+                let key = format!("protocols = [{}]", all.join(", "));
+                format!("this login is not for {}: {}", listener.protocol, of_login(login, &key))
+            }
+            Self::WrongNetwork { login, networks } => {
+                let key = format!("networks = {}", scene.with_peer(networks));
+                format!("this login is not for this address: {}", of_login(login, &key))
+            }
+            Self::TlsRequired { login } => format!(
+                "this login wants TLS: switch it on in the device, or take tls = \"required\" out of [[account.login]] username \
+                 = \"{login}\""
+            ),
+            Self::WrongPassword { login } => format!(
+                "the password is not that of {login}: type it into the device again from its card (some devices cut it off or \
+                 change its case), or make a new one with `mailferry login rotate` or `mailferry passwd --generate`"
+            ),
+            Self::LoginFailed(detail) => {
+                format!("the password was right, and the login failed at the provider: {detail}")
+            }
+            Self::LoggedIn => String::new(),
+            Self::RateExceeded { login } => {
+                format!("the device sends more than it may: {}", of_login(login, "a higher rate"))
+            }
+            Self::HeldBack { login } => format!(
+                "{login} is refused here for a while, since the upstream has refused all its last messages: correct what the \
+                 reply complains of, and send again when the time is over"
+            ),
+            Self::RecipientDenied { login } => {
+                format!("the login may not write to that recipient: {}", of_login(login, "recipients that have it"))
+            }
+            Self::TooLarge { account } => format!(
+                "the message is too large: have the device send smaller ones (fewer dots an inch, or in parts), or raise \
+                 max_message in [[account]] address = \"{account}\" as far as the provider goes"
+            ),
+            Self::SenderDenied { login } => format!(
+                "the account may not send in the device's name: set the account's address as sender in the device, or {}",
+                of_login(login, "sender = \"force\"")
+            ),
+            Self::Refused(Some(cure)) => (*cure).into(),
+            Self::Refused(None) => "the provider has refused it, for the reason above: it is not the connection".into(),
+            Self::LoneLfEnd => {
+                "the device ends its messages with LF.LF, and waits: set lone_lf_ends_message = true in its \
+                                [[account.login]]"
+                    .into()
+            }
+            Self::MessageAccepted => "a message was accepted: nothing is to be changed".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(tls: ListenerTls) -> Listener {
+        let network = |text: &str| text.parse().unwrap();
+        Listener {
+            name: "office".into(),
+            protocol: Protocol::Smtp,
+            bind: Vec::new(),
+            allow: vec![network("127.0.0.0/8")],
+            plaintext_login: Vec::new(),
+            tls,
+            certificate: None,
+            proxy_protocol: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_clue_has_the_line_to_change() {
+        let login = || "scanner".to_owned();
+        let rows = [
+            (Clue::NotAllowed, "in [[listener]] name = \"office\" set allow = [\"127.0.0.0/8\", \"192.168.7.20/32\"]"),
+            (Clue::TooManySessions, "sessions_per_address"),
+            (Clue::NoProxyHeader, "192.168.7.20 stands in proxy_protocol"),
+            (Clue::SaidNothing, "said nothing"),
+            (Clue::TlsHello, "in [[listener]] name = \"office\" set tls = \"auto\""),
+            (Clue::TlsFailed { why: "too old", cure: "Update it" }, "too old. Update it"),
+            (
+                Clue::PlaintextForbidden,
+                "or in [[listener]] name = \"office\" set plaintext_login = [\"192.168.7.20/32\"]",
+            ),
+            (Clue::Mechanism, "LOGIN or PLAIN"),
+            (Clue::NoLogin, "without_password = true, protocols = [\"smtp\"] and networks = [\"192.168.7.20/32\"]"),
+            (Clue::UnknownName, "`mailferry login list`"),
+            (
+                Clue::WrongProtocol { login: login(), protocols: vec![Protocol::Imap] },
+                "in [[account.login]] username = \"scanner\" set protocols = [\"imap\", \"smtp\"]",
+            ),
+            (
+                Clue::WrongNetwork { login: login(), networks: vec!["10.0.0.0/8".parse().unwrap()] },
+                "in [[account.login]] username = \"scanner\" set networks = [\"10.0.0.0/8\", \"192.168.7.20/32\"]",
+            ),
+            (Clue::TlsRequired { login: login() }, "tls = \"required\""),
+            (Clue::WrongPassword { login: login() }, "`mailferry passwd --generate`"),
+            (Clue::LoginFailed("Renew the secret".into()), "Renew the secret"),
+            (Clue::LoggedIn, ""),
+            (Clue::RateExceeded { login: login() }, "username = \"scanner\" set a higher rate"),
+            (Clue::HeldBack { login: login() }, "scanner is refused here for a while"),
+            (Clue::RecipientDenied { login: login() }, "username = \"scanner\" set recipients"),
+            (Clue::TooLarge { account: "a@b.example".into() }, "max_message in [[account]] address = \"a@b.example\""),
+            (Clue::SenderDenied { login: login() }, "username = \"scanner\" set sender = \"force\""),
+            (Clue::Refused(Some("Empty it")), "Empty it"),
+            (Clue::Refused(None), "the provider has refused it"),
+            (Clue::LoneLfEnd, "lone_lf_ends_message = true"),
+            (Clue::MessageAccepted, "nothing is to be changed"),
+        ];
+        let (plain, implicit) = (listener(ListenerTls::None), listener(ListenerTls::Implicit));
+        let peer = [192, 168, 7, 20].into();
+        for (clue, line) in rows {
+            let advice = clue.advice(&Scene { listener: &plain, peer });
+            assert!(advice.contains(line) && !advice.contains('\n'), "{clue:?}: {advice}");
+        }
+        let advice = Clue::TlsHello.advice(&Scene { listener: &implicit, peer });
+        assert!(advice.ends_with("set tls = \"implicit\""), "{advice}");
+    }
+}

@@ -1,0 +1,143 @@
+//! What a session tells somebody who watches it live: each step, redacted, and in the end what to change.
+//!
+//! A session that begins while nobody watches tells nothing and has nothing for it but an empty pointer. One that is watched
+//! never waits for a watcher: what a slow one has no room for is counted, and the count is told.
+
+pub(crate) mod advice;
+mod dialogue;
+mod tap;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use ipnet::IpNet;
+use tokio::sync::mpsc;
+
+pub(crate) use self::tap::{Tap, Watched, tls_name};
+use crate::config::holds;
+
+/// How many may watch at once.
+const MOST: usize = 4;
+
+/// How many lines wait for a watcher that is slower than the devices.
+const WAITING: usize = 1024;
+
+/// Those who watch now. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watchers(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// How many there are: what a session asks that nobody may be watching.
+    count: AtomicUsize,
+    list: Mutex<Vec<Watcher>>,
+}
+
+#[derive(Debug)]
+struct Watcher {
+    /// Whose sessions; `None`: everybody's.
+    from: Option<IpNet>,
+    lines: mpsc::Sender<Told>,
+    lost: Arc<AtomicU64>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) at: SystemTime,
+    /// The session's number; `None` for a connection that did not become one.
+    pub(crate) session: Option<u64>,
+    /// What, in words: no secret, nothing that a terminal would obey.
+    pub(crate) what: Arc<str>,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.session {
+            Some(session) => write!(f, "#{session} {}", self.what),
+            None => write!(f, "#- {}", self.what),
+        }
+    }
+}
+
+/// A watcher's own end. Dropped, it watches no more.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    watchers: Watchers,
+    lines: mpsc::Receiver<Told>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Watchers {
+    /// Begins to watch sessions that begin from now on. `None` where too many watch already.
+    pub(crate) fn watch(&self, from: Option<IpNet>) -> Option<Watch> {
+        let mut list = self.list();
+        if list.len() >= MOST {
+            return None;
+        }
+        let (sender, lines) = mpsc::channel(WAITING);
+        let lost = Arc::new(AtomicU64::new(0));
+        list.push(Watcher { from, lines: sender, lost: Arc::clone(&lost) });
+        self.0.count.store(list.len(), Ordering::Relaxed);
+        Some(Watch { watchers: self.clone(), lines, lost })
+    }
+
+    /// Whether anybody watches.
+    pub(crate) fn are_there(&self) -> bool {
+        self.0.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Tells those who watch `peer`.
+    fn tell(&self, session: Option<u64>, peer: IpAddr, what: &str) {
+        let mut told = None;
+        for watcher in self.list().iter() {
+            if watcher.from.is_some_and(|from| !holds(&[from], peer)) {
+                continue;
+            }
+            let told = told.get_or_insert_with(|| Told { at: SystemTime::now(), session, what: what.into() });
+            if watcher.lines.try_send(told.clone()).is_err() {
+                watcher.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Watcher>> {
+        self.0.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    /// The next thing that happens.
+    pub(crate) async fn next(&mut self) -> Told {
+        match self.lines.recv().await {
+            Some(told) => told,
+            // The list holds the sender for as long as this is there.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What has happened and was not fetched yet.
+    pub(crate) fn waiting(&mut self) -> Option<Told> {
+        self.lines.try_recv().ok()
+    }
+
+    /// How many lines there was no room for since this was last asked.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.lines.close();
+        let mut list = self.watchers.list();
+        list.retain(|watcher| !watcher.lines.is_closed());
+        self.watchers.0.count.store(list.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! A session's own end of the wire to those who watch it.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::Watchers;
+use super::advice::{Clue, Scene};
+use super::dialogue::Dialogue;
+use crate::config::{Listener, ListenerTls, Login, Protocol, holds};
+use crate::login::directory::Directory;
+use crate::session::failure::{Failure, FailureKind};
+use crate::session::protocol::Asked;
+
+/// What a session tells with; empty, and then nothing costs anything, in all that began while nobody watched.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tap(Option<Arc<Tapped>>);
+
+/// Whom a tap is for.
+#[derive(Debug)]
+pub(crate) struct Watched<'a> {
+    pub(crate) listener: &'a Arc<Listener>,
+    /// The configured user names are in it: what is none of them is not shown.
+    pub(crate) directory: &'a watch::Receiver<Arc<Directory>>,
+    pub(crate) session: u64,
+    pub(crate) peer: IpAddr,
+}
+
+#[derive(Debug)]
+struct Tapped {
+    watchers: Watchers,
+    listener: Arc<Listener>,
+    directory: watch::Receiver<Arc<Directory>>,
+    session: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    peer: IpAddr,
+    dialogue: Dialogue,
+    under_tls: bool,
+    clues: Vec<Clue>,
+}
+
+impl Watchers {
+    /// For a session that begins; its connection is told of.
+    pub(crate) fn tap(&self, watched: &Watched<'_>) -> Tap {
+        if !self.are_there() {
+            return Tap::default();
+        }
+        let Watched { listener, directory, session, peer } = watched;
+        let state =
+            State { peer: *peer, dialogue: Dialogue::new(listener.protocol), under_tls: false, clues: Vec::new() };
+        let tap = Tap(Some(Arc::new(Tapped {
+            watchers: self.clone(),
+            listener: Arc::clone(listener),
+            directory: (*directory).clone(),
+            session: *session,
+            state: Mutex::new(state),
+        })));
+        let Listener { name, protocol, tls, .. } = &***listener;
+        tap.tell(|| format!("{peer} has connected to the listener {name} ({protocol}, tls = \"{}\")", tls_name(*tls)));
+        tap
+    }
+
+    /// Of a connection that becomes no session: what happened, and what to do about it.
+    pub(crate) fn turned_away(&self, listener: &Listener, peer: IpAddr, clue: &Clue) {
+        if self.are_there() {
+            let scene = Scene { listener, peer };
+            let what = format!("{peer} was turned away at the listener {}", listener.name);
+            self.tell(None, peer, &what);
+            self.tell(None, peer, &format!("** {}", clue.advice(&scene)));
+        }
+    }
+}
+
+impl Tap {
+    /// Whether anybody may be watching.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Tells of a step. The words are ours, or made harmless.
+    pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
+        if let Some(tapped) = &self.0 {
+            let peer = tapped.state().peer;
+            tapped.tell(peer, &format!("-- {}", what()));
+        }
+    }
+
+    /// A PROXY header has said for whom the connection is.
+    pub(crate) fn is_for(&self, peer: IpAddr) {
+        let Some(tapped) = &self.0 else { return };
+        let before = std::mem::replace(&mut tapped.state().peer, peer);
+        if before != peer {
+            self.tell(|| format!("the PROXY header of {before} says that this is {peer}"));
+        }
+    }
+
+    /// The TLS handshake with the device is done.
+    pub(crate) fn is_under_tls(&self) {
+        let Some(tapped) = &self.0 else { return };
+        tapped.state().under_tls = true;
+        self.tell(|| "TLS is on".into());
+    }
+
+    /// What the device has said.
+    pub(crate) fn heard(&self, octets: &[u8]) {
+        self.dialogue(|dialogue, is_configured| dialogue.heard(octets, is_configured));
+    }
+
+    /// What the device is told.
+    pub(crate) fn said(&self, octets: &[u8]) {
+        self.dialogue(|dialogue, _| dialogue.said(octets));
+    }
+
+    fn dialogue(&self, listen: impl FnOnce(&mut Dialogue, &dyn Fn(&str) -> bool) -> (Vec<String>, Vec<Clue>)) {
+        let Some(tapped) = &self.0 else { return };
+        let directory = Arc::clone(&tapped.directory.borrow());
+        let is_configured = |name: &str| directory.logins.contains_key(&name.to_ascii_lowercase());
+        let mut state = tapped.state();
+        let (lines, clues) = listen(&mut state.dialogue, &is_configured);
+        clues.into_iter().for_each(|clue| state.learn(clue));
+        let peer = state.peer;
+        drop(state);
+        for line in lines {
+            tapped.tell(peer, &line);
+        }
+    }
+
+    /// Whether a user name is one that may be shown.
+    pub(crate) fn name(&self, name: &[u8]) -> String {
+        let known = self.0.as_ref().and_then(|tapped| {
+            let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
+            tapped.directory.borrow().logins.contains_key(&name).then_some(name)
+        });
+        // A password typed into the wrong field is no name that is known.
+        known.unwrap_or_else(|| "a user name that no login has (not shown)".into())
+    }
+
+    /// A login was not accepted.
+    pub(crate) fn failed(&self, listener: &Listener, asked: &Asked, failure: &Failure) {
+        let Some(tapped) = &self.0 else { return };
+        let request = match asked {
+            Asked::Password(request) => request,
+            Asked::Address => {
+                self.tell(|| format!("mail without a login refused: {}", failure.detail));
+                return self.learn(match failure.kind {
+                    FailureKind::UnknownAddress => Clue::NoLogin,
+                    _ => Clue::LoginFailed(failure.detail.clone()),
+                });
+            }
+        };
+        let name = self.name(&request.username);
+        self.tell(|| match failure.kind {
+            // No more than the log: the reason, and no secret.
+            FailureKind::Credentials | FailureKind::ImpossibleName => {
+                format!("login as {name} ({:?}) refused: {}", request.mechanism, failure.detail)
+            }
+            _ => format!("login as {name} ({:?}) failed: {}", request.mechanism, failure.detail),
+        });
+        let directory = Arc::clone(&tapped.directory.borrow());
+        let logins = |name: &str| {
+            let account = directory.logins.get(name)?;
+            Some(account.logins.iter().filter(|login| login.username == name).collect::<Vec<_>>())
+        };
+        let State { peer, under_tls, .. } = *tapped.state();
+        self.learn(match (failure.kind, logins(&name)) {
+            (FailureKind::Unavailable | FailureKind::NeedsPerson | FailureKind::MissingRights, _) => {
+                Clue::LoginFailed(failure.detail.clone())
+            }
+            (_, None) => Clue::UnknownName,
+            (_, Some(logins)) => why_not(&logins, name, listener.protocol, peer, under_tls),
+        });
+    }
+
+    /// Something from which advice follows.
+    pub(crate) fn learn(&self, clue: Clue) {
+        if let Some(tapped) = &self.0 {
+            tapped.state().learn(clue);
+        }
+    }
+
+    /// The session is over.
+    pub(crate) fn ended(&self, ending: &dyn std::fmt::Display) {
+        let Some(tapped) = &self.0 else { return };
+        let mut state = tapped.state();
+        let (lines, clues) = state.dialogue.ended();
+        clues.into_iter().for_each(|clue| state.learn(clue));
+        let (peer, mut clues) = (state.peer, std::mem::take(&mut state.clues));
+        if clues.is_empty() && !state.dialogue.was_heard() {
+            clues.push(Clue::SaidNothing);
+        }
+        drop(state);
+        for line in lines {
+            tapped.tell(peer, &line);
+        }
+        tapped.tell(peer, &format!("-- the session has ended: {ending}"));
+        let scene = Scene { listener: &tapped.listener, peer };
+        for clue in clues {
+            tapped.tell(peer, &format!("** {}", clue.advice(&scene)));
+        }
+    }
+}
+
+impl Tapped {
+    fn tell(&self, peer: IpAddr, what: &str) {
+        self.watchers.tell(Some(self.session), peer, what);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn learn(&mut self, clue: Clue) {
+        match clue {
+            // What went wrong before it did not matter.
+            Clue::LoggedIn => self.clues.retain(|clue| !clue.is_about_login()),
+            Clue::MessageAccepted => self.clues.clear(),
+            _ => {}
+        }
+        if clue != Clue::LoggedIn && !self.clues.contains(&clue) {
+            self.clues.push(clue);
+        }
+    }
+}
+
+/// As the file says it.
+pub(crate) const fn tls_name(tls: ListenerTls) -> &'static str {
+    match tls {
+        ListenerTls::None => "none",
+        ListenerTls::StartTls => "starttls",
+        ListenerTls::Implicit => "implicit",
+        ListenerTls::Auto => "auto",
+    }
+}
+
+/// Why a name that is known was not let in, as far as that can be known: the password is looked at last.
+fn why_not(logins: &[&Login], login: String, protocol: Protocol, peer: IpAddr, under_tls: bool) -> Clue {
+    let speaks = logins.iter().any(|login| login.protocols.contains(&protocol));
+    let elsewhere = |login: &&Login| {
+        let networks = login.networks.as_ref()?;
+        (!holds(networks, peer)).then(|| networks.clone())
+    };
+    let networks: Vec<_> = logins.iter().map(elsewhere).collect();
+    if !speaks {
+        let protocols = logins.first().map(|login| login.protocols.clone());
+        return Clue::WrongProtocol { login, protocols: protocols.unwrap_or_default() };
+    }
+    if let Some(Some(first)) = networks.first()
+        && networks.iter().all(Option::is_some)
+    {
+        return Clue::WrongNetwork { login, networks: first.clone() };
+    }
+    if !under_tls && logins.iter().all(|login| login.tls_required) {
+        return Clue::TlsRequired { login };
+    }
+    Clue::WrongPassword { login }
+}
