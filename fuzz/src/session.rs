@@ -1,33 +1,27 @@
 //! Plays whole sessions, from the greeting to the close: a client and an upstream that say what the input says, when nothing
 //! else moves.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
-use std::{fmt, io};
-use std::path::Path;
+use std::collections::VecDeque;
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{fmt, io};
 
-use mailferry::config::{Config, Environment, Protocol};
+use mailferry::config::Protocol;
 use mailferry::drain::Drain;
 use mailferry::net::memory::{Connection, Network};
 use mailferry::proto::sasl::{decode_base64, encode_base64};
 use mailferry::secret::AccessToken;
-use mailferry::session::fuzzing::{Scene, Stage};
+use mailferry::session::fuzzing::Scene;
 use memchr::memmem::{self, Finder};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::dialogue::Dialogue;
+use crate::flavour::{Flavour, PASSWORD};
 use crate::wire::Wire;
 use crate::witness::Witness;
-
-/// The password of every login, and its hash: one that takes no time.
-const PASSWORD: &[u8] = b"a plain password";
-const HASH: &str = include_str!("../../tests/common/cheap-hash.txt");
 
 /// What the token service gives, in this order.
 const TOKENS: [&str; 2] = ["the-first-token-0f8a6c71d2", "the-second-token-93be55d04c"];
@@ -47,10 +41,6 @@ const REPEAT: u8 = 0xfd;
 
 /// The option to shut the gateway down.
 const SHUTDOWN: u8 = 6;
-
-/// How the gateway is set up: one octet.
-#[derive(Debug, Clone, Copy)]
-pub struct Flavour(u8);
 
 /// What a peer does.
 #[derive(Debug)]
@@ -77,7 +67,9 @@ impl fmt::Debug for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { to_downstream, to_upstream, login, ending } = self;
         writeln!(f, "{ending:?}, {login:?}\nto the client: {}", to_downstream.escape_ascii())?;
-        to_upstream.iter().try_for_each(|told| writeln!(f, "to the upstream: {}", told.escape_ascii()))
+        to_upstream
+            .iter()
+            .try_for_each(|told| writeln!(f, "to the upstream: {}", told.escape_ascii()))
     }
 }
 
@@ -109,79 +101,6 @@ pub fn holds(flavour: u8, dialogue: &Dialogue) {
     let (expected, seen) = (play(flavour, dialogue, whole), play(flavour, dialogue, size));
     if !dialogue.option(SHUTDOWN) {
         assert_eq!(seen, expected, "in pieces of {size}");
-    }
-}
-
-impl Flavour {
-    const fn is(self, bit: u8) -> bool {
-        self.0 >> bit & 1 == 1
-    }
-
-    /// What the client speaks.
-    const fn protocol(self) -> Protocol {
-        match self.0 & 3 {
-            1 => Protocol::Imap,
-            2 => Protocol::Pop3,
-            _ => Protocol::Smtp,
-        }
-    }
-
-    /// Whether the client's address opens a login of its own.
-    const fn is_by_address(self) -> bool {
-        self.0 & 3 == 3
-    }
-
-    /// Whether no password is taken: there is no TLS here.
-    const fn takes_no_password(self) -> bool {
-        self.is(2)
-    }
-
-    /// Whether the upstream has to begin TLS, which leads nowhere here.
-    const fn demands_tls(self) -> bool {
-        self.is(3)
-    }
-
-    fn config(self) -> Config {
-        let Self(number) = self;
-        let protocol = self.protocol();
-        let clear = if self.takes_no_password() { "tls = \"auto\"\nplaintext_login = []\n" } else { "" };
-        let tls = if self.demands_tls() { "starttls" } else { "none" };
-        let mut rules = String::new();
-        for (bit, rule) in
-            [(4, "sender = \"force\"\n"), (5, "lone_lf_ends_message = true\n"), (7, "recipients = [\"@example.com\"]\n")]
-        {
-            if self.is(bit) {
-                rules += rule;
-            }
-        }
-        let max_message = if self.is(6) { "max_message = \"1KB\"\n" } else { "" };
-        let by_address = if self.is_by_address() {
-            format!("[[account.login]]\nusername = \"plotter\"\nwithout_password = true\nnetworks = [\"127.0.0.1\"]\n{rules}")
-        } else {
-            String::new()
-        };
-        let text = format!(
-            "hostname = \"gateway.example\"\n\
-             [[listener]]\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\n{clear}\
-             [provider.memory]\ntoken_url = \"http://127.0.0.1:1/\"\nsmtp_extensions = [\"CHUNKING\"]\n\
-             smtp = {{ host = \"localhost\", port = 587, tls = \"{tls}\" }}\n\
-             imap = {{ host = \"localhost\", port = 143, tls = \"{tls}\" }}\n\
-             pop3 = {{ host = \"localhost\", port = 110, tls = \"{tls}\" }}\n\
-             [[account]]\naddress = \"scanner@contoso.example\"\nprovider = \"memory\"\ngrant = \"client-credentials\"\n\
-             client_id = \"id\"\nclient_secret = \"secret\"\n{max_message}\
-             [[account.login]]\nusername = \"scanner\"\npassword_hash = \"{}\"\n{rules}{by_address}",
-            HASH.trim()
-        );
-        let config = Config::parse(&text, Path::new("/nowhere/mailferry.toml"), &Environment::of_variables([]));
-        config.unwrap_or_else(|errors| panic!("flavour {number}: {errors}"))
-    }
-
-    fn stage(self) -> Rc<Stage> {
-        thread_local! {
-            static STAGES: RefCell<HashMap<u8, Rc<Stage>>> = RefCell::default();
-        }
-        let made = || Rc::new(Stage::new(self.config(), self.protocol()).expect("a listener and TLS"));
-        STAGES.with_borrow_mut(|stages| Rc::clone(stages.entry(self.0).or_insert_with(made)))
     }
 }
 
@@ -399,7 +318,10 @@ fn script(dialogue: &Dialogue) -> VecDeque<Event> {
     for (at, part) in dialogue.parts.iter().enumerate() {
         let (is_upstreams, is_last) = (at % 2 == 1, at + 1 >= last);
         if is_upstreams {
-            script.extend(part.split_inclusive(|octet| *octet == b'\n').map(|line| Event::UpstreamSays(line.to_vec())));
+            script.extend(
+                part.split_inclusive(|octet| *octet == b'\n')
+                    .map(|line| Event::UpstreamSays(line.to_vec())),
+            );
         } else {
             script.push_back(Event::DownstreamSays(part.clone()));
         }
@@ -415,16 +337,20 @@ fn script(dialogue: &Dialogue) -> VecDeque<Event> {
 
 /// By a slow reading: whether somebody could take this for a login with the password.
 fn has_given_password(said: &[u8]) -> bool {
-    let in_base64 = |word: &[u8]| {
-        decode_base64(word, word.len()).is_ok_and(|decoded| memmem::find(&decoded, PASSWORD).is_some())
-    };
+    let in_base64 =
+        |word: &[u8]| decode_base64(word, word.len()).is_ok_and(|decoded| memmem::find(&decoded, PASSWORD).is_some());
     let is_base64 = |octet: &u8| octet.is_ascii_alphanumeric() || b"+/=".contains(octet);
     memmem::find(said, PASSWORD).is_some() || said.split(|octet| !is_base64(octet)).any(in_base64)
 }
 
 /// The tokens and the password, in all their forms.
 static SECRETS: LazyLock<[Vec<Finder<'static>>; 2]> = LazyLock::new(|| {
-    let finders = |secret: &[u8]| forms(secret).into_iter().map(|form| Finder::new(&form).into_owned()).collect::<Vec<_>>();
+    let finders = |secret: &[u8]| {
+        forms(secret)
+            .into_iter()
+            .map(|form| Finder::new(&form).into_owned())
+            .collect::<Vec<_>>()
+    };
     [TOKENS.iter().flat_map(|token| finders(token.as_bytes())).collect(), finders(PASSWORD)]
 });
 
