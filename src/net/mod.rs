@@ -1,4 +1,4 @@
-//! Sockets, TLS, dialing, HTTP, and the browser's way back.
+//! Sockets and whom they speak for, TLS and its certificates, dialing, HTTP, and the browser's way back.
 
 pub mod certificate;
 mod connect_proxy;
