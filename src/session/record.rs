@@ -31,6 +31,8 @@ pub(crate) struct Record {
     pub(crate) peer: IpAddr,
     begun: Instant,
     who: Option<Who>,
+    /// Whether the upstream has let it in.
+    is_open: bool,
     failures: u32,
     /// How many of these failures were nuisances.
     nuisances: u32,
@@ -127,6 +129,7 @@ impl Record {
             peer,
             begun: Instant::now(),
             who: None,
+            is_open: false,
             failures: 0,
             nuisances: 0,
             to_upstream: 0,
@@ -155,7 +158,8 @@ impl Record {
     }
 
     /// The upstream has let us in.
-    pub(crate) fn logged_in(&self, server: &str) {
+    pub(crate) fn logged_in(&mut self, server: &str) {
+        self.is_open = true;
         self.tap.learn(Clue::LoggedIn);
         self.tap.tell(|| format!("logged in at {server}"));
     }
@@ -187,19 +191,33 @@ impl Record {
         };
         let (listener, login) = (&at.name, PeerName(login));
         let (session, peer, reason, detail) = (self.session, self.peer, failure.kind, &failure.detail);
-        match failure.kind {
+        let tell = || match failure.kind {
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
                 tracing::error!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
             }
-            FailureKind::Credentials | FailureKind::UnknownAddress | FailureKind::Unavailable => {
-                tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
-            }
-            FailureKind::ImpossibleName => {
+            _ => tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}"),
+        };
+        match self.nuisance(asked, failure.kind) {
+            Some(nuisance) => {
                 self.nuisances += 1;
-                nuisances.tell(at, Nuisance::ImpossibleName, || {
-                    tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
-                });
+                nuisances.tell(at, nuisance, tell);
             }
+            None => tell(),
+        }
+    }
+
+    /// What may come without end, for it cost whoever asked nothing: no password was right, nor even looked at.
+    fn nuisance(&self, asked: &Asked, kind: FailureKind) -> Option<Nuisance> {
+        let account = || self.who.as_ref().map(|who| who.account.address.clone());
+        match (asked, kind) {
+            (_, FailureKind::ImpossibleName) => Some(Nuisance::ImpossibleName),
+            (_, FailureKind::Throttled) => Some(Nuisance::Throttled),
+            (_, FailureKind::Busy) => Some(Nuisance::Busy),
+            (Asked::Address, FailureKind::NeedsPerson | FailureKind::MissingRights) => {
+                Some(Nuisance::NoMailByAddressUntilPerson(account()))
+            }
+            (Asked::Address, _) => Some(Nuisance::NoMailByAddress(account())),
+            (Asked::Password(_), _) => None,
         }
     }
 
@@ -305,7 +323,8 @@ impl Record {
         let seconds = self.begun.elapsed().as_secs_f32();
         let Self { session, peer, failures, to_upstream, to_downstream, messages, .. } = self;
         let (listener, protocol) = (&listener.name, listener.protocol);
-        if self.who.is_none() && *failures == self.nuisances {
+        let came_to_nothing = !self.is_open && (self.who.is_none() || *failures > 0);
+        if came_to_nothing && *failures == self.nuisances {
             // A port scan, a health check or a nuisance: of no interest, and a flood of them must not fill the log.
             tracing::debug!(session, listener, %protocol, %peer, seconds, "session without a login: {ending}");
         } else {
