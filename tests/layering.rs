@@ -63,6 +63,7 @@ const LAYERS: &[Layer] = &[
             "login",
             "message",
             "net::dial",
+            "net::memory",
             "net::proxy_header",
             "net::stream",
             "net::tls",
