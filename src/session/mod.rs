@@ -9,6 +9,7 @@ mod announced;
 mod breaker;
 mod clearance;
 pub(crate) mod drive;
+mod echo;
 mod entrance;
 pub(crate) mod failure;
 mod handshake;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::clearance::{Clearance, Sender};
+use super::clearance::{Clearance, Permit, Sender};
 use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
 use super::nuisance::{Nuisance, Nuisances};
@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) to_upstream: u64,
     pub(crate) to_downstream: u64,
     messages: u64,
+    /// What its next message may go out with, or the one that is under way. Boxed: an idle session has none.
+    pub(crate) permit: Option<Box<Permit>>,
     /// Who watches it.
     pub(crate) tap: Tap,
 }
@@ -56,8 +58,8 @@ impl Who {
         &self.account.logins[self.login]
     }
 
-    fn sender(&self) -> Sender {
-        Sender { account: self.account.address.clone(), login: self.login().username.clone() }
+    fn sender(&self, peer: IpAddr) -> Sender {
+        Sender::of(&self.account, self.login(), peer)
     }
 }
 
@@ -119,6 +121,11 @@ const fn closed(reason: CloseReason) -> &'static str {
     }
 }
 
+/// A message went out with it.
+fn kept(mut permit: Box<Permit>) {
+    permit.keep();
+}
+
 impl Record {
     /// Of the session with this number.
     pub(crate) fn new(session: u64, peer: IpAddr) -> Self {
@@ -132,6 +139,7 @@ impl Record {
             to_upstream: 0,
             to_downstream: 0,
             messages: 0,
+            permit: None,
             tap: Tap::default(),
         }
     }
@@ -160,21 +168,32 @@ impl Record {
         self.tap.tell(|| format!("logged in at {server}"));
     }
 
-    /// Whether a message may go on to the upstream.
+    /// Whether a message may go on to the upstream. The one before it, if it is not `under_way`, has come to nothing and does
+    /// not count.
     ///
     /// # Errors
     /// What is said to its MAIL if it may not.
-    pub(crate) fn ask(&self, clearance: &Clearance) -> Result<(), Reply> {
-        let Some(who) = &self.who else { return Ok(()) };
-        let allowed = clearance.ask(&who.sender(), who.login().mail.rate, self.peer);
-        if let Err(reply) = &allowed {
-            let login = who.login().username.clone();
-            self.tap.learn(match reply.code {
-                ..500 => Clue::RateExceeded { login },
-                _ => Clue::HeldBack { login },
-            });
+    pub(crate) fn ask(&mut self, clearance: &Clearance, under_way: bool) -> Result<(), Reply> {
+        if let Some(permit) = self.permit.take()
+            && under_way
+        {
+            kept(permit);
         }
-        allowed
+        let Some(who) = &self.who else { return Ok(()) };
+        match clearance.ask(&who.sender(self.peer), who.login().mail.rate, self.peer) {
+            Ok(permit) => {
+                self.permit = Some(Box::new(permit));
+                Ok(())
+            }
+            Err(reply) => {
+                let login = who.login().username.clone();
+                self.tap.learn(match reply.code {
+                    ..500 => Clue::RateExceeded { login },
+                    _ => Clue::HeldBack { login },
+                });
+                Err(reply)
+            }
+        }
     }
 
     /// A login was not accepted.
@@ -207,7 +226,12 @@ impl Record {
     pub(crate) fn message(&mut self, report: &MessageReport, clearance: &Clearance) {
         self.messages += 1;
         if let Some(who) = &self.who {
-            clearance.message(&who.sender(), report, self.peer);
+            let sender = who.sender(self.peer);
+            clearance.message(&sender, report, self.peer);
+            match self.permit.take() {
+                Some(permit) => kept(permit),
+                None => clearance.count(&sender, who.login().mail.rate),
+            }
         }
         self.tap_refusal(report.accepted, &report.reply);
         let (session, (login, account)) = (self.session, self.names());
@@ -224,7 +248,7 @@ impl Record {
     /// A sender or a recipient was refused by the upstream.
     pub(crate) fn envelope_refused(&self, refusal: &EnvelopeRefusal, clearance: &Clearance) {
         if let Some(who) = &self.who {
-            clearance.envelope_refused(&who.sender(), refusal, self.peer);
+            clearance.envelope_refused(&who.sender(self.peer), refusal, self.peer);
         }
         self.tap_refusal(false, &refusal.reply);
         let (session, (login, account)) = (self.session, self.names());
@@ -280,7 +304,10 @@ impl Record {
     }
 
     /// The session ends with a message whose fate the upstream has not told.
-    pub(crate) fn message_lost(&self, ending: &Ending) {
+    pub(crate) fn message_lost(&mut self, ending: &Ending) {
+        if let Some(permit) = self.permit.take() {
+            kept(permit);
+        }
         let (session, (login, account)) = (self.session, self.names());
         tracing::warn!(session, login, account, "message without an answer, the sender has to send it again: {ending}");
     }
