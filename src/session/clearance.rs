@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::crowd::{Crowd, Seat};
 use super::echo::without_echo;
 use super::rates::{Counted, Exceeded, Rates};
 use super::refusals::{Held, Probe, Refusals, Stage};
@@ -21,6 +22,10 @@ use crate::telemetry::log::PeerText;
 
 /// How long the words of a reply may be, in octets, so that its line stays below SMTP's 512.
 const MAX_WORDS: usize = 400;
+
+/// Where an address, or a login, has as many sessions as it may.
+const TOO_MANY_SESSIONS: Reply =
+    Reply::fixed(454, "4.7.0", "Too many sessions of this login at once, please try again later");
 
 /// Who sends: one login of one account, or one of the addresses that it lets in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,9 +82,29 @@ impl Permit {
 pub(crate) struct Clearance {
     rates: Rates,
     refusals: Refusals,
+    crowd: Crowd,
+}
+
+/// What a session that an address opens begins with.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// For as long as the session.
+    pub(crate) seat: Seat,
+    /// For its first message.
+    pub(crate) permit: Permit,
 }
 
 impl Clearance {
+    /// Whether `sender` may open a session by its address, at `peer`. It is asked before the upstream is touched: who has
+    /// shown no password must not have logins there for nothing.
+    ///
+    /// # Errors
+    /// What is said to its MAIL if it may not.
+    pub(crate) fn admit(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<Admitted, Reply> {
+        let seat = self.crowd.seat(sender, Origin::of(peer)).ok_or(TOO_MANY_SESSIONS)?;
+        Ok(Admitted { seat, permit: self.ask(sender, rate, peer)? })
+    }
+
     /// Whether a message of `sender`, at `peer`, may go on to the upstream.
     ///
     /// # Errors

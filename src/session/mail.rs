@@ -55,8 +55,7 @@ pub(crate) async fn carry(
     if carrier.transaction.has_body_in_flight() {
         record.message_lost(&ending);
     }
-    // Before the downstream sees the end, and comes again.
-    record.permit = None;
+    record.has_ended();
     record.to_upstream += carrier.to_upstream.moved;
     record.to_downstream += carrier.to_downstream.moved;
     // Boxed: what a session needs for its last second it does not hold all its life.

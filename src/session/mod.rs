@@ -8,6 +8,7 @@ mod alarm;
 mod announced;
 mod breaker;
 mod clearance;
+mod crowd;
 pub(crate) mod drive;
 mod echo;
 mod entrance;
@@ -280,6 +281,9 @@ async fn verify_and_open<P: Speaks>(
             format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
         return Err(Failure::new(FailureKind::Credentials, detail));
     };
+    if matches!(asked, Asked::Address) {
+        record.admit(&shared.clearance)?;
+    }
     let upstream = upstream::log_in::<P>(shared, account, server, Some(record)).await?;
     record.logged_in(&server.host);
     Ok((upstream, Warrant::of(&verified, P::PROTOCOL, changes)))

@@ -27,6 +27,8 @@ pub(crate) enum Nuisance {
     FailedHandshake,
     /// A login with a user name that no login can have.
     ImpossibleName,
+    /// Mail from an address that opens a login, which is held back or has had what it may have.
+    MailByAddress,
 }
 
 /// Of which listener, and what.
@@ -88,6 +90,9 @@ impl Nuisances {
                 }
                 Nuisance::ImpossibleName => {
                     tracing::warn!(listener, count, "further logins failed: a user name that no login can have");
+                }
+                Nuisance::MailByAddress => {
+                    tracing::info!(listener, count, "further mail by address refused before the upstream was asked");
                 }
             }
         }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::clearance::{Clearance, Permit, Sender};
+use super::clearance::{Admitted, Clearance, Permit, Sender};
+use super::crowd::Seat;
 use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
 use super::nuisance::{Nuisance, Nuisances};
@@ -38,7 +39,11 @@ pub(crate) struct Record {
     pub(crate) to_downstream: u64,
     messages: u64,
     /// What its next message may go out with, or the one that is under way. Boxed: an idle session has none.
-    pub(crate) permit: Option<Box<Permit>>,
+    permit: Option<Box<Permit>>,
+    /// Whether that is for the session's first message, which was asked for before the login.
+    is_first: bool,
+    /// Where an address has let it in. Boxed likewise.
+    seat: Option<Box<Seat>>,
     /// Who watches it.
     pub(crate) tap: Tap,
 }
@@ -140,6 +145,8 @@ impl Record {
             to_downstream: 0,
             messages: 0,
             permit: None,
+            is_first: false,
+            seat: None,
             tap: Tap::default(),
         }
     }
@@ -162,8 +169,29 @@ impl Record {
             .tell(|| format!("by its {admission} this is the login {login} of {account}"));
     }
 
-    /// The upstream has let us in.
-    pub(crate) fn logged_in(&self, server: &str) {
+    /// Whether the address, which has let this session in, may have it log in at the upstream.
+    ///
+    /// # Errors
+    /// What is said to its MAIL if it may not.
+    pub(crate) fn admit(&mut self, clearance: &Clearance) -> Result<(), Failure> {
+        let Some(who) = &self.who else { return Ok(()) };
+        match clearance.admit(&who.sender(self.peer), who.login().mail.rate, self.peer) {
+            Ok(Admitted { seat, permit }) => {
+                (self.seat, self.permit, self.is_first) = (Some(Box::new(seat)), Some(Box::new(permit)), true);
+                Ok(())
+            }
+            Err(reply) => {
+                self.tap_not_now(&reply);
+                Err(Failure::not_now(reply))
+            }
+        }
+    }
+
+    /// The upstream has let us in. By address that counts, whether a message comes or not.
+    pub(crate) fn logged_in(&mut self, server: &str) {
+        if let Some(permit) = &mut self.permit {
+            permit.keep();
+        }
         self.tap.learn(Clue::LoggedIn);
         self.tap.tell(|| format!("logged in at {server}"));
     }
@@ -174,6 +202,9 @@ impl Record {
     /// # Errors
     /// What is said to its MAIL if it may not.
     pub(crate) fn ask(&mut self, clearance: &Clearance, under_way: bool) -> Result<(), Reply> {
+        if std::mem::take(&mut self.is_first) {
+            return Ok(());
+        }
         if let Some(permit) = self.permit.take()
             && under_way
         {
@@ -186,19 +217,28 @@ impl Record {
                 Ok(())
             }
             Err(reply) => {
-                let login = who.login().username.clone();
-                self.tap.learn(match reply.code {
-                    ..500 => Clue::RateExceeded { login },
-                    _ => Clue::HeldBack { login },
-                });
+                self.tap_not_now(&reply);
                 Err(reply)
             }
+        }
+    }
+
+    fn tap_not_now(&self, reply: &Reply) {
+        let login = self.names().0.to_owned();
+        match reply.code {
+            450 => self.tap.learn(Clue::RateExceeded { login }),
+            500.. => self.tap.learn(Clue::HeldBack { login }),
+            _ => {}
         }
     }
 
     /// A login was not accepted.
     pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, asked: &Asked, failure: &Failure) {
         self.failures += 1;
+        (self.permit, self.is_first, self.seat) = (None, false, None);
+        if failure.reply.is_some() {
+            return self.not_now(nuisances, at, failure);
+        }
         self.tap.failed(at, asked, failure);
         let (login, mechanism): (&[u8], &dyn fmt::Debug) = match asked {
             Asked::Password(request) => (&request.username, &request.mechanism),
@@ -220,6 +260,17 @@ impl Record {
                 });
             }
         }
+    }
+
+    /// Mail by address that is not let through to the upstream costs nobody anything.
+    fn not_now(&mut self, nuisances: &Nuisances, at: &Listener, failure: &Failure) {
+        self.tap.tell(|| format!("mail without a login refused: {}", failure.detail));
+        self.nuisances += 1;
+        nuisances.tell(at, Nuisance::MailByAddress, || {
+            let (session, listener, peer, (login, account)) = (self.session, &at.name, self.peer, self.names());
+            tracing::info!(session, listener, %peer, login, account, "mail by address refused: {}", failure.detail);
+        });
+        self.who = None;
     }
 
     /// A message was accepted or refused by the upstream.
@@ -310,6 +361,11 @@ impl Record {
         }
         let (session, (login, account)) = (self.session, self.names());
         tracing::warn!(session, login, account, "message without an answer, the sender has to send it again: {ending}");
+    }
+
+    /// No more mail comes. What it has not used is free before the client sees the end, and comes again.
+    pub(crate) fn has_ended(&mut self) {
+        (self.permit, self.seat) = (None, None);
     }
 
     /// What the relay moved.
