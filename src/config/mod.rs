@@ -477,7 +477,7 @@ pub struct MailRules {
 }
 
 /// So many messages in so long a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// How many; not 0.
     pub messages: u32,
@@ -601,7 +601,7 @@ impl EndpointUrl {
 }
 
 /// An upstream server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Server {
     /// The name or address to dial; the name its certificate must have.
     pub host: String,
@@ -612,7 +612,7 @@ pub struct Server {
 }
 
 /// How a connection to an upstream is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UpstreamTls {
     /// TLS from the first byte.

@@ -163,12 +163,28 @@ async fn tunnel(proxy: &ConnectProxy, server: &Server, until: Instant) -> io::Re
     Ok(stream)
 }
 
+/// What an open file too many is called (EMFILE, ENFILE), the same on all Unix systems. The library has no kind for it.
+const NO_DESCRIPTOR: [i32; 2] = [24, 23];
+
+/// The kind of an error; this machine's own lack has one, so that it is still known when words stand around it.
+pub(super) fn kind_of(error: &io::Error) -> io::ErrorKind {
+    match error.raw_os_error() {
+        Some(code) if NO_DESCRIPTOR.contains(&code) => io::ErrorKind::OutOfMemory,
+        _ => error.kind(),
+    }
+}
+
+/// Whether a dial failed for what this machine lacks (descriptors, memory, ports), which says nothing about the server.
+pub(crate) fn is_our_own_lack(error: &io::Error) -> bool {
+    matches!(kind_of(error), io::ErrorKind::OutOfMemory | io::ErrorKind::AddrNotAvailable)
+}
+
 /// The error with the step before it. Its own words may quote the peer: TLS names every host of a certificate.
 fn step(what: &str, error: &io::Error) -> io::Error {
     let words = error.to_string();
     let shown = &words[..words.floor_char_boundary(MAX_WORDS)];
     let cut = if shown.len() < words.len() { "..." } else { "" };
-    io::Error::new(error.kind(), format!("{what}: {}{cut}", PeerText(shown.as_bytes())))
+    io::Error::new(kind_of(error), format!("{what}: {}{cut}", PeerText(shown.as_bytes())))
 }
 
 #[cfg(test)]
@@ -183,6 +199,17 @@ mod tests {
     /// Longer than any test takes.
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_known_through_the_words_around_it() {
+        let too_many_files = io::Error::from_raw_os_error(24);
+        assert!(is_our_own_lack(&too_many_files));
+        assert!(is_our_own_lack(&step("mail.example:993 does not answer", &too_many_files)));
+        assert!(is_our_own_lack(&io::ErrorKind::AddrNotAvailable.into()));
+        for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut, io::ErrorKind::NotFound] {
+            assert!(!is_our_own_lack(&step("x", &kind.into())), "{kind:?}");
+        }
     }
 
     #[tokio::test]

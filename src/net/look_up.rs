@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::lookup_host;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
+use super::dial::kind_of;
+
 /// A host and a port.
 type Name = (String, u16);
 
@@ -55,7 +57,7 @@ impl LookUps {
         let ended = found.wait_for(Option::is_some).await.map_err(io::Error::other)?;
         match &*ended {
             Some(Ok(addresses)) => Ok(addresses.clone()),
-            Some(Err(error)) => Err(io::Error::new(error.kind(), Arc::clone(error))),
+            Some(Err(error)) => Err(io::Error::new(kind_of(error), Arc::clone(error))),
             None => Err(io::ErrorKind::Interrupted.into()),
         }
     }

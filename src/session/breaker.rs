@@ -1,9 +1,10 @@
 //! A circuit breaker for each upstream server: who cannot be reached is left alone for a while, so that forty devices do
 //! not hammer a dead server, and each of them is answered at once.
 //!
-//! What counts is the way up to the credential: connection, TLS, greeting. What becomes of a credential is its account's.
+//! What counts is the way up to the credential: connection, TLS, greeting. What becomes of a credential is its account's. A
+//! server that says no, for now or for good, is there; and what this machine lacks is not the server's failure.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::chance::octets;
-use crate::config::Server;
+use crate::config::{Protocol, Server};
 
 /// How many failures in a row open the breaker; and how many logins may dial a server at once before the first of them has
 /// found out whether it lives.
@@ -148,14 +149,18 @@ impl Breaker {
     }
 }
 
+/// Whose server, for what, and how it is reached: two providers may name the same server, and one of them wrongly.
+type Key = (String, Protocol, Server);
+
 /// The breakers of all servers. There are as many as the configuration has servers.
 #[derive(Debug, Default)]
-pub(super) struct Breakers(Mutex<BTreeMap<(String, u16), Arc<Endpoint>>>);
+pub(super) struct Breakers(Mutex<HashMap<Key, Arc<Endpoint>>>);
 
 impl Breakers {
-    pub(super) fn of(&self, server: &Server) -> Arc<Endpoint> {
+    /// The breaker of this server of the provider of this name.
+    pub(super) fn of(&self, provider: &str, protocol: Protocol, server: &Server) -> Arc<Endpoint> {
         let mut endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let endpoint = endpoints.entry((server.host.clone(), server.port));
+        let endpoint = endpoints.entry((provider.to_owned(), protocol, server.clone()));
         Arc::clone(endpoint.or_insert_with(|| {
             Arc::new(Endpoint {
                 name: format!("{}:{}", server.host, server.port),

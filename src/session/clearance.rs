@@ -1,13 +1,21 @@
 //! Whether a login may send the message it announces: within its rate, and not held back after one refusal too many. What is
 //! said to the device and in the log stands here.
+//!
+//! Devices that are let in by their address share a login with whoever else is in its networks. What one of them does is its
+//! own fault: refusals are counted for each address, and of the rate each has a part.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::rates::{Exceeded, Rates};
-use super::refusals::{Held, Refusals, Stage};
+use ipnet::IpNet;
+
+use super::crowd::{Crowd, Seat};
+use super::echo::without_echo;
+use super::rates::{Counted, Exceeded, Rates};
+use super::refusals::{Held, Probe, Refusals, Stage};
 use super::words;
-use crate::config::Rate;
+use crate::config::{Account, Admission, Login, Rate};
+use crate::login::throttle::Origin;
 use crate::proto::smtp::reply::{Reply, ReplyLine};
 use crate::proto::smtp::transaction::{EnvelopeCommand, EnvelopeRefusal, MessageReport};
 use crate::telemetry::log::PeerText;
@@ -15,13 +23,58 @@ use crate::telemetry::log::PeerText;
 /// How long the words of a reply may be, in octets, so that its line stays below SMTP's 512.
 const MAX_WORDS: usize = 400;
 
-/// Who sends: one login of one account.
+/// Where an address, or a login, has as many sessions as it may.
+const TOO_MANY_SESSIONS: Reply =
+    Reply::fixed(454, "4.7.0", "Too many sessions of this login at once, please try again later");
+
+/// Who sends: one login of one account, or one of the addresses that it lets in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Sender {
     /// The account's address.
     pub(crate) account: String,
     /// The login's user name.
     pub(crate) login: String,
+    /// The address, where an address lets in and there are several that do.
+    pub(crate) origin: Option<Origin>,
+}
+
+impl Sender {
+    /// Whoever uses `login` of `account` at `peer`.
+    pub(crate) fn of(account: &Account, login: &Login, peer: IpAddr) -> Self {
+        let shared = login.admission == Admission::Address && !is_for_one(login);
+        Self {
+            account: account.address.clone(),
+            login: login.username.clone(),
+            origin: shared.then(|| Origin::of(peer)),
+        }
+    }
+}
+
+/// Whether only one address is let in, or of IPv6 one network of a host.
+fn is_for_one(login: &Login) -> bool {
+    match login.networks.as_deref() {
+        Some([IpNet::V4(network)]) => network.prefix_len() == 32,
+        Some([IpNet::V6(network)]) => network.prefix_len() >= 64,
+        _ => false,
+    }
+}
+
+/// Leave to send one message. Dropped, it is given back: then it was not sent.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Permit {
+    counted: Option<Counted>,
+    /// After a while in which it was held back, for as long as the permit lasts.
+    _probe: Option<Probe>,
+}
+
+impl Permit {
+    /// The message has been sent, or may have been: it counts.
+    pub(crate) fn keep(&mut self) {
+        if let Some(counted) = &mut self.counted {
+            counted.keep();
+        }
+    }
 }
 
 /// What all sessions know of what logins have sent.
@@ -29,31 +82,47 @@ pub(crate) struct Sender {
 pub(crate) struct Clearance {
     rates: Rates,
     refusals: Refusals,
+    crowd: Crowd,
+}
+
+/// What a session that an address opens begins with.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// For as long as the session.
+    pub(crate) seat: Seat,
+    /// For its first message.
+    pub(crate) permit: Permit,
 }
 
 impl Clearance {
+    /// Whether `sender` may open a session by its address, at `peer`. It is asked before the upstream is touched: who has
+    /// shown no password must not have logins there for nothing.
+    ///
+    /// # Errors
+    /// What is said to its MAIL if it may not.
+    pub(crate) fn admit(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<Admitted, Reply> {
+        let seat = self.crowd.seat(sender, Origin::of(peer)).ok_or(TOO_MANY_SESSIONS)?;
+        Ok(Admitted { seat, permit: self.ask(sender, rate, peer)? })
+    }
+
     /// Whether a message of `sender`, at `peer`, may go on to the upstream.
     ///
     /// # Errors
     /// What is said to its MAIL if it may not.
-    pub(crate) fn ask(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<(), Reply> {
-        if let Some(held) = self.refusals.held(sender) {
-            return Err(held_back(&held));
+    pub(crate) fn ask(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<Permit, Reply> {
+        let probe = self.refusals.pass(sender).map_err(|held| held_back(&held))?;
+        let Some(rate) = rate else { return Ok(Permit { counted: None, _probe: probe }) };
+        match self.rates.take(sender, rate) {
+            Ok(counted) => Ok(Permit { counted: Some(counted), _probe: probe }),
+            Err(exceeded) => Err(too_many(sender, rate, &exceeded, peer)),
         }
-        let Some(rate) = rate else { return Ok(()) };
-        self.rates.take(sender, rate).map_err(|Exceeded { wait, first }| {
-            let (Sender { account, login }, Rate { messages, within }) = (sender, rate);
-            let (within, wait) = (in_words(within), in_words(wait));
-            if first {
-                tracing::warn!(
-                    login, account, %peer,
-                    "message refused: this login may send {messages} messages in {within}; the next one passes in {wait}. If the \
-                     device has to send more, raise rate of this login"
-                );
-            }
-            let text = format!("This login may send {messages} messages in {within}, the next one in {wait}");
-            Reply::new(450, "4.7.1", text)
-        })
+    }
+
+    /// A message has been sent for which there was no permit any more.
+    pub(crate) fn count(&self, sender: &Sender, rate: Option<Rate>) {
+        if let Some(rate) = rate {
+            self.rates.count(sender, rate);
+        }
     }
 
     /// What became of a message.
@@ -76,24 +145,41 @@ impl Clearance {
 
     fn refused(&self, sender: &Sender, stage: Stage, reply: &[u8], peer: IpAddr) {
         let Some(lasts) = self.refusals.refused(sender, stage, reply) else { return };
-        let Sender { account, login } = sender;
+        let Sender { account, login, origin } = sender;
         let cure = words::of_reply(reply)
             .map_or("Find out from the reply what is wrong with this device's messages, and correct it", |meaning| {
                 meaning.cure
             });
         let (lasts, reply) = (in_words(lasts), PeerText(reply));
+        let whose = if origin.is_some() { "from this address of the login" } else { "of this login" };
         tracing::error!(
             login, account, %peer, %reply,
-            "the upstream refuses every message of this login, which would hold back the whole mailbox: the login is refused \
-             here for {lasts}, the account's others go on. {cure}"
+            "the upstream refuses every message {whose}, which would hold back the whole mailbox: they are refused here for \
+             {lasts}, the account's others go on. {cure}"
         );
     }
 }
 
-/// The upstream's own words, and that they are not new.
+/// What is said where a message is beyond the rate. The log has it once.
+fn too_many(sender: &Sender, rate: Rate, exceeded: &Exceeded, peer: IpAddr) -> Reply {
+    let Sender { account, login, .. } = sender;
+    let Exceeded { most, of_address, wait, first } = *exceeded;
+    let who = if of_address { "One address of this login" } else { "This login" };
+    let (within, wait) = (in_words(rate.within), in_words(wait));
+    if first {
+        tracing::warn!(
+            login, account, %peer,
+            "message refused: {who} may send {most} messages in {within}; the next one passes in {wait}. If the device has to \
+             send more, raise rate of this login"
+        );
+    }
+    Reply::new(450, "4.7.1", format!("{who} may send {most} messages in {within}, the next one in {wait}"))
+}
+
+/// The upstream's own words, and that they are not new. What it repeated of another device's message is not told to this one.
 fn held_back(held: &Held) -> Reply {
     let (code, words) = ReplyLine::parse(&held.reply).map_or((550, Vec::new()), |line| (line.code, line.text));
-    let mut text = String::from_utf8_lossy(&words).into_owned();
+    let mut text = without_echo(&String::from_utf8_lossy(&words));
     text.truncate(text.floor_char_boundary(MAX_WORDS));
     text += &format!(" (said before, and not asked again for {})", in_words(held.left));
     // The enhanced status is among the words.
@@ -117,18 +203,18 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 7, 20));
 
     fn sender() -> Sender {
-        Sender { account: "scanner@contoso.example".into(), login: "scanner".into() }
+        Sender { account: "scanner@contoso.example".into(), login: "scanner".into(), origin: None }
     }
 
     #[tokio::test(start_paused = true)]
     async fn beyond_the_rate_it_is_said_what_the_rate_is_and_when_it_goes_on() {
         let clearance = Clearance::default();
         let rate = Some(Rate { messages: 1, within: Duration::from_secs(3600) });
-        assert_eq!(clearance.ask(&sender(), rate, PEER), Ok(()));
+        clearance.ask(&sender(), rate, PEER).unwrap().keep();
         let reply = clearance.ask(&sender(), rate, PEER).unwrap_err();
         assert_eq!((reply.code, reply.enhanced), (450, "4.7.1"));
         assert_eq!(reply.text, "This login may send 1 messages in 60 min, the next one in 61 min");
-        assert_eq!(clearance.ask(&sender(), None, PEER), Ok(()), "where there is no rate, nothing is counted");
+        assert!(clearance.ask(&sender(), None, PEER).is_ok(), "where there is no rate, nothing is counted");
     }
 
     #[tokio::test(start_paused = true)]
@@ -136,7 +222,7 @@ mod tests {
         let clearance = Clearance::default();
         let words = "SendAsDenied; ".repeat(60);
         for _ in 0..5 {
-            assert_eq!(clearance.ask(&sender(), None, PEER), Ok(()));
+            assert!(clearance.ask(&sender(), None, PEER).is_ok());
             let said = format!("554 5.2.252 {words}");
             clearance.refused(&sender(), Stage::Message, said.as_bytes(), PEER);
         }
@@ -145,6 +231,30 @@ mod tests {
         let line = String::from_utf8(line).unwrap();
         assert!(line.starts_with("554 5.2.252 SendAsDenied; SendAsDenied; "), "{line}");
         assert!(line.ends_with(" (said before, and not asked again for 15 min)\r\n") && line.len() <= 512, "{line}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_address_of_a_login_silences_no_other_and_its_words_are_not_repeated() {
+        let clearance = Clearance::default();
+        let at = |last: u8| {
+            let peer = IpAddr::from([192, 168, 7, last]);
+            (Sender { origin: Some(Origin::of(peer)), ..sender() }, peer)
+        };
+        let (bad, peer) = at(66);
+        for _ in 0..5 {
+            let said = b"550 5.1.8 <\"call 555\"@bad.example> Sender \"x\" rejected";
+            clearance.refused(&bad, Stage::Mail, said, peer);
+        }
+        let reply = clearance.ask(&bad, None, peer).unwrap_err();
+        assert_eq!(reply.text, "5.1.8 <...> Sender \"...\" rejected (said before, and not asked again for 15 min)");
+        let (good, peer) = at(20);
+        assert!(clearance.ask(&good, None, peer).is_ok());
+        let rate = Some(Rate { messages: 4, within: Duration::from_secs(3600) });
+        for _ in 0..2 {
+            clearance.ask(&good, rate, peer).unwrap().keep();
+        }
+        let text = clearance.ask(&good, rate, peer).unwrap_err().text;
+        assert!(text.starts_with("One address of this login may send 2 messages in 60 min"), "{text}");
     }
 
     #[test]

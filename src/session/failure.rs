@@ -19,6 +19,9 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     /// What happened, for the log and, where a person must act, for the reply. Printable; holds no secret.
     pub(crate) detail: String,
+    /// What is said instead of the kind's own words, where who asks has been told it before or will ask again at once. SMTP
+    /// only.
+    pub(crate) reply: Option<Box<Reply>>,
 }
 
 /// Whose move it is.
@@ -59,7 +62,13 @@ impl FailureKind {
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), reply: None }
+    }
+
+    /// The upstream was not asked: its answer is known, or it is not yet the turn of who asks.
+    pub(crate) fn not_now(reply: Reply) -> Self {
+        let detail = reply.text.clone().into_owned();
+        Self { reply: Some(Box::new(reply)), ..Self::unavailable(detail) }
     }
 
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
@@ -85,6 +94,9 @@ impl Failure {
 
     /// RFC 4954 section 6.
     pub(crate) fn smtp(&self) -> Reply {
+        if let Some(reply) = &self.reply {
+            return Reply::clone(reply);
+        }
         let (code, enhanced) = match self.kind {
             FailureKind::Credentials | FailureKind::ImpossibleName => (535, "5.7.8"),
             FailureKind::UnknownAddress => (530, "5.7.0"),

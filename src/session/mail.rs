@@ -54,6 +54,7 @@ pub(crate) async fn carry(
     if carrier.transaction.has_body_in_flight() {
         record.message_lost(&ending);
     }
+    record.has_ended();
     record.to_upstream += carrier.to_upstream.moved;
     record.to_downstream += carrier.to_downstream.moved;
     // Boxed: what a session needs for its last second it does not hold all its life.
@@ -155,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                     Carried::Envelope(refusal) => record.envelope_refused(&refusal, clearance),
                     Carried::Denied(denial) => record.denied(&denial),
                     Carried::MailWanted => {
-                        let verdict = record.ask(clearance);
+                        let verdict = record.ask(clearance, self.transaction.has_body_in_flight());
                         self.transaction.admit(verdict.map(|()| stamp()));
                     }
                     Carried::Quiet => return self.say_goodbye(Goodbye::Draining, Ending::Drained),

@@ -9,7 +9,9 @@ mod announced;
 mod breaker;
 mod chance;
 mod clearance;
+mod crowd;
 pub(crate) mod drive;
+mod echo;
 mod entrance;
 pub(crate) mod failure;
 #[cfg(any(test, fuzzing))]
@@ -282,6 +284,9 @@ async fn verify_and_open<P: Speaks>(
             format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
         return Err(Failure::new(FailureKind::Credentials, detail));
     };
+    if matches!(asked, Asked::Address) {
+        record.admit(&shared.clearance)?;
+    }
     let upstream = upstream::log_in::<P>(shared, account, server, Some(record)).await?;
     record.logged_in(&server.host);
     Ok((upstream, Warrant::of(&verified, P::PROTOCOL, changes)))

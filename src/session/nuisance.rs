@@ -35,6 +35,8 @@ pub(crate) enum Nuisance {
     NoMailByAddress(Option<String>),
     /// A login by address to this account that came to nothing until a person acts.
     NoMailByAddressUntilPerson(Option<String>),
+    /// Mail from an address that opens a login, which is held back or has had what it may have.
+    MailByAddress,
 }
 
 /// Of which listener, and what.
@@ -110,6 +112,9 @@ impl Nuisances {
                 Nuisance::NoMailByAddressUntilPerson(account) => {
                     let account = account.as_deref().unwrap_or("-");
                     tracing::error!(listener, account, count, "further logins by address failed: a person must act");
+                }
+                Nuisance::MailByAddress => {
+                    tracing::info!(listener, count, "further mail by address refused before the upstream was asked");
                 }
             }
         }

@@ -2,9 +2,12 @@
 //!
 //! A window slides over the time in steps of a sixtieth of it: in no stretch of the rate's length do more messages pass than
 //! it says, and one that is due may have to wait a step longer.
+//!
+//! A message is counted when it is announced, so that many sessions at once send no more than one. Where nothing came of it,
+//! the count is given back.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,23 +16,44 @@ use super::clearance::Sender;
 use crate::config::Rate;
 use crate::login::bounded::Bounded;
 
-/// How many logins are remembered. Of more the longest unused are forgotten: they have waited longest anyway.
-const MOST_LOGINS: usize = 16 * 1024;
+/// How many windows are remembered. Of more the longest unused are forgotten: they have waited longest anyway.
+const MOST_WINDOWS: usize = 16 * 1024;
 
 /// Into how many steps a window is cut. A login costs this many entries at most.
 const STEPS: u32 = 60;
 
-/// What every login has sent of late.
-#[derive(Debug)]
-pub(crate) struct Rates(Mutex<Bounded<Sender, Window>>);
+/// What every login has sent of late. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Rates(Arc<Mutex<Bounded<Key, Window>>>);
+
+/// Whose window it is. The rate is part of it: a login whose rate was changed begins anew, and two of one name do not count
+/// by each other's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    sender: Sender,
+    rate: Rate,
+}
 
 /// A message too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exceeded {
+    /// How many there may be.
+    pub(crate) most: u32,
+    /// Whether that is the part of one address, and not the whole login's.
+    pub(crate) of_address: bool,
     /// How long until the next one may pass.
     pub(crate) wait: Duration,
     /// Whether it is the first since one passed.
     pub(crate) first: bool,
+}
+
+/// One message that has been counted. Dropped without having been kept, it is given back.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Counted {
+    rates: Rates,
+    keys: Vec<Key>,
+    at: Instant,
 }
 
 /// The messages of one login.
@@ -42,23 +66,72 @@ struct Window {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self(Mutex::new(Bounded::new(MOST_LOGINS)))
+        Self(Arc::new(Mutex::new(Bounded::new(MOST_WINDOWS))))
     }
 }
 
 impl Rates {
-    /// Counts one more message of `sender`, if it may be sent.
+    /// Counts one more message of `sender`, if it may be sent. Of a login that several addresses share, each may use half of
+    /// the rate: so none of them takes it from all others.
     ///
     /// # Errors
     /// [`Exceeded`] if it may not; it is not counted then.
-    pub(crate) fn take(&self, sender: &Sender, rate: Rate) -> Result<(), Exceeded> {
+    pub(crate) fn take(&self, sender: &Sender, rate: Rate) -> Result<Counted, Exceeded> {
+        let now = Instant::now();
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        windows.entry(sender.clone(), Window::default).take(rate, Instant::now())
+        let keys = keys(sender, rate);
+        for key in &keys {
+            let of_address = key.sender.origin.is_some();
+            let most = if of_address { rate.messages.div_ceil(2) } else { rate.messages };
+            windows
+                .entry(key.clone(), Window::default)
+                .room(most, rate, now)
+                .map_err(|(wait, first)| Exceeded { most, of_address, wait, first })?;
+        }
+        for key in &keys {
+            windows.entry(key.clone(), Window::default).count(rate, now);
+        }
+        Ok(Counted { rates: self.clone(), keys, at: now })
+    }
+
+    /// Counts a message of `sender` that has been sent, whether it might be or not.
+    pub(crate) fn count(&self, sender: &Sender, rate: Rate) {
+        let now = Instant::now();
+        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in keys(sender, rate) {
+            windows.entry(key, Window::default).count(rate, now);
+        }
+    }
+}
+
+/// The login's window, and behind it the address's.
+fn keys(sender: &Sender, rate: Rate) -> Vec<Key> {
+    let login = Sender { origin: None, ..sender.clone() };
+    let address = sender.origin.map(|_| sender.clone());
+    [login].into_iter().chain(address).map(|sender| Key { sender, rate }).collect()
+}
+
+impl Counted {
+    /// The message was sent, or may have been.
+    pub(crate) fn keep(&mut self) {
+        self.keys.clear();
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut windows = self.rates.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in &self.keys {
+            if let Some(window) = windows.get_mut(key) {
+                window.give_back(self.at);
+            }
+        }
     }
 }
 
 impl Window {
-    fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Exceeded> {
+    /// Whether there is room for one more; else how long there is none, and whether that is news.
+    fn room(&mut self, most: u32, rate: Rate, now: Instant) -> Result<(), (Duration, bool)> {
         let step = rate.within / STEPS;
         // The last message of a step may have come at its end.
         let counts_until = |began: Instant| began + rate.within + step;
@@ -66,17 +139,35 @@ impl Window {
             self.steps.pop_front();
         }
         let sent: u64 = self.steps.iter().map(|(_, count)| u64::from(*count)).sum();
-        if sent >= u64::from(rate.messages) {
+        if sent >= u64::from(most) {
             let free = self.steps.front().map_or(now, |(began, _)| counts_until(*began));
             let first = !std::mem::replace(&mut self.exceeded, true);
-            return Err(Exceeded { wait: free.saturating_duration_since(now), first });
-        }
-        self.exceeded = false;
-        match self.steps.back_mut() {
-            Some((began, count)) if now < *began + step => *count += 1,
-            _ => self.steps.push_back((now, 1)),
+            return Err((free.saturating_duration_since(now), first));
         }
         Ok(())
+    }
+
+    fn count(&mut self, rate: Rate, now: Instant) {
+        self.exceeded = false;
+        match self.steps.back_mut() {
+            Some((began, count)) if now < *began + rate.within / STEPS => *count = count.saturating_add(1),
+            _ => self.steps.push_back((now, 1)),
+        }
+        // Only what is counted without having been asked for can be more.
+        if self.steps.len() > STEPS as usize + 2 {
+            self.steps.pop_front();
+        }
+    }
+
+    /// Takes back a message that was counted at that time, unless it counts no more anyway.
+    fn give_back(&mut self, at: Instant) {
+        if let Some(step) = self.steps.iter().rposition(|(began, _)| *began <= at) {
+            let (_, count) = &mut self.steps[step];
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.steps.remove(step);
+            }
+        }
     }
 }
 
@@ -86,11 +177,17 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::login::throttle::Origin;
 
     const RATE: Rate = Rate { messages: 3, within: Duration::from_secs(3600) };
 
     fn sender(login: &str) -> Sender {
-        Sender { account: "scanner@contoso.example".into(), login: login.into() }
+        Sender { account: "scanner@contoso.example".into(), login: login.into(), origin: None }
+    }
+
+    /// One message that is sent.
+    fn send(rates: &Rates, sender: &Sender, rate: Rate) -> Result<(), Exceeded> {
+        rates.take(sender, rate).map(|mut counted| counted.keep())
     }
 
     #[tokio::test(start_paused = true)]
@@ -98,17 +195,72 @@ mod tests {
         let rates = Rates::default();
         let scanner = sender("scanner");
         for _ in 0..3 {
-            assert_eq!(rates.take(&scanner, RATE), Ok(()));
+            assert_eq!(send(&rates, &scanner, RATE), Ok(()));
             advance(Duration::from_secs(600)).await;
         }
         // The first was half an hour ago: it counts for another half, and a step.
         let wait = Duration::from_secs(1800 + 60);
-        assert_eq!(rates.take(&scanner, RATE), Err(Exceeded { wait, first: true }));
-        assert_eq!(rates.take(&scanner, RATE), Err(Exceeded { wait, first: false }));
-        assert_eq!(rates.take(&sender("copier"), RATE), Ok(()));
+        assert_eq!(send(&rates, &scanner, RATE), Err(Exceeded { most: 3, of_address: false, wait, first: true }));
+        assert_eq!(send(&rates, &scanner, RATE), Err(Exceeded { most: 3, of_address: false, wait, first: false }));
+        assert_eq!(send(&rates, &sender("copier"), RATE), Ok(()));
         advance(wait).await;
-        assert_eq!(rates.take(&scanner, RATE), Ok(()), "what was refused does not count");
-        assert!(matches!(rates.take(&scanner, RATE), Err(Exceeded { first: true, .. })), "told anew");
+        assert_eq!(send(&rates, &scanner, RATE), Ok(()), "what was refused does not count");
+        assert!(matches!(send(&rates, &scanner, RATE), Err(Exceeded { first: true, .. })), "told anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nothing_came_of_is_given_back_and_to_no_other_step() {
+        let (rates, scanner) = (Rates::default(), sender("scanner"));
+        for _ in 0..10 {
+            drop(rates.take(&scanner, RATE).unwrap());
+            advance(Duration::from_secs(61)).await;
+        }
+        assert_eq!(send(&rates, &scanner, RATE), Ok(()));
+        advance(Duration::from_secs(600)).await;
+        let late = rates.take(&scanner, RATE).unwrap();
+        advance(Duration::from_secs(600)).await;
+        let later = rates.take(&scanner, RATE).unwrap();
+        assert!(rates.take(&scanner, RATE).is_err(), "it counts as long as it may be sent");
+        drop(late);
+        assert_eq!(send(&rates, &scanner, RATE), Ok(()));
+        let wait = Duration::from_secs(3660 - 1200);
+        assert_eq!(rates.take(&scanner, RATE).unwrap_err().wait, wait, "the first one still counts");
+        advance(Duration::from_secs(4000)).await;
+        // What it gives back is none of what has been counted since.
+        for _ in 0..3 {
+            assert_eq!(send(&rates, &scanner, RATE), Ok(()));
+        }
+        drop(later);
+        assert!(rates.take(&scanner, RATE).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_rates_of_one_name_do_not_prune_each_other() {
+        let (rates, scanner) = (Rates::default(), sender("scanner"));
+        let short = Rate { messages: 1, within: Duration::from_secs(1) };
+        for _ in 0..3 {
+            assert_eq!(send(&rates, &scanner, RATE), Ok(()));
+            advance(Duration::from_secs(60)).await;
+            assert_eq!(send(&rates, &scanner, short), Ok(()));
+        }
+        assert!(rates.take(&scanner, RATE).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_address_uses_half_of_what_it_shares_and_all_together_the_whole() {
+        let rates = Rates::default();
+        let at = |last: u8| Sender { origin: Some(Origin::of([192, 0, 2, last].into())), ..sender("floor") };
+        for _ in 0..2 {
+            assert_eq!(send(&rates, &at(66), RATE), Ok(()));
+        }
+        let exceeded = rates.take(&at(66), RATE).unwrap_err();
+        assert_eq!((exceeded.most, exceeded.of_address), (2, true));
+        assert_eq!(send(&rates, &at(20), RATE), Ok(()));
+        let exceeded = rates.take(&at(21), RATE).unwrap_err();
+        assert_eq!((exceeded.most, exceeded.of_address), (3, false));
+        rates.count(&at(22), RATE);
+        advance(Duration::from_secs(4000)).await;
+        assert_eq!(send(&rates, &at(66), RATE), Ok(()));
     }
 
     proptest! {
@@ -123,9 +275,12 @@ mod tests {
             let (mut now, mut passed) = (begun, Vec::new());
             for pause in pauses {
                 now += Duration::from_millis(pause);
-                match window.take(rate, now) {
-                    Ok(()) => passed.push(now),
-                    Err(Exceeded { wait, .. }) => {
+                match window.room(messages, rate, now) {
+                    Ok(()) => {
+                        window.count(rate, now);
+                        passed.push(now);
+                    }
+                    Err((wait, _)) => {
                         prop_assert!(wait <= rate.within + rate.within / STEPS);
                         let recent = passed.iter().filter(|at| **at + rate.within + rate.within / STEPS > now);
                         prop_assert!(recent.count() as u64 >= u64::from(messages), "refused without need");

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::clearance::{Clearance, Sender};
+use super::clearance::{Admitted, Clearance, Permit, Sender};
+use super::crowd::Seat;
 use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
 use super::nuisance::{Nuisance, Nuisances};
@@ -44,6 +45,12 @@ pub(crate) struct Record {
     messages: u64,
     /// How many of its senders, recipients and messages were refused but for those the upstream refused after the data.
     refusals: u64,
+    /// What its next message may go out with, or the one that is under way. Boxed: an idle session has none.
+    permit: Option<Box<Permit>>,
+    /// Whether that is for the session's first message, which was asked for before the login.
+    is_first: bool,
+    /// Where an address has let it in. Boxed likewise.
+    seat: Option<Box<Seat>>,
     /// Who watches it.
     pub(crate) tap: Tap,
 }
@@ -63,8 +70,8 @@ impl Who {
         &self.account.logins[self.login]
     }
 
-    fn sender(&self) -> Sender {
-        Sender { account: self.account.address.clone(), login: self.login().username.clone() }
+    fn sender(&self, peer: IpAddr) -> Sender {
+        Sender::of(&self.account, self.login(), peer)
     }
 }
 
@@ -126,6 +133,11 @@ const fn closed(reason: CloseReason) -> &'static str {
     }
 }
 
+/// A message went out with it.
+fn kept(mut permit: Box<Permit>) {
+    permit.keep();
+}
+
 impl Record {
     /// Of the session with this number.
     pub(crate) fn new(session: u64, peer: IpAddr) -> Self {
@@ -141,6 +153,9 @@ impl Record {
             to_downstream: 0,
             messages: 0,
             refusals: 0,
+            permit: None,
+            is_first: false,
+            seat: None,
             tap: Tap::default(),
         }
     }
@@ -163,33 +178,77 @@ impl Record {
             .tell(|| format!("by its {admission} this is the login {login} of {account}"));
     }
 
-    /// The upstream has let us in.
+    /// Whether the address, which has let this session in, may have it log in at the upstream.
+    ///
+    /// # Errors
+    /// What is said to its MAIL if it may not.
+    pub(crate) fn admit(&mut self, clearance: &Clearance) -> Result<(), Failure> {
+        let Some(who) = &self.who else { return Ok(()) };
+        match clearance.admit(&who.sender(self.peer), who.login().mail.rate, self.peer) {
+            Ok(Admitted { seat, permit }) => {
+                (self.seat, self.permit, self.is_first) = (Some(Box::new(seat)), Some(Box::new(permit)), true);
+                Ok(())
+            }
+            Err(reply) => {
+                self.tap_not_now(&reply);
+                Err(Failure::not_now(reply))
+            }
+        }
+    }
+
+    /// The upstream has let us in. By address that counts, whether a message comes or not.
     pub(crate) fn logged_in(&mut self, server: &str) {
         self.is_open = true;
+        if let Some(permit) = &mut self.permit {
+            permit.keep();
+        }
         self.tap.learn(Clue::LoggedIn);
         self.tap.tell(|| format!("logged in at {server}"));
     }
 
-    /// Whether a message may go on to the upstream.
+    /// Whether a message may go on to the upstream. The one before it, if it is not `under_way`, has come to nothing and does
+    /// not count.
     ///
     /// # Errors
     /// What is said to its MAIL if it may not.
-    pub(crate) fn ask(&self, clearance: &Clearance) -> Result<(), Reply> {
-        let Some(who) = &self.who else { return Ok(()) };
-        let allowed = clearance.ask(&who.sender(), who.login().mail.rate, self.peer);
-        if let Err(reply) = &allowed {
-            let login = who.login().username.clone();
-            self.tap.learn(match reply.code {
-                ..500 => Clue::RateExceeded { login },
-                _ => Clue::HeldBack { login },
-            });
+    pub(crate) fn ask(&mut self, clearance: &Clearance, under_way: bool) -> Result<(), Reply> {
+        if std::mem::take(&mut self.is_first) {
+            return Ok(());
         }
-        allowed
+        if let Some(permit) = self.permit.take()
+            && under_way
+        {
+            kept(permit);
+        }
+        let Some(who) = &self.who else { return Ok(()) };
+        match clearance.ask(&who.sender(self.peer), who.login().mail.rate, self.peer) {
+            Ok(permit) => {
+                self.permit = Some(Box::new(permit));
+                Ok(())
+            }
+            Err(reply) => {
+                self.tap_not_now(&reply);
+                Err(reply)
+            }
+        }
+    }
+
+    fn tap_not_now(&self, reply: &Reply) {
+        let login = self.names().0.to_owned();
+        match reply.code {
+            450 => self.tap.learn(Clue::RateExceeded { login }),
+            500.. => self.tap.learn(Clue::HeldBack { login }),
+            _ => {}
+        }
     }
 
     /// A login was not accepted.
     pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, asked: &Asked, failure: &Failure) {
         self.failures += 1;
+        (self.permit, self.is_first, self.seat) = (None, false, None);
+        if failure.reply.is_some() {
+            return self.not_now(nuisances, at, failure);
+        }
         self.tap.failed(at, asked, failure);
         let (login, mechanism): (&[u8], &dyn fmt::Debug) = match asked {
             Asked::Password(request) => (&request.username, &request.mechanism),
@@ -227,11 +286,27 @@ impl Record {
         }
     }
 
+    /// Mail by address that is not let through to the upstream costs nobody anything.
+    fn not_now(&mut self, nuisances: &Nuisances, at: &Listener, failure: &Failure) {
+        self.tap.tell(|| format!("mail without a login refused: {}", failure.detail));
+        self.nuisances += 1;
+        nuisances.tell(at, Nuisance::MailByAddress, || {
+            let (session, listener, peer, (login, account)) = (self.session, &at.name, self.peer, self.names());
+            tracing::info!(session, listener, %peer, login, account, "mail by address refused: {}", failure.detail);
+        });
+        self.who = None;
+    }
+
     /// A message was accepted or refused by the upstream.
     pub(crate) fn message(&mut self, report: &MessageReport, clearance: &Clearance) {
         self.messages += 1;
         if let Some(who) = &self.who {
-            clearance.message(&who.sender(), report, self.peer);
+            let sender = who.sender(self.peer);
+            clearance.message(&sender, report, self.peer);
+            match self.permit.take() {
+                Some(permit) => kept(permit),
+                None => clearance.count(&sender, who.login().mail.rate),
+            }
         }
         self.tap_refusal(report.accepted, &report.reply);
         let (session, (login, account)) = (self.session, self.names());
@@ -248,7 +323,7 @@ impl Record {
     /// A sender or a recipient was refused by the upstream.
     pub(crate) fn envelope_refused(&mut self, refusal: &EnvelopeRefusal, clearance: &Clearance) {
         if let Some(who) = &self.who {
-            clearance.envelope_refused(&who.sender(), refusal, self.peer);
+            clearance.envelope_refused(&who.sender(self.peer), refusal, self.peer);
         }
         self.tap_refusal(false, &refusal.reply);
         if !self.is_told() {
@@ -318,9 +393,17 @@ impl Record {
     }
 
     /// The session ends with a message whose fate the upstream has not told.
-    pub(crate) fn message_lost(&self, ending: &Ending) {
+    pub(crate) fn message_lost(&mut self, ending: &Ending) {
+        if let Some(permit) = self.permit.take() {
+            kept(permit);
+        }
         let (session, (login, account)) = (self.session, self.names());
         tracing::warn!(session, login, account, "message without an answer, the sender has to send it again: {ending}");
+    }
+
+    /// No more mail comes. What it has not used is free before the client sees the end, and comes again.
+    pub(crate) fn has_ended(&mut self) {
+        (self.permit, self.seat) = (None, None);
     }
 
     /// What the relay moved.

@@ -173,7 +173,7 @@ async fn open<P: Speaks>(
     credential: &UpstreamCredential,
     session: Option<u64>,
 ) -> Result<Upstream<P>, OpenError> {
-    let endpoint = shared.upstreams.breakers.of(server);
+    let endpoint = shared.upstreams.breakers.of(&account.app.provider.name, P::PROTOCOL, server);
     let mut dial = match session {
         Some(_) => endpoint.enter().await.map_err(OpenError::LeftAlone)?,
         None => endpoint.regardless(),
@@ -182,10 +182,12 @@ async fn open<P: Speaks>(
     let work = dial_and_log_in::<P>(shared, account, server, credential, until, &mut dial);
     let opened = timeout_at(until, work).await.unwrap_or(Err(OpenError::TooSlow));
     match &opened {
-        Ok(_) => dial.succeeded(),
-        // Before the credential too: a server that refuses for good is there.
-        Err(OpenError::Refused(refusal)) if refusal.kind != RefusalKind::Transient => dial.succeeded(),
+        // Before the credential too: a server that refuses is there. One that is tired of a single device says so in its
+        // greeting, and the others must not pay for it.
+        Ok(_) | Err(OpenError::Refused(_)) => dial.succeeded(),
         Err(OpenError::InClear | OpenError::LeftAlone(_)) => {}
+        // Neither reached nor not: this machine was short of something.
+        Err(OpenError::Unreachable(error)) if dial::is_our_own_lack(error) => {}
         Err(error) => dial.failed(&error.to_string()),
     }
     opened

@@ -5,6 +5,7 @@
 mod by_address;
 #[path = "../common/mod.rs"]
 mod common;
+mod fair;
 mod guesses;
 mod judged;
 mod proxied;

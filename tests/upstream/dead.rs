@@ -59,6 +59,18 @@ async fn one_device_that_is_refused_silences_nobody() {
                 assert_ne!(answer, Answer::Accepted, "{protocol} {refusal:?}");
             }
         }
+        // Nor one that is not even greeted kindly.
+        for _ in 0..6 {
+            let said = match protocol {
+                Protocol::Smtp => "421 4.3.2 The maximum number of concurrent connections has exceeded a limit",
+                Protocol::Imap => "* BYE Too many connections",
+                Protocol::Pop3 => "-ERR [SYS/TEMP] Too many connections",
+            };
+            setup
+                .control()
+                .fail_next(server(protocol), 1, Fault::At(Moment::GreetingDue, Act::Say(said.into())));
+            assert_unavailable(&setup, protocol, "user0").await;
+        }
         // Nor one whose login the server ends without a word.
         for _ in 0..6 {
             setup

@@ -70,6 +70,51 @@ async fn a_recipient_that_does_not_exist_silences_nobody() {
 }
 
 #[tokio::test]
+async fn a_good_message_after_four_bad_ones_makes_none_of_them_free() {
+    let setup = Setup::with(two_logins()).await;
+    let mut device = setup.logged_in(Protocol::Smtp).await;
+    let refuse_next = |count| {
+        let refusal = Fault::At(Moment::BodyRead, Act::Say(SEND_AS.into()));
+        setup.control().fail_next(sim::Protocol::Smtp, count, refusal);
+    };
+    refuse_next(4);
+    for _ in 0..4 {
+        assert_eq!(send(&mut device, "Subject: bad").await, SEND_AS);
+    }
+    assert!(send(&mut device, "Subject: good").await.starts_with("250 "));
+    refuse_next(1);
+    assert_eq!(send(&mut device, "Subject: bad").await, SEND_AS);
+    let answer = device.ask("MAIL FROM:<scanner@contoso.example>").await;
+    assert!(answer.ends_with("(said before, and not asked again for 15 min)"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_sent_does_not_count() {
+    let limited = login_table("copier", PASSWORD.as_bytes(), "rate = \"2/h\"");
+    let setup = Setup::with(Wanted { tables: limited, ..Wanted::default() }).await;
+    let mail = "MAIL FROM:<scanner@contoso.example>";
+    for _ in 0..3 {
+        let mut device = setup.client(Protocol::Smtp).await;
+        assert_eq!(device.log_in(Protocol::Smtp, "copier", PASSWORD).await, Answer::Accepted);
+        for _ in 0..3 {
+            assert!(device.ask(mail).await.starts_with("250 "));
+            assert!(device.ask("RSET").await.starts_with("250 "));
+        }
+        let refusal = Fault::At(Moment::MailDue, Act::Say("550 5.1.0 no".into()));
+        setup.control().fail_next(sim::Protocol::Smtp, 1, refusal);
+        assert_eq!(device.ask(mail).await, "550 5.1.0 no");
+        device.ask("QUIT").await;
+        device.rest().await;
+    }
+    let mut device = setup.client(Protocol::Smtp).await;
+    assert_eq!(device.log_in(Protocol::Smtp, "copier", PASSWORD).await, Answer::Accepted);
+    for start in ["250 ", "250 ", "450 4.7.1 "] {
+        let answer = send(&mut device, "Subject: a scan").await;
+        assert!(answer.starts_with(start), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_login_sends_no_more_than_its_rate_and_the_session_goes_on() {
     let limited = login_table("copier", PASSWORD.as_bytes(), "rate = \"2/h\"");
     let setup = Setup::with(Wanted { tables: limited, ..Wanted::default() }).await;

@@ -172,8 +172,36 @@ proptest! {
     }
 }
 
+fn server(tls: UpstreamTls) -> Server {
+    Server { host: "imap.example".into(), port: 993, tls }
+}
+
+#[tokio::test]
+async fn who_names_the_same_server_wrongly_gives_it_up_for_nobody_else() {
+    let breakers = Breakers::default();
+    let wrong = breakers.of("copy", Protocol::Imap, &server(UpstreamTls::StartTls));
+    for _ in 0..THRESHOLD {
+        wrong.enter().await.unwrap().failed("no TLS");
+    }
+    assert!(
+        breakers
+            .of("copy", Protocol::Imap, &server(UpstreamTls::StartTls))
+            .enter()
+            .await
+            .is_err(),
+        "it is one"
+    );
+    for (provider, protocol, tls) in [
+        ("microsoft", Protocol::Imap, UpstreamTls::StartTls),
+        ("copy", Protocol::Pop3, UpstreamTls::StartTls),
+        ("copy", Protocol::Imap, UpstreamTls::Implicit),
+    ] {
+        assert!(breakers.of(provider, protocol, &server(tls)).enter().await.is_ok(), "{provider} {protocol} {tls:?}");
+    }
+}
+
 fn endpoint() -> Arc<Endpoint> {
-    Breakers::default().of(&Server { host: "imap.example".into(), port: 993, tls: UpstreamTls::Implicit })
+    Breakers::default().of("microsoft", Protocol::Imap, &server(UpstreamTls::Implicit))
 }
 
 /// How many of forty logins dial at once, and what the others are told in the end, if each dial takes a second and then
