@@ -111,7 +111,7 @@ pub enum LogFormat {
 pub struct Limits {
     /// Sessions at once over all listeners.
     pub sessions: usize,
-    /// Sessions at once from one address (of IPv6: one /64 network); loopback is exempt.
+    /// Sessions at once from one address, and four times as many from one IPv6 /64; loopback is exempt.
     pub sessions_per_address: usize,
     /// The time from accept to the login, without what the gateway takes to check one.
     pub login_timeout: Duration,

@@ -119,7 +119,8 @@ struct Task {
     fingerprint: Fingerprint,
     hashes: Arc<[String]>,
     password: Password,
-    origin: Origin,
+    /// Who waits in one line at the gate.
+    network: Origin,
     proven: bool,
 }
 
@@ -176,7 +177,11 @@ impl Verifier {
             return Ok(verified);
         }
 
-        let attempt = self.0.memory().throttle.begin(Instant::now(), origin, &name, fingerprint)?;
+        let attempt = {
+            let mut memory = self.0.memory();
+            let proven = memory.proven.get(&(origin, name.clone())).is_some();
+            memory.throttle.begin(Instant::now(), origin, &name, fingerprint, proven)?
+        };
         if !attempt.wait.is_zero() {
             tokio::time::sleep(attempt.wait).await;
         }
@@ -196,7 +201,7 @@ impl Verifier {
             fingerprint,
             hashes: if known { Arc::clone(&candidates.hashes) } else { self.0.decoys.for_name(&name) },
             password: request.password.clone(),
-            origin,
+            network: origin.network(),
             proven,
         };
         let outcome = self.0.compute(task).await;
@@ -208,7 +213,7 @@ impl Verifier {
         };
         match candidates.choose(&fits, visit) {
             Some(verified) => {
-                memory.throttle.succeeded(origin, &name);
+                memory.throttle.succeeded(origin, &name, &attempt);
                 memory.proven.insert((origin, name), GOES_FIRST);
                 Ok(verified)
             }
@@ -285,7 +290,7 @@ struct Flight {
 impl Flight {
     async fn run(self, task: Task) {
         let permit = tokio::select! {
-            permit = self.shared.gate.enter(task.origin, task.proven) => permit,
+            permit = self.shared.gate.enter(task.network, task.proven) => permit,
             () = self.abandoned() => return,
         };
         let outcome = match permit {

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::certificate::Shown;
-use super::stream::Stream;
+use super::stream::{Metered, Stream};
 use crate::config::{CertificateFiles, Listener, ListenerTls};
 
 /// A stalled peer must not make rustls hold more than this of what we want to send, in octets.
@@ -41,7 +41,7 @@ pub fn client_config(extra_roots: &[CertificateDer<'static>]) -> Result<Arc<Clie
 /// When the handshake fails or the certificate is not to be trusted.
 pub(crate) async fn start(stream: TcpStream, host: &str, config: &Arc<ClientConfig>) -> io::Result<Stream> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let mut stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
+    let mut stream = TlsConnector::from(Arc::clone(config)).connect(name, stream.into()).await?;
     stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER));
     Ok(Stream::Tls(Box::new(stream.into())))
 }
@@ -64,11 +64,15 @@ fn server_config(shown: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>
 /// Makes a plain connection a TLS one, as its server.
 ///
 /// # Errors
-/// When the handshake fails; the connection is given back then, on which the client has been told why.
+/// When the handshake fails, or takes more than [`HANDSHAKE_OCTETS`](super::stream::HANDSHAKE_OCTETS) of the client's; the
+/// connection is given back then, on which the client has been told why.
 pub(crate) async fn accept(stream: TcpStream, config: &Arc<ServerConfig>) -> Result<Stream, (io::Error, TcpStream)> {
-    let accepting = TlsAcceptor::from(Arc::clone(config)).accept(stream);
-    let mut stream = accepting.into_fallible().await?;
-    stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER));
+    let accepting = TlsAcceptor::from(Arc::clone(config)).accept(Metered::for_handshake(stream));
+    let accepted = accepting.into_fallible().await;
+    let mut stream = accepted.map_err(|(error, metered)| (error, metered.into_inner()))?;
+    let (metered, session) = stream.get_mut();
+    metered.lift();
+    session.set_buffer_limit(Some(SEND_BUFFER));
     Ok(Stream::Tls(Box::new(stream.into())))
 }
 
@@ -106,5 +110,52 @@ impl Doors {
     /// Each certificate that is shown now, and whether it was made by the gateway.
     pub(crate) fn shown(&self) -> impl Iterator<Item = (&Shown, bool)> {
         self.0.iter().map(|door| (&*door.shown, door.files.is_none()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::server::ClientHello;
+    use rustls::sign::CertifiedKey;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::super::stream::{HANDSHAKE_OCTETS, HandshakeTooLong};
+    use super::*;
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl ResolvesServerCert for Nothing {
+        fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            None
+        }
+    }
+
+    /// What becomes of the first `count` octets of a ClientHello of 65,000, in records of 4096, when there are no more.
+    async fn begun(count: usize) -> io::Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut message = vec![0; 15 * 4096];
+        message[..4].copy_from_slice(&[1, 0, 0xfd, 0xe8]);
+        let records: Vec<u8> = message
+            .chunks(4096)
+            .flat_map(|piece| [&[0x16, 3, 1, 0x10, 0][..], piece].concat())
+            .take(count)
+            .collect();
+        client.write_all(&records).await.unwrap();
+        client.shutdown().await.unwrap();
+        let config = server_config(Arc::new(Nothing)).unwrap();
+        let (error, _) = accept(listener.accept().await.unwrap().0, &config).await.unwrap_err();
+        error
+    }
+
+    #[tokio::test]
+    async fn of_a_handshake_no_more_is_read_than_one_has() {
+        let is_too_long = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<HandshakeTooLong>());
+        let error = begun(HANDSHAKE_OCTETS - 1).await;
+        assert!(!is_too_long(&error), "{error}");
+        let error = begun(HANDSHAKE_OCTETS).await;
+        assert!(is_too_long(&error), "{error}");
     }
 }

@@ -2,9 +2,11 @@
 //! but "failed", so the log names the cure.
 
 use std::io;
+use std::time::Duration;
 
 use rustls::{AlertDescription, Error, PeerIncompatible};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::Arrival;
 use super::drive::{Patience, Side};
@@ -12,10 +14,14 @@ use super::nuisance::Nuisance;
 use super::record::{Ending, Record};
 use super::watch::advice::Clue;
 use crate::config::ListenerTls;
-use crate::net::stream::Stream;
+use crate::net::stream::{HandshakeTooLong, Stream};
 use crate::net::tls;
 use crate::proto::OCTETS_BEHIND_STARTTLS;
 use crate::telemetry::log::PeerText;
+
+/// How long a handshake may take, of the time to log in: an old device's own arithmetic takes seconds, and who has begun
+/// one and says no more takes up memory.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// STARTTLS. What came in the clear before the handshake could have been put there by anybody on the way, and ends the
 /// connection (CVE-2011-0411): nothing of it may be answered inside TLS.
@@ -45,21 +51,22 @@ pub(super) async fn secure(
     };
     let accepted = tokio::select! {
         biased;
-        accepted = patience.wait(tls::accept(stream, config)) => accepted,
+        accepted = patience.wait(timeout(LONGEST, tls::accept(stream, config))) => accepted,
         () = shared.drain.began() => return Err(Ending::Drained),
     };
     match accepted {
-        Ok(Ok(stream)) => {
+        Ok(Ok(Ok(stream))) => {
             arrival.visit.encrypted = true;
             record.tap.is_under_tls();
             Ok(Side::new(stream))
         }
-        Ok(Err((error, stream))) => {
+        Ok(Ok(Err((error, stream)))) => {
             let why = tell_of_failure(arrival, &error, record);
             // The alert that says why to the client is on its way: what it still sends must not overtake it.
             Side::new(Stream::Plain(stream)).close(b"").await;
             Err(Ending::NoTls(why))
         }
+        Ok(Err(elapsed)) => Err(Ending::NoTls(tell_of_failure(arrival, &elapsed.into(), record))),
         Err(_) => Err(Ending::LoginDeadline),
     }
 }
@@ -85,6 +92,15 @@ fn meaning(error: &io::Error) -> (&'static str, &'static str) {
                          its own (plaintext_login)";
     const TRUST: &str = "Install the certificate that `mailferry cert` prints in the device, see that it connects to a name \
                          or address in it, or switch the device's check of certificates off";
+    if error.kind() == io::ErrorKind::TimedOut {
+        return (
+            "it took more than 10 seconds",
+            "A device that is too slow for TLS may log in without it from a network of its own (plaintext_login)",
+        );
+    }
+    if error.get_ref().is_some_and(|inner| inner.is::<HandshakeTooLong>()) {
+        return ("the client sent more than any handshake has", "No device is known to; find out what connects here");
+    }
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(Error::PeerIncompatible(incompatible)) => match incompatible {
             PeerIncompatible::Tls12NotOffered

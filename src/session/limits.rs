@@ -1,10 +1,14 @@
-//! How many sessions there may be, over all and from one address (of IPv6: one /64 network); and which of them is which.
+//! How many sessions there may be, over all, from one address and from one IPv6 /64; and which of them is which.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::login::throttle::Origin;
+
+/// How many addresses' sessions there may be from one IPv6 /64: one host commands all of it, and an office has one for all
+/// of its hosts.
+const ADDRESSES_PER_NETWORK: usize = 4;
 
 /// Counts the sessions there are.
 #[derive(Debug)]
@@ -19,6 +23,7 @@ struct Counts {
     all: usize,
     /// How many there have ever been.
     ever: u64,
+    /// Of each address, and of each IPv6 /64.
     by_origin: HashMap<Origin, usize>,
 }
 
@@ -32,8 +37,8 @@ pub struct Place {
 }
 
 impl SessionLimits {
-    /// At most `most` sessions, `most_per_address` of them from one address; loopback is exempt from the latter. Of IPv6 a
-    /// /64 network counts as one address: one host commands all of it.
+    /// At most `most` sessions, `most_per_address` of them from one address, and four times as many from one IPv6 /64;
+    /// loopback is exempt from these two.
     #[must_use]
     pub fn new(most: usize, most_per_address: usize) -> Self {
         Self { most, most_per_address, counts: Mutex::default() }
@@ -79,23 +84,35 @@ impl Counts {
         if origin.is_loopback() {
             return true;
         }
-        let count = self.by_origin.get(&origin).copied().unwrap_or_default();
-        if count >= most {
+        let count = |origin| self.by_origin.get(&origin).copied().unwrap_or_default();
+        let network = origin.network();
+        let is_crowded = network != origin && count(network) >= most.saturating_mul(ADDRESSES_PER_NETWORK);
+        if is_crowded || count(origin) >= most {
             return false;
         }
-        self.by_origin.insert(origin, count + 1);
+        for origin in both(origin) {
+            *self.by_origin.entry(origin).or_default() += 1;
+        }
         true
     }
 
     /// One of `origin` has gone.
     fn release(&mut self, origin: Origin) {
-        if let Some(count) = self.by_origin.get_mut(&origin) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_origin.remove(&origin);
+        for origin in both(origin) {
+            if let Some(count) = self.by_origin.get_mut(&origin) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_origin.remove(&origin);
+                }
             }
         }
     }
+}
+
+/// An address, and the /64 it is in.
+fn both(origin: Origin) -> impl Iterator<Item = Origin> {
+    let network = origin.network();
+    std::iter::once(origin).chain((network != origin).then_some(network))
 }
 
 impl Place {
@@ -151,17 +168,23 @@ mod tests {
     }
 
     #[test]
-    fn of_ipv6_a_network_counts_as_one_address() {
-        let limits = Arc::new(SessionLimits::new(10, 2));
+    fn of_ipv6_one_address_leaves_its_neighbours_their_places_and_a_network_has_those_of_four() {
+        let limits = Arc::new(SessionLimits::new(20, 2));
         let take = |address: &str| limits.take(address.parse().unwrap());
-        let first = take("2001:db8:0:1::1").unwrap();
-        let _second = take("2001:db8:0:1:ffff:ffff:ffff:ffff").unwrap();
-        assert!(take("2001:db8:0:1::2").is_none(), "who has one address of a network has them all");
-        let _neighbour = take("2001:db8:0:2::1").unwrap();
-        drop(first);
-        assert!(take("2001:db8:0:1::3").is_some());
-        let mapped: Vec<_> = ["::ffff:192.0.2.1", "::ffff:192.0.2.2", "::ffff:192.0.2.3"].map(take).into();
+        let crowd = [(); 2].map(|()| take("2001:db8:0:1::1").unwrap());
+        assert!(take("2001:db8:0:1::1").is_none());
+        let mut neighbours: Vec<_> = (2..8).map(|number| take(&format!("2001:db8:0:1::{number}")).unwrap()).collect();
+        assert!(
+            take("2001:db8:0:1:ffff:ffff:ffff:ffff").is_none(),
+            "who has one address of a network may have them all"
+        );
+        let elsewhere = take("2001:db8:0:2::1").unwrap();
+        neighbours.pop();
+        neighbours.push(take("2001:db8:0:1:ffff:ffff:ffff:ffff").unwrap());
+        let mapped: Vec<_> = (1..10).map(|number| take(&format!("::ffff:192.0.2.{number}"))).collect();
         assert!(mapped.iter().all(Option::is_some), "addresses of IPv4 written as IPv6 are as many as there are");
+        drop((crowd, neighbours, mapped, elsewhere));
+        assert!(limits.counts().by_origin.is_empty(), "nothing is remembered of who has gone");
     }
 
     #[test]

@@ -134,7 +134,7 @@ const fn closed(reason: CloseReason) -> &'static str {
 }
 
 /// A message went out with it.
-fn kept(mut permit: Box<Permit>) {
+fn kept(mut permit: Permit) {
     permit.keep();
 }
 
@@ -218,7 +218,7 @@ impl Record {
         if let Some(permit) = self.permit.take()
             && under_way
         {
-            kept(permit);
+            kept(*permit);
         }
         let Some(who) = &self.who else { return Ok(()) };
         match clearance.ask(&who.sender(self.peer), who.login().mail.rate, self.peer) {
@@ -304,7 +304,7 @@ impl Record {
             let sender = who.sender(self.peer);
             clearance.message(&sender, report, self.peer);
             match self.permit.take() {
-                Some(permit) => kept(permit),
+                Some(permit) => kept(*permit),
                 None => clearance.count(&sender, who.login().mail.rate),
             }
         }
@@ -395,7 +395,7 @@ impl Record {
     /// The session ends with a message whose fate the upstream has not told.
     pub(crate) fn message_lost(&mut self, ending: &Ending) {
         if let Some(permit) = self.permit.take() {
-            kept(permit);
+            kept(*permit);
         }
         let (session, (login, account)) = (self.session, self.names());
         tracing::warn!(session, login, account, "message without an answer, the sender has to send it again: {ending}");

@@ -19,7 +19,7 @@ fn password(number: u32) -> Fingerprint {
 
 /// Begins an attempt; its wait.
 fn begin(throttle: &mut Throttle, now: Instant, from: Origin, name: &str, number: u32) -> Result<Duration, Refused> {
-    let attempt = throttle.begin(now, from, name, password(number))?;
+    let attempt = throttle.begin(now, from, name, password(number), false)?;
     Ok(attempt.wait)
 }
 
@@ -79,7 +79,7 @@ fn what_was_found_is_kept_as_long_as_the_failure() {
     let mut throttle = Throttle::new(LIMITS);
     let (now, from) = (Instant::now(), origin("192.0.2.1"));
     let found = |throttle: &Throttle, now, from, name| throttle.found(now, from, name, &password(1));
-    let _waiting = throttle.begin(now, from, "scanner", password(1)).unwrap();
+    let waiting = throttle.begin(now, from, "scanner", password(1), false).unwrap();
     assert_eq!(found(&throttle, now, from, "scanner"), None, "it is being tried");
     throttle.failed(now, from, "scanner", password(1), Found::Wrong);
     throttle.failed(now, from, "printer", password(1), Found::Misplaced);
@@ -91,7 +91,7 @@ fn what_was_found_is_kept_as_long_as_the_failure() {
     let almost = now + LIMITS.within - Duration::from_secs(1);
     assert_eq!(found(&throttle, almost, from, "scanner"), Some(Found::Wrong));
     assert_eq!(found(&throttle, now + LIMITS.within, from, "scanner"), None);
-    throttle.succeeded(from, "scanner");
+    throttle.succeeded(from, "scanner", &waiting);
     assert_eq!(found(&throttle, almost, from, "scanner"), None);
 }
 
@@ -125,10 +125,11 @@ fn success_and_an_unchecked_attempt_are_forgiven() {
     for number in 0..9 {
         fail(&mut throttle, now, from, "scanner", number).unwrap();
     }
-    let unchecked = throttle.begin(now, from, "scanner", password(50)).unwrap();
+    let unchecked = throttle.begin(now, from, "scanner", password(50), false).unwrap();
     throttle.withdrawn(from, "scanner", &unchecked);
     assert_eq!(begin(&mut throttle, now, from, "scanner", 51), AT_ONCE);
-    throttle.succeeded(from, "scanner");
+    let right = throttle.begin(now, from, "scanner", password(51), false).unwrap();
+    throttle.succeeded(from, "scanner", &right);
     for number in 0..10 {
         assert_eq!(fail(&mut throttle, now, from, "scanner", number), AT_ONCE);
     }
@@ -211,14 +212,14 @@ fn an_unchecked_attempt_takes_back_no_more_than_it_added() {
         fail(&mut throttle, now, from, "scanner", number).unwrap();
     }
     for number in 0..9 {
-        let again = throttle.begin(now, from, "scanner", password(number)).unwrap();
+        let again = throttle.begin(now, from, "scanner", password(number), false).unwrap();
         throttle.withdrawn(from, "scanner", &again);
     }
     assert_eq!(fail(&mut throttle, now, from, "scanner", 9), AT_ONCE);
     assert_eq!(begin(&mut throttle, now, from, "scanner", 10), Err(Refused::Blocked), "that was the tenth");
 
     // Nor what it had added, where another attempt has found it wrong since.
-    let waiting = throttle.begin(now, from, "printer", password(0)).unwrap();
+    let waiting = throttle.begin(now, from, "printer", password(0), false).unwrap();
     for number in 0..9 {
         fail(&mut throttle, now, from, "printer", number).unwrap();
     }
@@ -231,11 +232,11 @@ fn an_unchecked_attempt_takes_back_no_more_than_it_added() {
 fn an_unchecked_attempt_leaves_nothing_behind_but_a_block() {
     let mut throttle = Throttle::new(FailedLogins { count: 1, ..LIMITS });
     let (now, from) = (Instant::now(), origin("192.0.2.1"));
-    let unchecked = throttle.begin(now, from, "scanner", password(0)).unwrap();
+    let unchecked = throttle.begin(now, from, "scanner", password(0), false).unwrap();
     throttle.withdrawn(from, "scanner", &unchecked);
     assert!(throttle.pairs.get(&(from, "scanner".into())).is_none());
 
-    let unchecked = throttle.begin(now, from, "scanner", password(0)).unwrap();
+    let unchecked = throttle.begin(now, from, "scanner", password(0), false).unwrap();
     throttle.failed(now, from, "scanner", password(0), Found::Wrong);
     throttle.withdrawn(from, "scanner", &unchecked);
     assert_eq!(begin(&mut throttle, now, from, "scanner", 1), Err(Refused::Blocked));
@@ -255,6 +256,84 @@ fn fifty_names_slow_the_whole_address() {
     assert_eq!(begin(&mut throttle, later, same_network, "other", 1), AT_ONCE);
 }
 
+/// The address of this number in one /64.
+fn host(number: u32) -> Origin {
+    origin(&format!("2001:db8::{number:x}"))
+}
+
+#[test]
+fn of_ipv6_a_guesser_shuts_out_its_own_address_and_no_neighbour() {
+    let mut throttle = Throttle::new(LIMITS);
+    let now = Instant::now();
+    for number in 0..12 {
+        let _ = fail(&mut throttle, now, host(0), "scanner", number);
+    }
+    assert_eq!(begin(&mut throttle, now, host(0), "scanner", 99), Err(Refused::Blocked));
+    assert_eq!(begin(&mut throttle, now, host(1), "scanner", 99), AT_ONCE);
+}
+
+#[test]
+fn of_ipv6_a_guesser_with_addresses_without_end_shuts_the_name_out_in_its_network() {
+    let mut throttle = Throttle::new(LIMITS);
+    let now = Instant::now();
+    let looked_at = (0..1000)
+        .filter(|number| fail(&mut throttle, now, host(*number), "scanner", *number).is_ok())
+        .count();
+    assert_eq!(looked_at, 40, "as many as four addresses have");
+    assert_eq!(begin(&mut throttle, now, host(9999), "scanner", 9999), Err(Refused::Blocked));
+    // Also where they come all at once, before any has failed.
+    let at_once = (0..1000)
+        .filter(|number| begin(&mut throttle, now, host(*number), "fax", *number).is_ok())
+        .count();
+    assert_eq!(at_once, 40);
+    // Neither other names, nor other networks, nor the addresses that the name has opened before.
+    assert_eq!(begin(&mut throttle, now, host(1), "printer", 1), AT_ONCE);
+    assert_eq!(begin(&mut throttle, now, origin("2001:db8:0:1::1"), "scanner", 1), AT_ONCE);
+    let device = throttle.begin(now, host(9998), "scanner", password(1), true).unwrap();
+    assert!(device.wait.is_zero());
+    assert_eq!(begin(&mut throttle, now + LIMITS.block, host(9999), "scanner", 9999), AT_ONCE);
+}
+
+#[test]
+fn of_ipv6_devices_with_one_old_password_do_not_shut_the_others_out() {
+    let mut throttle = Throttle::new(LIMITS);
+    let now = Instant::now();
+    assert_eq!(fail(&mut throttle, now, host(0), "scanner", 7), AT_ONCE);
+    for device in 1..200 {
+        assert_eq!(
+            throttle.found(now, host(device), "scanner", &password(7)),
+            Some(Found::Wrong),
+            "nor is it computed"
+        );
+        assert_eq!(begin(&mut throttle, now, host(device), "scanner", 7), Ok(REPEATED));
+    }
+    for device in 0..200 {
+        let right = throttle.begin(now, host(device), "scanner", password(8), false).unwrap();
+        assert!(right.wait.is_zero());
+        throttle.succeeded(host(device), "scanner", &right);
+    }
+    // What may only not be used at one address may be used at another.
+    throttle.failed(now, host(0), "scanner", password(9), Found::Misplaced);
+    assert_eq!(throttle.found(now, host(1), "scanner", &password(9)), None);
+}
+
+#[test]
+fn of_ipv6_a_success_takes_back_its_own_count_alone() {
+    let mut throttle = Throttle::new(LIMITS);
+    let now = Instant::now();
+    for number in 0..39 {
+        assert_eq!(fail(&mut throttle, now, host(number), "scanner", number), AT_ONCE);
+    }
+    for device in 100..200 {
+        let right = throttle.begin(now, host(device), "scanner", password(device), false).unwrap();
+        throttle.succeeded(host(device), "scanner", &right);
+        let unchecked = throttle.begin(now, host(device), "scanner", password(device), false).unwrap();
+        throttle.withdrawn(host(device), "scanner", &unchecked);
+    }
+    assert_eq!(fail(&mut throttle, now, host(39), "scanner", 39), AT_ONCE);
+    assert_eq!(begin(&mut throttle, now, host(40), "scanner", 40), Err(Refused::Blocked), "that was the fortieth");
+}
+
 #[test]
 fn one_name_failing_often_does_not_slow_its_neighbours() {
     let mut throttle = Throttle::new(FailedLogins { count: 200, ..LIMITS });
@@ -267,7 +346,7 @@ fn one_name_failing_often_does_not_slow_its_neighbours() {
 
 #[test]
 fn random_names_push_out_the_oldest_memory() {
-    let mut throttle = Throttle::with_capacity(LIMITS, 8, 8);
+    let mut throttle = Throttle::with_capacity(LIMITS, 8, 8, 8);
     let now = Instant::now();
     for number in 0..10 {
         fail(&mut throttle, now, origin("192.0.2.1"), "scanner", number).unwrap();
