@@ -1,11 +1,29 @@
 //! Framing: cuts what a peer sent into lines and counted octets, under a limit, before any grammar looks at it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::{Zeroize, Zeroizing};
 
 /// A line without its end. It may hold any octet but LF, and a password: it is wiped when dropped.
 pub type Line = Zeroizing<Vec<u8>>;
+
+/// What a machine has used of an input, as the machine understood it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Used<'a> {
+    /// A line that was read as a command, without its end.
+    Command(&'a [u8]),
+    /// A line, or the rest of one, that was not: a SASL message, what stands behind a literal, a line too long to be read.
+    OtherLine,
+    /// Octets that were counted or passed on: message data, a literal.
+    Octets(&'a [u8]),
+}
+
+/// Is told what becomes of an input's octets, at once and in their order. Nobody has to guess it from the octets alone.
+pub trait Overhears: Send + Sync {
+    /// This much was used.
+    fn used(&self, used: Used<'_>);
+}
 
 /// What one peer sent and no machine has used yet.
 ///
@@ -20,6 +38,8 @@ pub struct Input {
     scanned: usize,
     /// Whether no password can be in it any more, so that it need not be wiped.
     after_login: bool,
+    /// Who is told what becomes of it.
+    ears: Option<Arc<dyn Overhears>>,
 }
 
 /// No LF within the limit. Nothing was used up; see [`Input::skip_line`].
@@ -41,7 +61,12 @@ impl Input {
     /// An empty input; it allocates nothing until the peer sends something.
     #[must_use]
     pub const fn new() -> Self {
-        Self { octets: Vec::new(), start: 0, scanned: 0, after_login: false }
+        Self { octets: Vec::new(), start: 0, scanned: 0, after_login: false, ears: None }
+    }
+
+    /// From here on `ears` are told what becomes of it; nobody, if there are none.
+    pub fn overheard_by(&mut self, ears: Option<Arc<dyn Overhears>>) {
+        self.ears = ears;
     }
 
     /// Appends what the peer sent.
@@ -68,12 +93,32 @@ impl Input {
         self.len() == 0
     }
 
-    /// Cuts the next line. It ends in CRLF or, as old devices write it, in a bare LF; neither is part of the result.
-    /// `Ok(None)` until the end has come.
+    /// Cuts the next line, which is a command. It ends in CRLF or, as old devices write it, in a bare LF; neither is part
+    /// of the result. `Ok(None)` until the end has come.
     ///
     /// # Errors
     /// When the first `limit` octets, the line's end included, hold no LF.
     pub fn line(&mut self, limit: usize) -> Result<Option<Line>, LineTooLong> {
+        let line = self.cut_line(limit)?;
+        if let Some(line) = &line {
+            self.tell(Used::Command(line));
+        }
+        Ok(line)
+    }
+
+    /// As [`line`](Self::line), for a line that is no command: a SASL message, or the rest of a command behind a literal.
+    ///
+    /// # Errors
+    /// As [`line`](Self::line).
+    pub fn other_line(&mut self, limit: usize) -> Result<Option<Line>, LineTooLong> {
+        let line = self.cut_line(limit)?;
+        if line.is_some() {
+            self.tell(Used::OtherLine);
+        }
+        Ok(line)
+    }
+
+    fn cut_line(&mut self, limit: usize) -> Result<Option<Line>, LineTooLong> {
         let window = &self.unused()[..self.len().min(limit)];
         // `scanned` may stand beyond the window when the limit has become smaller since the last call.
         let from = self.scanned.min(window.len());
@@ -94,17 +139,22 @@ impl Input {
         let dropped = end.map_or(window.len(), |at| at + 1);
         self.consume(dropped);
         *budget -= dropped;
-        match end {
+        let skipped = match end {
             Some(_) => Skipped::Whole,
             None if *budget == 0 => Skipped::OverBudget,
             None => Skipped::SoFar,
+        };
+        if skipped != Skipped::SoFar {
+            self.tell(Used::OtherLine);
         }
+        skipped
     }
 
     /// Moves up to `want` octets, whatever they are, to the end of `into`; says how many.
     pub fn take_into(&mut self, want: usize, into: &mut Vec<u8>) -> usize {
         let count = want.min(self.len());
         into.extend_from_slice(&self.unused()[..count]);
+        self.tell(Used::Octets(&self.unused()[..count]));
         self.consume(count);
         count
     }
@@ -112,11 +162,12 @@ impl Input {
     /// Drops up to `count` octets; says how many there were.
     pub fn skip(&mut self, count: usize) -> usize {
         let count = count.min(self.len());
+        self.tell(Used::Octets(&self.unused()[..count]));
         self.consume(count);
         count
     }
 
-    /// Drops everything.
+    /// Drops everything; that is no use of it.
     pub fn clear(&mut self) {
         self.consume(self.len());
     }
@@ -144,6 +195,14 @@ impl Input {
             self.octets.resize(self.octets.capacity(), 0);
             self.octets[used..].zeroize();
             self.octets.truncate(used);
+        }
+    }
+
+    fn tell(&self, used: Used<'_>) {
+        if let Some(ears) = &self.ears
+            && used != Used::Octets(&[])
+        {
+            ears.used(used);
         }
     }
 
@@ -212,6 +271,40 @@ mod tests {
     fn both_line_ends_are_taken_and_a_bare_cr_is_not_one() {
         let lines = lines_of(&[b"a\r\nb\nc\rd\r\n\r\n"], 100);
         assert_eq!(lines, [Ok(b"a".to_vec()), Ok(b"b".to_vec()), Ok(b"c\rd".to_vec()), Ok(vec![])]);
+    }
+
+    #[derive(Default)]
+    struct Ears(std::sync::Mutex<Vec<String>>);
+
+    impl Overhears for Ears {
+        fn used(&self, used: Used<'_>) {
+            self.0.lock().unwrap().push(match used {
+                Used::Command(line) => format!("command {}", String::from_utf8_lossy(line)),
+                Used::OtherLine => "line".into(),
+                Used::Octets(octets) => format!("{} octets", octets.len()),
+            });
+        }
+    }
+
+    #[test]
+    fn who_overhears_is_told_what_it_was_once_it_is_used() {
+        let ears = Arc::new(Ears::default());
+        let mut input = Input::new();
+        input.overheard_by(Some(Arc::clone(&ears) as Arc<dyn Overhears>));
+        input.extend(b"AUTH PLAIN\r\nsecret\r\nDATA\r\nbody0123456789end\nleft");
+        assert!(ears.0.lock().unwrap().is_empty(), "it is not used yet");
+        input.line(100).unwrap();
+        input.other_line(100).unwrap();
+        input.line(100).unwrap();
+        input.take_into(4, &mut Vec::new());
+        (input.skip(0), input.skip(6));
+        let mut budget = 5;
+        assert_eq!((input.skip_line(&mut budget), budget), (Skipped::OverBudget, 0));
+        assert_eq!(input.skip_line(&mut 100), Skipped::Whole);
+        assert_eq!(input.skip_line(&mut 100), Skipped::SoFar);
+        input.clear();
+        let told = ["command AUTH PLAIN", "line", "command DATA", "4 octets", "6 octets", "line", "line"];
+        assert_eq!(*ears.0.lock().unwrap(), told);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) mod play;
 use thiserror::Error;
 
 use crate::secret::{AccessToken, Password};
-pub use line::Input;
+pub use line::{Input, Overhears, Used};
 
 /// What the driver has to do next. Whatever the machine has written to `out` is sent first, in every case.
 #[derive(Debug, PartialEq, Eq)]

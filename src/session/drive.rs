@@ -109,6 +109,12 @@ impl<S> Side<S> {
 }
 
 impl Side {
+    /// Who watches the dialogue: told what is said, and what the machines make of what is heard.
+    pub(crate) fn watched_by(&mut self, tap: &Tap) {
+        self.tap = tap.clone();
+        self.input.overheard_by(tap.ears());
+    }
+
     /// Runs `machine` until it needs something other than input and output. What it has written is sent before this
     /// returns.
     pub(crate) async fn drive<M: Machine>(

@@ -192,7 +192,7 @@ async fn log_in<P: Speaks>(
 ) -> Result<(Side, Upstream<P>, Warrant), Ending> {
     let (shared, listener) = (arrival.shared, arrival.listener);
     let (access, after_starttls) = arrival.access();
-    downstream.tap = record.tap.clone();
+    downstream.watched_by(&record.tap);
     let mut machine = P::downstream(shared, access, after_starttls);
     let mut failures = 0;
     let mut opened = None;
@@ -232,7 +232,7 @@ async fn log_in<P: Speaks>(
             }
             Ok(Outcome::StartTls) => {
                 downstream = Box::pin(start_tls(&mut arrival, downstream, &patience, record)).await?;
-                downstream.tap = record.tap.clone();
+                downstream.watched_by(&record.tap);
             }
             Ok(Outcome::Close(reason)) => {
                 if reason == CloseReason::TlsHello {

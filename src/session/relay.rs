@@ -144,6 +144,8 @@ enum Reading {
 impl Direction {
     fn new(mut left_over: Input) -> Self {
         let mut spill = Vec::new();
+        // What is relayed is not understood, and nobody is told of it.
+        left_over.overheard_by(None);
         left_over.take_into(usize::MAX, &mut spill);
         Self { spill, taken: 0, reading: Reading::Open, moved: 0 }
     }

@@ -34,7 +34,7 @@ async fn a_scan_is_seen_step_by_step_and_kept_in_a_transcript() {
         "device -> RCPT TO:<scanner@contoso.example>",
         "device -> DATA",
         "device <- 354 ",
-        "device -> (a message of 20 octets, ",
+        "device -> (20 octets of a message)",
         "device <- 250 2.0.0 ",
         "-- message accepted: 250 2.0.0 ",
         "device -> QUIT",

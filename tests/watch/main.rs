@@ -9,6 +9,7 @@ mod common;
 mod clearance;
 mod command;
 mod secrets;
+mod wrapped;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,6 +19,7 @@ use common::{ADDRESS, Client, Wanted};
 use mailferry::config::Protocol;
 use mailferry::sim::Simulator;
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A provider, the program before it, and a folder for both.
 struct Stage {
@@ -59,7 +61,7 @@ impl Stage {
 }
 
 /// Sends a message; its last answer.
-async fn send(device: &mut Client, text: &str) -> String {
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(device: &mut Client<S>, text: &str) -> String {
     for command in [&format!("MAIL FROM:<{ADDRESS}>"), &format!("RCPT TO:<{ADDRESS}>"), "DATA"] {
         let answer = device.ask(command).await;
         if !answer.starts_with(['2', '3']) {

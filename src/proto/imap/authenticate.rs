@@ -30,7 +30,7 @@ pub(super) fn begin(mechanism: Mechanism, initial: Option<&Line>) -> Option<Prog
 /// Goes on with the next line.
 pub(super) fn read(exchange: Exchange, input: &mut Input) -> Reading {
     let before = input.len();
-    match input.line(2 * sasl::MAX_LINE) {
+    match input.other_line(2 * sasl::MAX_LINE) {
         Ok(None) => Reading::Incomplete(exchange),
         Ok(Some(_)) if before - input.len() > sasl::MAX_LINE => Reading::Read(Progress::Failed(ExchangeError::TooLong)),
         Ok(Some(line)) => Reading::Read(exchange.respond(&line)),

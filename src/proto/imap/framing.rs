@@ -103,7 +103,9 @@ impl Partial {
         let before = input.len();
         // A line over the cap is still read to its end, within twice the cap: the literal that it may announce has to
         // be known.
-        let line = match input.line((2 * cap).saturating_sub(self.size)) {
+        let most = (2 * cap).saturating_sub(self.size);
+        // Behind a literal it goes on with what may be a password.
+        let line = match if self.size == 0 { input.line(most) } else { input.other_line(most) } {
             Ok(Some(line)) => line,
             Ok(None) => return (Framer::AwaitingLine(self), Some(Framed::Incomplete)),
             Err(_) => return (Framer::default(), Some(Framed::Endless)),

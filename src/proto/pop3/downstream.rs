@@ -227,7 +227,11 @@ impl Machine for Downstream {
                 }
                 State::AwaitingLine(expected) => {
                     let limit = expected.limit(input.unused());
-                    match input.line(limit) {
+                    let line = match expected {
+                        Expected::Command { .. } => input.line(limit),
+                        Expected::SaslMessage(_) => input.other_line(limit),
+                    };
+                    match line {
                         Ok(Some(line)) => match self.on_line(expected, &line, out) {
                             Outcome::Next(state) => self.state = state,
                             Outcome::Asks(request) => return Ok(Step::Event(request)),

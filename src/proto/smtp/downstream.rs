@@ -192,13 +192,16 @@ impl Machine for Downstream {
                 }
                 State::SkippingMail => {
                     // It is there as a whole.
-                    let mut budget = MAX_COMMAND;
-                    input.skip_line(&mut budget);
+                    let _ = input.line(MAX_COMMAND);
                     self.state = State::AwaitingCommand;
                 }
                 State::AwaitingCommand | State::AwaitingResponse(_) => {
                     let cap = self.line_cap(input);
-                    match input.line(cap) {
+                    let line = match self.state {
+                        State::AwaitingResponse(_) => input.other_line(cap),
+                        _ => input.line(cap),
+                    };
+                    match line {
                         Ok(None) => return Ok(Step::NeedInput),
                         Ok(Some(line)) => {
                             if let Some(request) = self.on_line(&line, out) {

@@ -1,13 +1,16 @@
-//! What is shown of a dialogue. By an allow-list: a device's line is shown only where its verb and the kind of its arguments
-//! are known to be harmless, and nothing that is said within a login or within a message. What is not shown is counted.
+//! What is shown of a dialogue. By an allow-list: a device's line is shown only where the machine has read it as a command,
+//! and its verb and the kind of its arguments are known to be harmless. What is not shown is counted.
 //!
-//! It listens to the octets beside the machines and decides nothing for them. Where it loses its place, by a device that
-//! breaks every rule, it shows less and not more: only a line of its own with a known verb is shown ever.
+//! It guesses nothing: what was a command, what a part of a login and what message data, the machines say as they use it.
+//! And it does not let a device that talks much fill the watcher's screen.
 
 use zeroize::Zeroizing;
 
 use super::advice::Clue;
+use super::room::Room;
 use crate::config::Protocol;
+use crate::proto::Used;
+use crate::proto::smtp::envelope::{Envelope, Side};
 use crate::telemetry::log::PeerText;
 
 /// How much of a line is looked at, in octets.
@@ -32,6 +35,15 @@ const MECHANISMS: [&str; 12] = [
     "OAUTHBEARER",
 ];
 
+/// How many tags of commands that were shown are kept for their answers.
+const TAGS: usize = 64;
+
+/// What clients call their commands beside a few letters and a number. Another word there may be a password.
+const TAGS_IN_WORDS: [&str; 5] = ["a", "c", "t", "x", "tag"];
+
+/// What stands for a tag that is not shown.
+const HIDDEN_TAG: &str = "(tag)";
+
 /// What stands for what is not shown.
 const HIDDEN: &str = "(not shown)";
 
@@ -39,94 +51,68 @@ const HIDDEN: &str = "(not shown)";
 #[derive(Debug)]
 pub(super) struct Dialogue {
     protocol: Protocol,
-    device: Cut,
     gateway: Cut,
-    /// What the device's next octets are.
-    mode: Mode,
-    /// How many commands have no answer yet.
-    owed: u32,
-    greeted: bool,
     heard: u64,
     /// What the last command was.
     last: Verb,
-}
-
-/// What a device's octets are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Commands,
-    /// Lines of a login: none is shown until its answer has come.
-    Login,
-    /// A message, with its last octets.
-    Message {
-        octets: u64,
-        tail: [u8; 3],
-    },
-    /// So many octets of a message, then commands.
-    Chunk {
-        left: u64,
-    },
-    /// A TLS handshake that nobody here understands.
-    Handshake,
+    /// The tags that were shown, and have no answer yet.
+    tags: Vec<String>,
+    /// How many octets were no lines, since something was last shown, and the last three of them.
+    octets: u64,
+    tail: [u8; 3],
+    room: Room,
 }
 
 /// What it takes to tell answers apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Login,
-    Mail,
-    Message,
     Other,
 }
 
-/// How a line is shown, and what comes behind it.
+/// How a line is shown.
 struct Line {
     text: String,
     verb: Verb,
-    /// BDAT's octets.
-    chunk: u64,
 }
 
-/// Lines, cut from octets. What a line holds may be a password.
+/// What the gateway says, cut into lines. They are kept for no longer than they take to come.
 #[derive(Debug)]
-struct Cut {
-    line: Zeroizing<Vec<u8>>,
-    /// How many of its octets were not kept.
-    over: usize,
-}
+struct Cut(Zeroizing<Vec<u8>>);
 
 impl Cut {
     fn new() -> Self {
         // Of its full size at once, so that nothing is left behind where it grew.
-        Self { line: Zeroizing::new(Vec::with_capacity(KEPT)), over: 0 }
+        Self(Zeroizing::new(Vec::with_capacity(KEPT)))
     }
 
     /// One octet more; whether the line is whole.
     fn push(&mut self, octet: u8) -> bool {
         if octet == b'\n' {
-            if self.line.last() == Some(&b'\r') {
-                self.line.pop();
+            if self.0.last() == Some(&b'\r') {
+                self.0.pop();
             }
             return true;
         }
-        if self.line.len() < KEPT {
-            self.line.push(octet)
-        } else {
-            self.over += 1
+        if self.0.len() < KEPT {
+            self.0.push(octet)
         }
         false
-    }
-
-    fn clear(&mut self) {
-        self.line.clear();
-        self.over = 0;
     }
 }
 
 impl Dialogue {
     pub(super) fn new(protocol: Protocol) -> Self {
-        let (device, gateway) = (Cut::new(), Cut::new());
-        Self { protocol, device, gateway, mode: Mode::Commands, owed: 0, greeted: false, heard: 0, last: Verb::Other }
+        Self {
+            protocol,
+            gateway: Cut::new(),
+            heard: 0,
+            last: Verb::Other,
+            tags: Vec::new(),
+            octets: 0,
+            tail: [0; 3],
+            room: Room::new(),
+        }
     }
 
     /// Whether the device has said anything.
@@ -134,58 +120,48 @@ impl Dialogue {
         self.heard > 0
     }
 
-    /// What the device said, as it is shown. `is_configured`: whether a user name is one that a login has.
-    pub(super) fn heard(&mut self, octets: &[u8], is_configured: &dyn Fn(&str) -> bool) -> (Vec<String>, Vec<Clue>) {
+    /// The device has said something: what it was is seen once a machine uses it.
+    pub(super) fn heard(&mut self, octets: &[u8]) -> (Vec<String>, Vec<Clue>) {
         let (mut lines, mut clues) = (Vec::new(), Vec::new());
+        self.room.at_a_read(&mut lines);
         // RFC 8446 section 5.1: a handshake record. No command begins so.
         if self.heard == 0 && octets.first() == Some(&0x16) {
-            self.mode = Mode::Handshake;
-            lines.push("device -> a TLS handshake (ClientHello)".into());
+            self.room.show("device -> a TLS handshake (ClientHello)".into(), &mut lines);
             clues.push(Clue::TlsHello);
         }
         self.heard += octets.len() as u64;
-        for octet in octets {
-            match &mut self.mode {
-                Mode::Handshake => return (lines, clues),
-                Mode::Chunk { left } => {
-                    *left -= 1;
-                    if *left == 0 {
-                        self.mode = Mode::Commands;
-                    }
-                }
-                Mode::Message { octets, tail } => {
-                    *octets += 1;
-                    *tail = [tail[1], tail[2], *octet];
-                }
-                Mode::Login => {
-                    if self.device.push(*octet) {
-                        self.device.clear();
-                        lines.push(format!("device -> {HIDDEN}"));
-                    }
-                }
-                Mode::Commands => {
-                    if self.device.push(*octet) {
-                        let line = self.command(is_configured);
-                        self.device.clear();
-                        lines.push(format!("device -> {}", line.text));
-                        self.follow(&line);
-                    }
-                }
-            }
-        }
         (lines, clues)
     }
 
-    /// What comes behind a command.
-    fn follow(&mut self, line: &Line) {
-        self.owed = self.owed.saturating_add(1);
-        self.last = line.verb;
-        self.mode = match (line.verb, line.chunk) {
-            (Verb::Login, _) => Mode::Login,
-            (Verb::Message, _) => Mode::Message { octets: 0, tail: *b"\r\n\0" },
-            (_, left @ 1..) => Mode::Chunk { left },
-            _ => Mode::Commands,
+    /// What a machine has made of what the device said, as it is shown. `is_configured`: whether a user name is one that a
+    /// login has.
+    pub(super) fn used(&mut self, used: Used<'_>, is_configured: &dyn Fn(&str) -> bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Used::Octets(octets) = used {
+            self.octets += octets.len() as u64;
+            octets[octets.len().saturating_sub(3)..]
+                .iter()
+                .for_each(|octet| self.tail = [self.tail[1], self.tail[2], *octet]);
+            return lines;
+        }
+        self.show_octets(&mut lines);
+        self.tail = [0; 3];
+        let Used::Command(line) = used else {
+            self.room.hide(format!("device -> {HIDDEN}"), &mut lines);
+            return lines;
         };
+        match self.command(line, is_configured) {
+            Some(Line { text, verb }) => {
+                self.last = verb;
+                self.room.show(format!("device -> {text}"), &mut lines);
+            }
+            None => {
+                self.last = Verb::Other;
+                let text = format!("device -> ({} octets that are no known command)", line.len());
+                self.room.hide(text, &mut lines);
+            }
+        }
+        lines
     }
 
     /// What the device is told, as it is shown.
@@ -195,53 +171,56 @@ impl Dialogue {
             if !self.gateway.push(*octet) {
                 continue;
             }
-            let line = std::mem::replace(&mut self.gateway, Cut::new()).line;
-            let ends = self.is_an_answer(&line);
+            let line = std::mem::replace(&mut self.gateway, Cut::new()).0;
             clues.extend(self.clue(&line));
-            if ends {
-                self.answered(&mut lines);
+            self.show_octets(&mut lines);
+            if line.first() == Some(&b'2') {
+                // The message has had its end.
+                self.tail = [0; 3];
             }
-            lines.push(format!("device <- {}", shown(&line)));
+            let text = format!("device <- {}", self.answer(&line));
+            self.room.show_answer(text, &mut lines);
         }
         (lines, clues)
     }
 
-    /// A command has its answer, and with the last one a login or a message is over.
-    fn answered(&mut self, lines: &mut Vec<String>) {
-        if !std::mem::replace(&mut self.greeted, true) {
-            return;
-        }
-        self.owed = self.owed.saturating_sub(1);
-        if self.owed == 0 {
-            lines.extend(self.message_is_over());
-            if self.mode == Mode::Login {
-                self.mode = Mode::Commands;
-            }
-        }
+    /// Shows what was counted so far: something else is to be told.
+    pub(super) fn pause(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.show_octets(&mut lines);
+        self.room.count_up(&mut lines);
+        lines
     }
 
-    fn message_is_over(&mut self) -> Option<String> {
-        let Mode::Message { octets, .. } = self.mode else { return None };
-        self.mode = Mode::Commands;
-        (octets > 0).then(|| format!("device -> (a message of {octets} octets, with what came behind it)"))
+    /// The device has shown that it may be here: it may be shown for longer.
+    pub(super) fn is_trusted(&mut self) {
+        self.room.renew();
     }
 
     /// The connection is over.
     pub(super) fn ended(&mut self) -> (Vec<String>, Vec<Clue>) {
-        let mut clues = Vec::new();
-        if let Mode::Message { tail: [b'\n', b'.', b'\n'], .. } = self.mode {
-            clues.push(Clue::LoneLfEnd);
-        }
-        (self.message_is_over().into_iter().collect(), clues)
+        let is_lone = self.protocol == Protocol::Smtp && self.tail == *b"\n.\n";
+        (self.pause(), is_lone.then_some(Clue::LoneLfEnd).into_iter().collect())
     }
 
-    /// Whether a line of ours is the last one of an answer. A greeting counts as one, but for IMAP's.
-    fn is_an_answer(&self, line: &[u8]) -> bool {
-        match self.protocol {
-            // RFC 5321 section 4.2: 3xx asks for more.
-            Protocol::Smtp => line.first() != Some(&b'3') && line.get(3).is_none_or(|mark| *mark == b' '),
-            Protocol::Imap => !line.starts_with(b"+ ") && (!line.starts_with(b"* ") || !self.greeted),
-            Protocol::Pop3 => line.starts_with(b"+OK") || line.starts_with(b"-ERR"),
+    fn show_octets(&mut self, lines: &mut Vec<String>) {
+        let octets = std::mem::take(&mut self.octets);
+        if octets > 0 {
+            let what = if self.protocol == Protocol::Smtp { "message" } else { "literal" };
+            self.room.show(format!("device -> ({octets} octets of a {what})"), lines);
+        }
+    }
+
+    /// How an answer is shown. IMAP's begins with a word of the device's own: that is shown where its command was.
+    fn answer(&mut self, line: &[u8]) -> String {
+        let end = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
+        let (tag, rest) = line.split_at(end);
+        if self.protocol != Protocol::Imap || matches!(tag, b"*" | b"+") {
+            return shown(line);
+        }
+        match self.tags.iter().position(|known| known.as_bytes() == tag) {
+            Some(at) => format!("{}{}", self.tags.remove(at), shown(rest)),
+            None => format!("{HIDDEN_TAG}{}", shown(rest)),
         }
     }
 
@@ -257,79 +236,92 @@ impl Dialogue {
         }
     }
 
-    /// How a whole line of the device is shown.
-    fn command(&self, is_configured: &dyn Fn(&str) -> bool) -> Line {
-        let line = &self.device.line[..];
-        let hidden = || {
-            let octets = line.len() + self.device.over;
-            Line { text: format!("({octets} octets that are no known command)"), verb: Verb::Other, chunk: 0 }
-        };
-        if self.device.over > 0 {
-            return hidden();
+    /// How a line that was read as a command is shown; `None` where it is none that is known.
+    fn command(&mut self, line: &[u8], is_configured: &dyn Fn(&str) -> bool) -> Option<Line> {
+        if line.len() > KEPT {
+            return None;
         }
-        let shown = std::str::from_utf8(line).ok().and_then(|line| match self.protocol {
+        let line = std::str::from_utf8(line).ok()?;
+        match self.protocol {
             Protocol::Smtp => smtp(line),
-            Protocol::Imap => imap(line),
+            Protocol::Imap => self.imap(line),
             Protocol::Pop3 => pop3(line, is_configured),
-        });
-        shown.unwrap_or_else(hidden)
+        }
+    }
+
+    fn imap(&mut self, line: &str) -> Option<Line> {
+        let (tag, command) = split(line);
+        let Line { text, verb } = imap(command)?;
+        if !is_usual_tag(tag) {
+            return Some(Line { text: format!("{HIDDEN_TAG} {text}"), verb });
+        }
+        if self.tags.len() < TAGS {
+            self.tags.push(tag.to_owned());
+        }
+        Some(Line { text: format!("{tag} {text}"), verb })
     }
 }
 
 fn smtp(line: &str) -> Option<Line> {
     let (verb, arguments) = split(line);
     let verb = verb.to_ascii_uppercase();
-    let plain = |text: String| Some(Line { text, verb: Verb::Other, chunk: 0 });
-    match verb.as_str() {
-        "EHLO" | "HELO" => plain(with(&verb, &shown(arguments.as_bytes()))),
-        "MAIL" | "RCPT" => {
-            let text = with(&verb, &path(arguments));
-            Some(Line { text, verb: Verb::Mail, chunk: 0 })
-        }
-        "DATA" => Some(Line { text: verb, verb: Verb::Message, chunk: 0 }),
+    let text = match verb.as_str() {
+        "EHLO" | "HELO" if is_host_like(arguments) => with(&verb, arguments),
+        "MAIL" => with(&verb, &envelope(Side::Sender, arguments)),
+        "RCPT" => with(&verb, &envelope(Side::Recipient, arguments)),
         "BDAT" => {
             let (octets, last) = split(arguments);
-            let chunk = octets.parse().ok()?;
-            let last = if last.eq_ignore_ascii_case("LAST") { " LAST" } else { "" };
-            Some(Line { text: format!("BDAT {chunk}{last} (and so many octets)"), verb: Verb::Mail, chunk })
+            match octets.parse::<u64>() {
+                Ok(octets) if last.eq_ignore_ascii_case("LAST") => format!("BDAT {octets} LAST"),
+                Ok(octets) if last.is_empty() => format!("BDAT {octets}"),
+                _ => with(&verb, hidden(arguments)),
+            }
         }
-        "RSET" | "NOOP" | "QUIT" | "STARTTLS" | "HELP" | "VRFY" | "EXPN" => plain(with(&verb, hidden(arguments))),
-        "AUTH" => Some(login(&verb, arguments)),
+        "EHLO" | "HELO" | "DATA" | "RSET" | "NOOP" | "QUIT" | "STARTTLS" | "HELP" | "VRFY" | "EXPN" => {
+            with(&verb, hidden(arguments))
+        }
+        "AUTH" => return Some(login(&verb, arguments)),
+        _ => return None,
+    };
+    Some(Line { text, verb: Verb::Other })
+}
+
+/// What stands behind an IMAP command's tag.
+fn imap(command: &str) -> Option<Line> {
+    let (verb, arguments) = split(command);
+    let verb = verb.to_ascii_uppercase();
+    match verb.as_str() {
+        "CAPABILITY" | "NOOP" | "LOGOUT" | "STARTTLS" | "ID" | "SELECT" | "EXAMINE" | "LIST" | "STATUS" | "IDLE" => {
+            Some(Line { text: with(&verb, hidden(arguments)), verb: Verb::Other })
+        }
+        "AUTHENTICATE" => Some(login(&verb, arguments)),
+        "LOGIN" => Some(Line { text: with(&verb, HIDDEN), verb: Verb::Login }),
         _ => None,
     }
 }
 
-fn imap(line: &str) -> Option<Line> {
-    let (tag, command) = split(line);
-    let (verb, arguments) = split(command);
-    let verb = verb.to_ascii_uppercase();
-    let is_tag =
-        (1..=16).contains(&tag.len()) && tag.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'.');
-    let plain = |text: String| Line { text, verb: Verb::Other, chunk: 0 };
-    let line = match verb.as_str() {
-        "CAPABILITY" | "NOOP" | "LOGOUT" | "STARTTLS" | "ID" | "SELECT" | "EXAMINE" | "LIST" | "STATUS" | "IDLE" => {
-            plain(with(&verb, hidden(arguments)))
-        }
-        "AUTHENTICATE" => login(&verb, arguments),
-        "LOGIN" => Line { text: with(&verb, HIDDEN), verb: Verb::Login, chunk: 0 },
-        _ => return None,
-    };
-    is_tag.then(|| Line { text: format!("{tag} {}", line.text), ..line })
+/// Up to four letters and up to six digits, as clients count their commands, or one of a few words.
+fn is_usual_tag(tag: &str) -> bool {
+    let digits = tag.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+    let is_counted = tag.len() - digits.len() <= 4
+        && (1..=6).contains(&digits.len())
+        && digits.bytes().all(|octet| octet.is_ascii_digit());
+    is_counted || TAGS_IN_WORDS.iter().any(|word| word.eq_ignore_ascii_case(tag))
 }
 
 fn pop3(line: &str, is_configured: &dyn Fn(&str) -> bool) -> Option<Line> {
     let (verb, arguments) = split(line);
     let verb = verb.to_ascii_uppercase();
-    let plain = |text: String| Some(Line { text, verb: Verb::Other, chunk: 0 });
-    match verb.as_str() {
+    let text = match verb.as_str() {
         // A password typed into the wrong field is no name that is known.
-        "USER" if is_configured(arguments) => plain(with(&verb, &shown(arguments.as_bytes()))),
+        "USER" if is_configured(arguments) => with(&verb, &shown(arguments.as_bytes())),
         "CAPA" | "STLS" | "QUIT" | "NOOP" | "STAT" | "LIST" | "UIDL" | "USER" | "PASS" | "APOP" => {
-            plain(with(&verb, hidden(arguments)))
+            with(&verb, hidden(arguments))
         }
-        "AUTH" => Some(login(&verb, arguments)),
-        _ => None,
-    }
+        "AUTH" => return Some(login(&verb, arguments)),
+        _ => return None,
+    };
+    Some(Line { text, verb: Verb::Other })
 }
 
 /// A command that begins a login: its mechanism is shown, and nothing else.
@@ -340,11 +332,14 @@ fn login(verb: &str, arguments: &str) -> Line {
         Some(known) => with(&with(verb, known), hidden(response)),
         None => with(verb, hidden(arguments)),
     };
-    Line { text, verb: Verb::Login, chunk: 0 }
+    Line { text, verb: Verb::Login }
 }
 
-/// `FROM:<a@b> SIZE=1`, without AUTH, which names somebody.
-fn path(arguments: &str) -> String {
+/// `FROM:<a@b> SIZE=1`, without AUTH, which names somebody. Nothing of what can be read as no envelope.
+fn envelope(side: Side, arguments: &str) -> String {
+    if Envelope::parse(side, arguments.as_bytes()).is_err() {
+        return hidden(arguments).into();
+    }
     let words = arguments.split_ascii_whitespace();
     let kept: Vec<_> = words
         .map(|word| match word.get(..5) {
@@ -353,6 +348,12 @@ fn path(arguments: &str) -> String {
         })
         .collect();
     shown(kept.join(" ").as_bytes())
+}
+
+/// Whether it is one word as a device calls itself: a host's name, an address in brackets.
+fn is_host_like(name: &str) -> bool {
+    let is_of_host = |octet: u8| octet.is_ascii_alphanumeric() || b".-_:[]".contains(&octet);
+    name.len() <= SHOWN && name.bytes().all(is_of_host)
 }
 
 fn split(text: &str) -> (&str, &str) {

@@ -1,12 +1,15 @@
 //! What a session tells somebody who watches it live: each step, redacted, and in the end what to change.
 //!
 //! A session that begins while nobody watches tells nothing and has nothing for it but an empty pointer. One that is watched
-//! never waits for a watcher: what a slow one has no room for is counted, and the count is told.
+//! never waits for a watcher: what a slow one has no room for is counted, and the count is told. Of that room no session
+//! takes what others need: whoever may connect could else blind the watcher.
 
 pub(crate) mod advice;
 mod dialogue;
+mod room;
 mod tap;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,7 +26,11 @@ use crate::config::holds;
 const MOST: usize = 4;
 
 /// How many lines wait for a watcher that is slower than the devices.
-const WAITING: usize = 1024;
+const WAITING: usize = 4096;
+
+/// Which part of the room that is left one session may have taken. When a hundred sessions have each taken theirs, one that
+/// has said nothing yet still has some.
+const SHARE: usize = 32;
 
 /// Those who watch now. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +48,15 @@ struct Watcher {
     /// Whose sessions; `None`: everybody's.
     from: Option<IpNet>,
     lines: mpsc::Sender<Told>,
-    lost: Arc<AtomicU64>,
+    queue: Arc<Queue>,
+}
+
+/// What is known of the lines that wait for a watcher.
+#[derive(Debug, Default)]
+struct Queue {
+    /// How many there are of each session. All connections that did not become one count as one.
+    waiting: Mutex<HashMap<Option<u64>, usize>>,
+    lost: AtomicU64,
 }
 
 /// One thing that happened.
@@ -68,7 +83,7 @@ impl fmt::Display for Told {
 pub(crate) struct Watch {
     watchers: Watchers,
     lines: mpsc::Receiver<Told>,
-    lost: Arc<AtomicU64>,
+    queue: Arc<Queue>,
 }
 
 impl Watchers {
@@ -79,10 +94,10 @@ impl Watchers {
             return None;
         }
         let (sender, lines) = mpsc::channel(WAITING);
-        let lost = Arc::new(AtomicU64::new(0));
-        list.push(Watcher { from, lines: sender, lost: Arc::clone(&lost) });
+        let queue = Arc::new(Queue::default());
+        list.push(Watcher { from, lines: sender, queue: Arc::clone(&queue) });
         self.0.count.store(list.len(), Ordering::Relaxed);
-        Some(Watch { watchers: self.clone(), lines, lost })
+        Some(Watch { watchers: self.clone(), lines, queue })
     }
 
     /// Whether anybody watches.
@@ -98,9 +113,7 @@ impl Watchers {
                 continue;
             }
             let told = told.get_or_insert_with(|| Told { at: SystemTime::now(), session, what: what.into() });
-            if watcher.lines.try_send(told.clone()).is_err() {
-                watcher.lost.fetch_add(1, Ordering::Relaxed);
-            }
+            watcher.tell(told.clone());
         }
     }
 
@@ -109,11 +122,44 @@ impl Watchers {
     }
 }
 
+impl Watcher {
+    fn tell(&self, told: Told) {
+        let mut waiting = self.queue.waiting();
+        let session = told.session;
+        let own = waiting.get(&session).copied().unwrap_or_default();
+        if own < self.lines.capacity().div_ceil(SHARE) && self.lines.try_send(told).is_ok() {
+            waiting.insert(session, own + 1);
+        } else {
+            self.queue.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Queue {
+    /// A line was fetched.
+    fn fetched(&self, told: &Told) {
+        let mut waiting = self.waiting();
+        if let Some(left) = waiting.get_mut(&told.session) {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                waiting.remove(&told.session);
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Option<u64>, usize>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Watch {
     /// The next thing that happens.
     pub(crate) async fn next(&mut self) -> Told {
         match self.lines.recv().await {
-            Some(told) => told,
+            Some(told) => {
+                self.queue.fetched(&told);
+                told
+            }
             // The list holds the sender for as long as this is there.
             None => std::future::pending().await,
         }
@@ -121,12 +167,14 @@ impl Watch {
 
     /// What has happened and was not fetched yet.
     pub(crate) fn waiting(&mut self) -> Option<Told> {
-        self.lines.try_recv().ok()
+        let told = self.lines.try_recv().ok()?;
+        self.queue.fetched(&told);
+        Some(told)
     }
 
     /// How many lines there was no room for since this was last asked.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost.swap(0, Ordering::Relaxed)
+        self.queue.lost.swap(0, Ordering::Relaxed)
     }
 }
 

@@ -10,6 +10,7 @@ use super::advice::{Clue, Scene};
 use super::dialogue::Dialogue;
 use crate::config::{Listener, ListenerTls, Login, Protocol, holds};
 use crate::login::directory::Directory;
+use crate::proto::{Overhears, Used};
 use crate::session::failure::{Failure, FailureKind};
 use crate::session::protocol::Asked;
 
@@ -85,7 +86,10 @@ impl Tap {
     /// Tells of a step. The words are ours, or made harmless.
     pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
         if let Some(tapped) = &self.0 {
-            let peer = tapped.state().peer;
+            let mut state = tapped.state();
+            let (lines, peer) = (state.dialogue.pause(), state.peer);
+            drop(state);
+            tapped.tell_all(peer, &lines);
             tapped.tell(peer, &format!("-- {}", what()));
         }
     }
@@ -106,27 +110,22 @@ impl Tap {
         self.tell(|| "TLS is on".into());
     }
 
-    /// What the device has said.
+    /// Who is told what the machines make of what the device has said.
+    pub(crate) fn ears(&self) -> Option<Arc<dyn Overhears>> {
+        self.0.clone().map(|tapped| tapped as Arc<dyn Overhears>)
+    }
+
+    /// The device has said something.
     pub(crate) fn heard(&self, octets: &[u8]) {
-        self.dialogue(|dialogue, is_configured| dialogue.heard(octets, is_configured));
+        if let Some(tapped) = &self.0 {
+            tapped.show(|dialogue| dialogue.heard(octets));
+        }
     }
 
     /// What the device is told.
     pub(crate) fn said(&self, octets: &[u8]) {
-        self.dialogue(|dialogue, _| dialogue.said(octets));
-    }
-
-    fn dialogue(&self, listen: impl FnOnce(&mut Dialogue, &dyn Fn(&str) -> bool) -> (Vec<String>, Vec<Clue>)) {
-        let Some(tapped) = &self.0 else { return };
-        let directory = Arc::clone(&tapped.directory.borrow());
-        let is_configured = |name: &str| directory.logins.contains_key(&name.to_ascii_lowercase());
-        let mut state = tapped.state();
-        let (lines, clues) = listen(&mut state.dialogue, &is_configured);
-        clues.into_iter().for_each(|clue| state.learn(clue));
-        let peer = state.peer;
-        drop(state);
-        for line in lines {
-            tapped.tell(peer, &line);
+        if let Some(tapped) = &self.0 {
+            tapped.show(|dialogue| dialogue.said(octets));
         }
     }
 
@@ -199,9 +198,7 @@ impl Tap {
             clues.push(Clue::SaidNothing);
         }
         drop(state);
-        for line in lines {
-            tapped.tell(peer, &line);
-        }
+        tapped.tell_all(peer, &lines);
         tapped.tell(peer, &format!("-- the session has ended: {ending}"));
         let scene = Scene { listener: &tapped.listener, peer };
         for clue in clues {
@@ -210,7 +207,28 @@ impl Tap {
     }
 }
 
+impl Overhears for Tapped {
+    fn used(&self, used: Used<'_>) {
+        let directory = Arc::clone(&self.directory.borrow());
+        let is_configured = |name: &str| directory.logins.contains_key(&name.to_ascii_lowercase());
+        self.show(|dialogue| (dialogue.used(used, &is_configured), Vec::new()));
+    }
+}
+
 impl Tapped {
+    fn show(&self, listen: impl FnOnce(&mut Dialogue) -> (Vec<String>, Vec<Clue>)) {
+        let mut state = self.state();
+        let (lines, clues) = listen(&mut state.dialogue);
+        clues.into_iter().for_each(|clue| state.learn(clue));
+        let peer = state.peer;
+        drop(state);
+        self.tell_all(peer, &lines);
+    }
+
+    fn tell_all(&self, peer: IpAddr, lines: &[String]) {
+        lines.iter().for_each(|line| self.tell(peer, line));
+    }
+
     fn tell(&self, peer: IpAddr, what: &str) {
         self.watchers.tell(Some(self.session), peer, what);
     }
@@ -227,6 +245,9 @@ impl State {
             Clue::LoggedIn => self.clues.retain(|clue| !clue.is_about_login()),
             Clue::MessageAccepted => self.clues.clear(),
             _ => {}
+        }
+        if matches!(clue, Clue::LoggedIn | Clue::MessageAccepted) {
+            self.dialogue.is_trusted();
         }
         if clue != Clue::LoggedIn && !self.clues.contains(&clue) {
             self.clues.push(clue);

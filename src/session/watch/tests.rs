@@ -6,6 +6,7 @@ use super::advice::Clue;
 use super::*;
 use crate::config::{Config, Environment, Listener};
 use crate::login::directory::Directory;
+use crate::proto::Used;
 
 const DEVICE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 7, 20));
 
@@ -20,8 +21,12 @@ fn listener() -> Arc<Listener> {
 }
 
 fn tap(watchers: &Watchers) -> Tap {
+    tap_of(watchers, 7)
+}
+
+fn tap_of(watchers: &Watchers, session: u64) -> Tap {
     let (_, directory) = watch::channel(Arc::new(Directory::default()));
-    watchers.tap(&Watched { listener: &listener(), directory: &directory, session: 7, peer: DEVICE })
+    watchers.tap(&Watched { listener: &listener(), directory: &directory, session, peer: DEVICE })
 }
 
 fn waiting(watch: &mut Watch) -> Vec<String> {
@@ -48,6 +53,7 @@ fn a_watcher_sees_whom_it_asked_for_and_in_the_end_what_to_do() {
     let tap = tap(&watchers);
     tap.said(b"220 hi\r\n");
     tap.heard(b"MAIL FROM:<a@b>\r\n");
+    tap.ears().unwrap().used(Used::Command(b"MAIL FROM:<a@b>"));
     tap.said(b"530 5.7.0 Log in first\r\n");
     tap.ended(&"closed by the client");
     let lines = waiting(&mut own);
@@ -82,11 +88,34 @@ fn a_slow_watcher_loses_lines_and_holds_nobody_up() {
     let watchers = Watchers::default();
     let mut slow = watchers.watch(None).unwrap();
     let tap = tap(&watchers);
-    for _ in 0..WAITING + 9 {
+    for _ in 0..WAITING {
         tap.tell(|| "one of many".into());
     }
-    // The first line told of the connection.
-    assert_eq!((waiting(&mut slow).len(), slow.lost(), slow.lost()), (WAITING, 10, 0));
+    // The first line told of the connection; that much is the share of the room that is left then.
+    let shown = waiting(&mut slow).len();
+    assert_eq!((shown, slow.lost(), slow.lost()), (125, WAITING as u64 + 1 - 125, 0));
+    tap.tell(|| "and one more, since there is room again".into());
+    assert_eq!((waiting(&mut slow).len(), slow.lost()), (1, 0));
+}
+
+#[test]
+fn sessions_that_say_very_much_leave_room_for_others() {
+    let watchers = Watchers::default();
+    let mut watch = watchers.watch(None).unwrap();
+    for session in 100..150 {
+        let loud = tap_of(&watchers, session);
+        for _ in 0..1000 {
+            loud.tell(|| "one of many".into());
+        }
+        watchers.turned_away(&listener(), DEVICE, &Clue::NotAllowed);
+    }
+    let quiet = tap(&watchers);
+    quiet.tell(|| "what matters".into());
+    quiet.ended(&"over");
+    let lines = waiting(&mut watch);
+    let own: Vec<_> = lines.iter().filter(|line| line.starts_with("#7 ")).collect();
+    assert!(own.len() == 4 && own[1] == "#7 -- what matters", "{own:?}");
+    assert!(watch.lost() > 40_000);
 }
 
 #[test]
