@@ -39,11 +39,13 @@ use crate::secret::SecretText;
 
 pub(crate) use accounts::check_address;
 pub use environment::Environment;
+pub(crate) use environment::others_can_read;
 pub use error::{ConfigError, ConfigErrors, Position};
+pub(crate) use listeners::holds_private_key;
 pub(crate) use logins::{MAX_SAME_USERNAME, check_hash, check_username};
 pub use secrets::SecretSource;
 pub use units::duration;
-pub(crate) use units::{NETWORK, is_private, network};
+pub(crate) use units::{NETWORK, is_link_local, is_private, network};
 
 /// Everything the gateway needs to know before it starts.
 #[derive(Debug)]
