@@ -1,4 +1,4 @@
-//! What only the operating system can give: descriptors, and the end of a whole group of processes.
+//! What only the operating system can give: descriptors, the machine's addresses, the end of a whole group of processes.
 
 use std::net::IpAddr;
 

@@ -220,6 +220,7 @@ impl Session {
             assert!(is_reply && matches!(line[3], b' ' | b'-'), "no reply: {:?}", String::from_utf8_lossy(line));
         }
         self.witness.hears(&pipes.to_upstream);
+        assert!(self.witness.has_whole_commands(), "a command is written whole");
         self.seen.to_upstream.append(&mut pipes.to_upstream);
         self.seen.to_downstream.append(&mut pipes.to_downstream);
     }

@@ -12,6 +12,10 @@ const VERBS: [&str; 11] =
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     expecting: Expecting,
+    /// The command that has not come to its end.
+    begun: Vec<u8>,
+    /// How many messages have come to theirs behind a DATA.
+    messages: usize,
     unanswered: VecDeque<Asked>,
     /// The reply that is under way.
     reply: Vec<u8>,
@@ -53,6 +57,7 @@ impl Witness {
                 Expecting::Message(message) => {
                     let (used, ended) = hear_message(message, octets);
                     if ended {
+                        self.messages += 1;
                         let octets = message.len() - 3;
                         self.unanswered.push_back(Asked::EndOfData { octets });
                         self.expecting = Expecting::Command;
@@ -70,10 +75,15 @@ impl Witness {
         }
     }
 
-    /// The command at the front; how long it is.
+    /// What belongs to the command at the front; how long that is.
     fn hear_command(&mut self, octets: &[u8]) -> usize {
-        let end = octets.iter().position(|octet| *octet == b'\n').expect("a command is written whole");
-        let command = octets[..=end].strip_suffix(b"\r\n").expect("a command ends with CRLF");
+        let Some(end) = octets.iter().position(|octet| *octet == b'\n') else {
+            self.begun.extend_from_slice(octets);
+            return octets.len();
+        };
+        self.begun.extend_from_slice(&octets[..=end]);
+        let command = std::mem::take(&mut self.begun);
+        let command = command.strip_suffix(b"\r\n").expect("a command ends with CRLF");
         let command = std::str::from_utf8(command).expect("a command is text");
         assert!(!command.chars().any(char::is_control), "{command:?}");
         assert!(matches!(self.expecting, Expecting::Command), "{command:?}, but expected is {:?}", self.expecting);
@@ -95,6 +105,16 @@ impl Witness {
         end + 1
     }
 
+    /// Whether no command is begun that has not come to its end.
+    pub(crate) fn has_whole_commands(&self) -> bool {
+        self.begun.is_empty()
+    }
+
+    /// How many messages have come to their end behind a DATA.
+    pub(crate) const fn messages(&self) -> usize {
+        self.messages
+    }
+
     fn expect_chunk(&mut self, left: usize) {
         self.expecting = if left == 0 { Expecting::Command } else { Expecting::Chunk { left } };
     }
@@ -108,6 +128,14 @@ impl Witness {
             if line[3] != b'-' {
                 self.is_answered(code.expect("a reply begins with a code"));
             }
+        }
+    }
+
+    /// As [`says`](Self::says), before the machine has seen it. What is no reply answers nothing: it ends the session.
+    pub(crate) fn says_anything(&mut self, line: &[u8]) {
+        let is_reply = line.len() > 4 && line[..3].iter().all(u8::is_ascii_digit) && line.ends_with(b"\n");
+        if is_reply && self.reply.is_empty() {
+            self.says(line);
         }
     }
 

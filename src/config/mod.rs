@@ -168,8 +168,9 @@ pub struct Budgets {
     pub half_closed: Duration,
     /// How long a listener for both waits for the first octet of a TLS handshake before it greets.
     pub first_octet: Duration,
-    /// How long a login waits for its refusal whose user name no login can have.
-    pub impossible_name: Duration,
+    /// How long a login waits for its refusal that cost the gateway nothing: whose user name no login can have, or whose
+    /// password was not looked at.
+    pub unchecked_login: Duration,
 }
 
 impl Default for Budgets {
@@ -180,7 +181,7 @@ impl Default for Budgets {
             dial: Duration::from_secs(12),
             half_closed: Duration::from_secs(60),
             first_octet: Duration::from_millis(300),
-            impossible_name: Duration::from_secs(2),
+            unchecked_login: Duration::from_secs(2),
         }
     }
 }

@@ -189,7 +189,8 @@ impl Verifier {
             (Some(Found::Misplaced), None) | (None, _) => {}
         }
 
-        let known = candidates.account.is_some();
+        // Also a name whose logins have no password is checked against some: else the time told that it exists.
+        let known = !candidates.hashes.is_empty();
         let proven = self.0.memory().goes_first(origin, &name);
         let task = Task {
             fingerprint,

@@ -68,6 +68,10 @@ impl Way {
 /// When the name has no address, none of them answers, the proxy refuses, the TLS handshake fails, or one of these has not
 /// come to its end in time. The text names the step, is printable and short.
 pub(crate) async fn dial(server: &Server, way: &Way, until: Instant) -> io::Result<Stream> {
+    #[cfg(any(test, fuzzing))]
+    if let Some(dialed) = super::memory::dialed() {
+        return dialed;
+    }
     let stream = match way.proxy_for(server) {
         Some(proxy) => tunnel(proxy, server, until).await?,
         None => connect(&server.host, server.port, until).await?,

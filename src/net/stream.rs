@@ -20,6 +20,9 @@ pub enum Stream {
     Plain(TcpStream),
     /// Under TLS, with us as its client or its server. Boxed: most connections of a loopback gateway are plain.
     Tls(Box<TlsStream<TcpStream>>),
+    /// No socket at all.
+    #[cfg(any(test, fuzzing))]
+    Memory(Box<dyn super::memory::Connection>),
 }
 
 impl AsyncRead for Stream {
@@ -27,6 +30,8 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -36,6 +41,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, octets),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, octets),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(stream) => Pin::new(stream).poll_write(cx, octets),
         }
     }
 
@@ -43,6 +50,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -50,6 +59,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

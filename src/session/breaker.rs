@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::chance::octets;
 use crate::config::Server;
 
 /// How many failures in a row open the breaker; and how many logins may dial a server at once before the first of them has
@@ -284,10 +285,8 @@ impl Drop for Dial {
 
 /// What keeps many gateways from trying at the same moment.
 fn chance() -> u8 {
-    let mut octet = [0];
-    // Without randomness there is no TLS either, and nobody to meet.
-    let _ = aws_lc_rs::rand::fill(&mut octet);
-    octet[0]
+    let [octet] = octets();
+    octet
 }
 
 #[cfg(test)]

@@ -34,6 +34,10 @@ pub(crate) enum FailureKind {
     NeedsPerson,
     /// The password is right, but the account lacks a right at the provider.
     MissingRights,
+    /// Too many failures before it; the password was not looked at.
+    Throttled,
+    /// Too many logins at once; the password was not looked at.
+    Busy,
     /// It may work by itself later.
     Unavailable,
 }
@@ -41,12 +45,14 @@ pub(crate) enum FailureKind {
 impl FailureKind {
     /// Every kind, for the test that each has a reply in every protocol.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Credentials,
         Self::ImpossibleName,
         Self::UnknownAddress,
         Self::NeedsPerson,
         Self::MissingRights,
+        Self::Throttled,
+        Self::Busy,
         Self::Unavailable,
     ];
 }
@@ -67,7 +73,9 @@ impl Failure {
                 "Wrong user name or password, or not allowed from here".into()
             }
             FailureKind::UnknownAddress => "Authentication required".into(),
-            FailureKind::Unavailable => "Temporarily unavailable, please try again later".into(),
+            FailureKind::Throttled | FailureKind::Busy | FailureKind::Unavailable => {
+                "Temporarily unavailable, please try again later".into()
+            }
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
                 let words = &self.detail[..self.detail.floor_char_boundary(MAX_WORDS)];
                 Cow::Owned(words.to_owned())
@@ -81,7 +89,11 @@ impl Failure {
             FailureKind::Credentials | FailureKind::ImpossibleName => (535, "5.7.8"),
             FailureKind::UnknownAddress => (530, "5.7.0"),
             // A scanner that is told 5xx gives up for good; 454 makes it try again after the person has acted.
-            FailureKind::NeedsPerson | FailureKind::MissingRights | FailureKind::Unavailable => (454, "4.7.0"),
+            FailureKind::NeedsPerson
+            | FailureKind::MissingRights
+            | FailureKind::Throttled
+            | FailureKind::Busy
+            | FailureKind::Unavailable => (454, "4.7.0"),
         };
         Reply::new(code, enhanced, self.words())
     }
@@ -94,7 +106,7 @@ impl Failure {
             }
             FailureKind::NeedsPerson => "CONTACTADMIN",
             FailureKind::MissingRights => "AUTHORIZATIONFAILED",
-            FailureKind::Unavailable => "UNAVAILABLE",
+            FailureKind::Throttled | FailureKind::Busy | FailureKind::Unavailable => "UNAVAILABLE",
         };
         imap::downstream::Refusal { code, text: self.words() }
     }
@@ -104,7 +116,7 @@ impl Failure {
         let code = match self.kind {
             FailureKind::Credentials | FailureKind::ImpossibleName | FailureKind::UnknownAddress => "AUTH",
             FailureKind::NeedsPerson | FailureKind::MissingRights => "SYS/PERM",
-            FailureKind::Unavailable => "SYS/TEMP",
+            FailureKind::Throttled | FailureKind::Busy | FailureKind::Unavailable => "SYS/TEMP",
         };
         pop3::response::Refusal { code, text: self.words() }
     }
@@ -115,7 +127,8 @@ impl From<Denied> for Failure {
         let kind = match denied {
             Denied::Credentials => FailureKind::Credentials,
             Denied::Impossible => FailureKind::ImpossibleName,
-            Denied::Throttled | Denied::Busy => FailureKind::Unavailable,
+            Denied::Throttled => FailureKind::Throttled,
+            Denied::Busy => FailureKind::Busy,
         };
         Self::new(kind, denied.to_string())
     }
@@ -186,6 +199,8 @@ mod tests {
                 (530, "5.7.0", "AUTHENTICATIONFAILED", "AUTH"),
                 (454, "4.7.0", "CONTACTADMIN", "SYS/PERM"),
                 (454, "4.7.0", "AUTHORIZATIONFAILED", "SYS/PERM"),
+                (454, "4.7.0", "UNAVAILABLE", "SYS/TEMP"),
+                (454, "4.7.0", "UNAVAILABLE", "SYS/TEMP"),
                 (454, "4.7.0", "UNAVAILABLE", "SYS/TEMP"),
             ]
         );

@@ -11,12 +11,10 @@ use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::Shared;
 use super::alarm::Alarm;
 use super::drive::Side;
 use super::failure::Goodbye;
@@ -25,6 +23,7 @@ use super::record::{Ending, Record};
 use super::relay::RelayTimes;
 use super::upstream::Upstream;
 use super::warrant::Warrant;
+use super::{Shared, chance};
 use crate::config::Protocol;
 use crate::net::stream::{SCRATCH, Stream, poll_read_into};
 use crate::proto::ProtoError;
@@ -354,10 +353,7 @@ impl Carrier {
 
 /// For the MAIL that may pass now.
 fn stamp() -> Stamp {
-    let mut octets = [0; 16];
-    // The only error is a system without randomness, on which TLS could not have started either.
-    let _ = aws_lc_rs::rand::fill(&mut octets);
-    Stamp { now: SystemTime::now(), unguessable: u128::from_be_bytes(octets) }
+    Stamp { now: chance::now(), unguessable: u128::from_be_bytes(chance::octets()) }
 }
 
 impl Clock {

@@ -7,10 +7,13 @@
 mod alarm;
 mod announced;
 mod breaker;
+mod chance;
 mod clearance;
 pub(crate) mod drive;
 mod entrance;
 pub(crate) mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handshake;
 pub mod limits;
 mod mail;
@@ -295,10 +298,10 @@ async fn verify(arrival: &Arrival<'_>, directory: &Directory, asked: &Asked) -> 
         }
     };
     match shared.verifier.verify(directory, visit, request).await {
-        Err(Denied::Impossible) => {
-            // No throttle counts names that are none, so each such login waits.
-            sleep(shared.config.budgets.impossible_name).await;
-            Err(Denied::Impossible.into())
+        Err(denied @ (Denied::Impossible | Denied::Throttled | Denied::Busy)) => {
+            // No throttle counts these, so each such login waits: here, where it holds no place in any line.
+            sleep(shared.config.budgets.unchecked_login).await;
+            Err(denied.into())
         }
         verified => Ok(verified?),
     }

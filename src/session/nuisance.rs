@@ -13,7 +13,7 @@ use crate::config::Listener;
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Something a stranger did that has cost nobody anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Nuisance {
     /// A connection from where the listener allows none.
     ForbiddenAddress,
@@ -27,6 +27,14 @@ pub(crate) enum Nuisance {
     FailedHandshake,
     /// A login with a user name that no login can have.
     ImpossibleName,
+    /// A login that was not looked at, for too many have failed before it.
+    Throttled,
+    /// A login that was not looked at, for there were too many at once.
+    Busy,
+    /// A login by address that came to nothing, for a reason that may pass: of this account, where that is known.
+    NoMailByAddress(Option<String>),
+    /// A login by address to this account that came to nothing until a person acts.
+    NoMailByAddressUntilPerson(Option<String>),
 }
 
 /// Of which listener, and what.
@@ -88,6 +96,20 @@ impl Nuisances {
                 }
                 Nuisance::ImpossibleName => {
                     tracing::warn!(listener, count, "further logins failed: a user name that no login can have");
+                }
+                Nuisance::Throttled => {
+                    tracing::warn!(listener, count, "further logins failed: too many failed logins");
+                }
+                Nuisance::Busy => {
+                    tracing::warn!(listener, count, "further logins failed: too many logins at once");
+                }
+                Nuisance::NoMailByAddress(account) => {
+                    let account = account.as_deref().unwrap_or("-");
+                    tracing::warn!(listener, account, count, "further logins by address failed");
+                }
+                Nuisance::NoMailByAddressUntilPerson(account) => {
+                    let account = account.as_deref().unwrap_or("-");
+                    tracing::error!(listener, account, count, "further logins by address failed: a person must act");
                 }
             }
         }

@@ -53,6 +53,10 @@ pub(crate) trait Speaks: Sized {
     fn downstream(shared: &Shared, access: Access, after_starttls: Option<Access>) -> Self::Downstream;
     /// The machine that logs in at the upstream. `starttls`: the server wants it, and the machine must ask for it.
     fn upstream(shared: &Shared, starttls: bool) -> Self::Upstream;
+    /// What it told us, without these secrets that it was told, should it repeat them.
+    fn without<S: AsRef<[u8]>>(learnt: Self::Learnt, _secrets: &[S]) -> Self::Learnt {
+        learnt
+    }
     fn welcome(learnt: &Self::Learnt) -> Self::Welcome;
     fn refusal(failure: &Failure) -> Self::Refusal;
     /// Everything after the login.
@@ -127,6 +131,10 @@ impl Speaks for Imap {
 
     fn upstream(_: &Shared, starttls: bool) -> Self::Upstream {
         imap::upstream::Upstream::new(imap::upstream::Plan { starttls, tag: super::upstream::unguessable_tag() })
+    }
+
+    fn without<S: AsRef<[u8]>>(learnt: Capabilities, secrets: &[S]) -> Capabilities {
+        learnt.without(secrets)
     }
 
     fn welcome(learnt: &Capabilities) -> Capabilities {

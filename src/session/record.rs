@@ -23,6 +23,9 @@ use crate::proto::smtp::transaction::{Denial, Denied, EnvelopeCommand, EnvelopeR
 use crate::proto::{CloseReason, ProtoError};
 use crate::telemetry::log::{PeerName, PeerText};
 
+/// How many refused senders, recipients and messages of a session are told of, each with a line of its own.
+const REFUSALS_TOLD: u64 = 10;
+
 /// What is known about a session so far.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -31,12 +34,16 @@ pub(crate) struct Record {
     pub(crate) peer: IpAddr,
     begun: Instant,
     who: Option<Who>,
+    /// Whether the upstream has let it in.
+    is_open: bool,
     failures: u32,
     /// How many of these failures were nuisances.
     nuisances: u32,
     pub(crate) to_upstream: u64,
     pub(crate) to_downstream: u64,
     messages: u64,
+    /// How many of its senders, recipients and messages were refused but for those the upstream refused after the data.
+    refusals: u64,
     /// Who watches it.
     pub(crate) tap: Tap,
 }
@@ -127,11 +134,13 @@ impl Record {
             peer,
             begun: Instant::now(),
             who: None,
+            is_open: false,
             failures: 0,
             nuisances: 0,
             to_upstream: 0,
             to_downstream: 0,
             messages: 0,
+            refusals: 0,
             tap: Tap::default(),
         }
     }
@@ -155,7 +164,8 @@ impl Record {
     }
 
     /// The upstream has let us in.
-    pub(crate) fn logged_in(&self, server: &str) {
+    pub(crate) fn logged_in(&mut self, server: &str) {
+        self.is_open = true;
         self.tap.learn(Clue::LoggedIn);
         self.tap.tell(|| format!("logged in at {server}"));
     }
@@ -187,19 +197,33 @@ impl Record {
         };
         let (listener, login) = (&at.name, PeerName(login));
         let (session, peer, reason, detail) = (self.session, self.peer, failure.kind, &failure.detail);
-        match failure.kind {
+        let tell = || match failure.kind {
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
                 tracing::error!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
             }
-            FailureKind::Credentials | FailureKind::UnknownAddress | FailureKind::Unavailable => {
-                tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
-            }
-            FailureKind::ImpossibleName => {
+            _ => tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}"),
+        };
+        match self.nuisance(asked, failure.kind) {
+            Some(nuisance) => {
                 self.nuisances += 1;
-                nuisances.tell(at, Nuisance::ImpossibleName, || {
-                    tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
-                });
+                nuisances.tell(at, nuisance, tell);
             }
+            None => tell(),
+        }
+    }
+
+    /// What may come without end, for it cost whoever asked nothing: no password was right, nor even looked at.
+    fn nuisance(&self, asked: &Asked, kind: FailureKind) -> Option<Nuisance> {
+        let account = || self.who.as_ref().map(|who| who.account.address.clone());
+        match (asked, kind) {
+            (_, FailureKind::ImpossibleName) => Some(Nuisance::ImpossibleName),
+            (_, FailureKind::Throttled) => Some(Nuisance::Throttled),
+            (_, FailureKind::Busy) => Some(Nuisance::Busy),
+            (Asked::Address, FailureKind::NeedsPerson | FailureKind::MissingRights) => {
+                Some(Nuisance::NoMailByAddressUntilPerson(account()))
+            }
+            (Asked::Address, _) => Some(Nuisance::NoMailByAddress(account())),
+            (Asked::Password(_), _) => None,
         }
     }
 
@@ -222,11 +246,14 @@ impl Record {
     }
 
     /// A sender or a recipient was refused by the upstream.
-    pub(crate) fn envelope_refused(&self, refusal: &EnvelopeRefusal, clearance: &Clearance) {
+    pub(crate) fn envelope_refused(&mut self, refusal: &EnvelopeRefusal, clearance: &Clearance) {
         if let Some(who) = &self.who {
             clearance.envelope_refused(&who.sender(), refusal, self.peer);
         }
         self.tap_refusal(false, &refusal.reply);
+        if !self.is_told() {
+            return;
+        }
         let (session, (login, account)) = (self.session, self.names());
         let EnvelopeRefusal { command, sender, reply } = refusal;
         let (sender, hint, reply) = (PeerText(sender), Hint::of(reply), PeerText(reply));
@@ -256,7 +283,8 @@ impl Record {
     }
 
     /// The gateway itself refused to send something.
-    pub(crate) fn denied(&self, denial: &Denial) {
+    pub(crate) fn denied(&mut self, denial: &Denial) {
+        let is_told = self.is_told();
         let (session, (login, account)) = (self.session, self.names());
         let Denial { what, sender, reply } = denial;
         let (sender, reply) = (PeerText(sender), PeerText(reply));
@@ -264,19 +292,29 @@ impl Record {
             Denied::Recipient(recipient) => {
                 let recipient = PeerText(recipient);
                 self.tap.learn(Clue::RecipientDenied { login: login.to_owned() });
-                tracing::info!(
-                    session, login, account, %sender, %recipient, %reply,
-                    "recipient refused here: not among the login's `recipients`"
-                );
+                if is_told {
+                    tracing::info!(
+                        session, login, account, %sender, %recipient, %reply,
+                        "recipient refused here: not among the login's `recipients`"
+                    );
+                }
             }
             Denied::Mail | Denied::Message => {
                 self.tap.learn(Clue::TooLarge { account: account.to_owned() });
-                tracing::info!(
-                    session, login, account, %sender, %reply,
-                    "message refused here: larger than the account's `max_message` or the mail server takes, or a header over 256 KiB"
-                );
+                if is_told {
+                    tracing::info!(
+                        session, login, account, %sender, %reply,
+                        "message refused here: larger than the account's `max_message` or the mail server takes, or a header over 256 KiB"
+                    );
+                }
             }
         }
+    }
+
+    /// Counts one more refusal; whether it is told of. A command of a few octets must not write a line each without end.
+    fn is_told(&mut self) -> bool {
+        self.refusals += 1;
+        self.refusals <= REFUSALS_TOLD
     }
 
     /// The session ends with a message whose fate the upstream has not told.
@@ -302,10 +340,20 @@ impl Record {
     pub(crate) fn write(&self, listener: &Listener, ending: &Ending) {
         self.tap.ended(ending);
         let (login, account) = self.names();
+        if let Some(count) = self.refusals.checked_sub(REFUSALS_TOLD).filter(|count| *count > 0) {
+            tracing::info!(
+                session = self.session,
+                login,
+                account,
+                count,
+                "further senders, recipients or messages refused in this session"
+            );
+        }
         let seconds = self.begun.elapsed().as_secs_f32();
         let Self { session, peer, failures, to_upstream, to_downstream, messages, .. } = self;
         let (listener, protocol) = (&listener.name, listener.protocol);
-        if self.who.is_none() && *failures == self.nuisances {
+        let came_to_nothing = !self.is_open && (self.who.is_none() || *failures > 0);
+        if came_to_nothing && *failures == self.nuisances {
             // A port scan, a health check or a nuisance: of no interest, and a flood of them must not fill the log.
             tracing::debug!(session, listener, %protocol, %peer, seconds, "session without a login: {ending}");
         } else {
@@ -331,6 +379,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::config::{ListenerTls, Protocol};
 
     /// What the log says meanwhile.
     fn logged(work: impl FnOnce(&mut Record)) -> String {
@@ -385,5 +434,37 @@ mod tests {
             assert!(line.contains(words) && line.contains("sender=a@example.com"), "{line}");
             assert!(line.contains("outside recipients") && line.contains("reply=550 5.7.232"), "{line}");
         }
+    }
+
+    #[test]
+    fn refusals_without_end_are_told_of_a_few_times_and_then_counted() {
+        let listener = Listener {
+            name: "smtp".into(),
+            protocol: Protocol::Smtp,
+            bind: vec![],
+            allow: vec![],
+            plaintext_login: vec![],
+            tls: ListenerTls::None,
+            certificate: None,
+            proxy_protocol: vec![],
+        };
+        let refusal = |command| EnvelopeRefusal { command, sender: b"a@x".into(), reply: b"550 5.1.1 no".into() };
+        let denial = |what| Denial { what, sender: b"a@x".into(), reply: b"550 5.7.1 no".into() };
+        let lines = logged(|record| {
+            for _ in 0..5000 {
+                record.denied(&denial(Denied::Recipient(b"b@x".into())));
+                record.denied(&denial(Denied::Mail));
+                record.envelope_refused(&refusal(EnvelopeCommand::Mail), &Clearance::default());
+                record.envelope_refused(&refusal(EnvelopeCommand::Rcpt), &Clearance::default());
+            }
+            record.write(&listener, &Ending::DownstreamEnded);
+        });
+        assert_eq!(lines.lines().count(), 11, "{lines}");
+        assert!(lines.contains("refused in this session") && lines.contains("count=19990"), "{lines}");
+        let few = logged(|record| {
+            record.denied(&denial(Denied::Message));
+            record.write(&listener, &Ending::DownstreamEnded);
+        });
+        assert_eq!(few.lines().count(), 1, "{few}");
     }
 }

@@ -13,8 +13,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::*;
 use crate::config::Environment;
+use crate::net::stream::Stream;
 use crate::oauth::credentials::{CredentialFuture, Generation};
 use crate::proto::sasl::{self, plain::Plain};
+use crate::proto::{LoginRequest, Mechanism};
 use crate::secret::Password;
 
 /// What a session's task may take, in octets, whatever the session is doing.
@@ -195,6 +197,88 @@ async fn surplus_connections_are_counted_and_do_not_fill_the_log() {
     assert_eq!(logged.lines().len(), 1, "and the next one is told at once");
 }
 
+/// `AUTH PLAIN` as `scanner`.
+fn auth(password: &str) -> String {
+    let plain = Plain { authzid: Vec::new(), authcid: "scanner".into(), password: Password::new(password.into()) };
+    format!("AUTH PLAIN {}\r\n", *sasl::encode_base64(&plain.encode()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guesser_who_is_shut_out_waits_and_does_not_fill_the_log() {
+    let (logged, _guard) = Logged::start();
+    let shared = shared(Arc::new(Panicking), 10);
+    let listener = &shared.config.listeners[0];
+    let visit = Visit { peer: [192, 0, 2, 66].into(), protocol: Protocol::Smtp, encrypted: true };
+    for connection in 0..20 {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let side = Side::new(Stream::Plain(socket.accept().await.unwrap().0));
+        // As a program does that does not wait for answers.
+        let guesses: String = (0..3).map(|guess| auth(&format!("guess {connection} {guess}"))).collect();
+        client.write_all(guesses.as_bytes()).await.unwrap();
+        let (begun, mut record) = (Instant::now(), Record::new(connection, visit.peer));
+        let arrival = Arrival { shared: &shared, listener, visit, may_log_in: true };
+        let patience = Patience::of(Duration::from_secs(60));
+        let Err(ending) = log_in::<Smtp>(arrival, side, patience, &mut record).await else { panic!("let in") };
+        record.write(listener, &ending);
+        let lines = logged.lines();
+        match connection {
+            // Ten passwords are looked at, and each is told of.
+            0..3 => assert_eq!(lines.len(), 4, "{lines:?}"),
+            3 => assert!(
+                lines[0].contains("wrong user name") && lines[1].contains("too many failed logins"),
+                "{lines:?}"
+            ),
+            _ => assert!(lines.len() <= 1 && lines.iter().all(|line| line.contains("count=")), "{lines:?}"),
+        }
+        if connection > 3 {
+            assert!(begun.elapsed() >= 3 * shared.config.budgets.unchecked_login, "{:?}", begun.elapsed());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_crowd_or_a_device_without_a_login_cannot_help_is_told_once_in_a_while() {
+    let (logged, _guard) = Logged::start();
+    let shared = shared(Arc::new(Panicking), 10);
+    let (listener, account) = (&shared.config.listeners[0], Arc::clone(&shared.directory.borrow().accounts[0]));
+    let request = LoginRequest {
+        mechanism: Mechanism::Plain,
+        authzid: Vec::new(),
+        username: "scanner".into(),
+        password: Password::new("x".into()),
+    };
+    let (password, unavailable) = (Asked::Password(request), Failure::unavailable("the upstream rests"));
+    for (asked, failure, level) in [
+        (&password, Failure::from(Denied::Busy), "WARN"),
+        (&password, Failure::from(Denied::Throttled), "WARN"),
+        (&Asked::Address, unavailable.clone(), "WARN"),
+        (&Asked::Address, Failure::new(FailureKind::NeedsPerson, "nobody has signed in"), "ERROR"),
+    ] {
+        for session in 0..50 {
+            let mut record = Record::new(session, [192, 0, 2, 66].into());
+            if matches!(asked, Asked::Address) {
+                record.known(&account, 0, asked);
+            }
+            record.failed(&shared.nuisances, listener, asked, &failure);
+            record.write(listener, &Ending::DownstreamEnded);
+        }
+        let lines = logged.lines();
+        assert!(lines.len() == 1 && lines[0].contains(level) && lines[0].contains(&failure.detail), "{lines:?}");
+        a_while().await;
+        let lines = logged.lines();
+        assert!(lines.len() == 1 && lines[0].contains(level) && lines[0].contains("count=49"), "{lines:?}");
+    }
+    // Whose password was right is told of each time.
+    let mut record = Record::new(1, [192, 0, 2, 7].into());
+    for _ in 0..2 {
+        record.known(&account, 0, &password);
+        record.failed(&shared.nuisances, listener, &password, &unavailable);
+    }
+    record.write(listener, &Ending::DownstreamEnded);
+    assert_eq!(logged.lines().len(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn impossible_names_wait_and_do_not_fill_the_log() {
     let (logged, _guard) = Logged::start();
@@ -218,7 +302,7 @@ async fn impossible_names_wait_and_do_not_fill_the_log() {
             let mut line = String::new();
             client.read_line(&mut line).await.unwrap();
             assert!(line.starts_with(refusal), "{line}");
-            assert!(begun.elapsed() >= shared.config.budgets.impossible_name, "{line}");
+            assert!(begun.elapsed() >= shared.config.budgets.unchecked_login, "{line}");
         }
         drop(client);
         while shared.limits.taken() > 0 {

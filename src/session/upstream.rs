@@ -7,13 +7,14 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
 
 use super::breaker::{Breakers, Dial};
 use super::drive::{Lost, Outcome, Patience, Side};
 use super::failure::{Failure, FailureKind};
 use super::protocol::Speaks;
 use super::record::Record;
-use super::{Shared, words};
+use super::{Shared, chance, words};
 use crate::config::{Account, Config, Server, UpstreamTls};
 use crate::net::dial::{self, GREETING, Way, within};
 use crate::net::stream::Stream;
@@ -55,6 +56,13 @@ impl Upstreams {
             }
         }
         Ok(Self { ways, breakers: Breakers::default() })
+    }
+
+    /// For one provider in memory, where none of its ways leads anywhere.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn in_memory(provider: &str, tls: Arc<ClientConfig>) -> Self {
+        let ways = HashMap::from([(provider.to_owned(), Way { tls, proxy: None })]);
+        Self { ways, breakers: Breakers::default() }
     }
 
     /// Each provider's name and its TLS configuration.
@@ -199,6 +207,7 @@ async fn dial_and_log_in<P: Speaks>(
     let side = greeted(Side::new(stream), server, until).await?;
     let attempt = Attempt { server, tls: &way.tls, credential, until };
     let (side, learnt) = log_in_over(side, &mut machine, &attempt, || dial.succeeded()).await?;
+    let learnt = P::without(learnt, &secrets_of(credential, server));
     Ok(Upstream { side, learnt, account: Arc::clone(account) })
 }
 
@@ -261,13 +270,13 @@ async fn log_in_over<C, M: Machine<Event = UpstreamEvent<C>, Answer = Credential
 /// the machine has done or forgotten before it asked.
 fn credential_for(stream: &Stream, server: &Server, credential: &UpstreamCredential) -> Result<Credential, OpenError> {
     match (stream, server.tls) {
-        (Stream::Tls(_), _) | (Stream::Plain(_), UpstreamTls::None) => Ok(Credential {
+        (Stream::Tls(_), _) | (_, UpstreamTls::None) => Ok(Credential {
             user: credential.user.clone(),
             token: credential.token.clone(),
             host: server.host.clone(),
             port: server.port,
         }),
-        (Stream::Plain(_), UpstreamTls::Implicit | UpstreamTls::StartTls) => Err(OpenError::InClear),
+        (_, UpstreamTls::Implicit | UpstreamTls::StartTls) => Err(OpenError::InClear),
     }
 }
 
@@ -277,22 +286,27 @@ async fn start_tls(side: Side, server: &Server, tls: &Arc<ClientConfig>, until: 
     if !side.input.is_empty() {
         return Err(OpenError::Lost(OCTETS_BEFORE_TLS.into()));
     }
-    match side.stream {
-        Stream::Plain(stream) => dial::start_tls(stream, server, tls, until)
-            .await
-            .map(Side::new)
-            .map_err(OpenError::Unreachable),
-        Stream::Tls(_) => Err(OpenError::Lost(ProtoError::UpstreamMisbehaved("STARTTLS inside TLS").into())),
-    }
+    let Stream::Plain(stream) = side.stream else {
+        return Err(OpenError::Lost(ProtoError::UpstreamMisbehaved("STARTTLS inside TLS").into()));
+    };
+    let started = dial::start_tls(stream, server, tls, until).await;
+    started.map(Side::new).map_err(OpenError::Unreachable)
+}
+
+/// All that an upstream is told of a credential that nobody else may hear: the token, and its line by either mechanism.
+fn secrets_of(credential: &UpstreamCredential, server: &Server) -> [Zeroizing<String>; 3] {
+    let UpstreamCredential { user, token, .. } = credential;
+    [
+        Zeroizing::new(token.expose().to_owned()),
+        xoauth2::encode(user, token).unwrap_or_default(),
+        oauthbearer::encode(user, token, &server.host, server.port).unwrap_or_default(),
+    ]
 }
 
 /// The refusal without what an upstream that explains too much repeats in it: the token, and the line that it came in, by
 /// either mechanism.
 fn without_token(refusal: UpstreamRefusal, server: &Server, credential: &UpstreamCredential) -> UpstreamRefusal {
-    let UpstreamCredential { user, token, .. } = credential;
-    let by_xoauth2 = xoauth2::encode(user, token).unwrap_or_default();
-    let by_oauthbearer = oauthbearer::encode(user, token, &server.host, server.port).unwrap_or_default();
-    let secrets = [token.expose(), &by_xoauth2, &by_oauthbearer];
+    let secrets = secrets_of(credential, server);
     UpstreamRefusal {
         said: redacted(&refusal.said, &secrets),
         challenge: refusal.challenge.map(|challenge| redacted(&challenge, &secrets)),
@@ -336,11 +350,8 @@ fn is_about_token(refusal: &UpstreamRefusal) -> bool {
 
 /// A tag that no server can guess and so no stray answer can carry.
 pub(crate) fn unguessable_tag() -> String {
-    let mut octets = [0; 8];
-    // The only error is a system without randomness, on which TLS could not have started either; a constant tag is
-    // then merely guessable, and a wrong completion still fails the login.
-    let _ = aws_lc_rs::rand::fill(&mut octets);
-    octets.iter().fold(String::from("f"), |mut tag, octet| {
+    // Without randomness a constant tag is merely guessable, and a wrong completion still fails the login.
+    chance::octets::<8>().iter().fold(String::from("f"), |mut tag, octet| {
         let _ = write!(tag, "{octet:02x}");
         tag
     })

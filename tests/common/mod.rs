@@ -73,7 +73,7 @@ impl Wanted {
 
     /// A gateway that does not take its time to refuse names that no login can have.
     pub fn brisk() -> Self {
-        Self { change: |config| config.budgets.impossible_name = Duration::ZERO, ..Self::default() }
+        Self { change: |config| config.budgets.unchecked_login = Duration::ZERO, ..Self::default() }
     }
 }
 

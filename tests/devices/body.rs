@@ -66,27 +66,6 @@ async fn bare_line_ends_become_whole_ones() {
 }
 
 #[tokio::test]
-async fn no_other_dot_ends_a_message() {
-    let smuggled = "MAIL FROM:<evil@example.com>\r\nRCPT TO:<victim@example.com>\r\nDATA\r\nSubject: no\r\n";
-    for form in [
-        "\n.\n",
-        "\n.\r",
-        "\r.\n",
-        "\r.\r",
-        "\n.\r\n",
-        "\r.\r\n",
-        "\r\n.\n",
-        "\r\n.\r",
-        "\r\n\0.\r\n",
-        "\r\n.\r\r\n",
-        "\r\r\n.\r\r\n",
-    ] {
-        let message = arrived(&format!("Subject: one\r\n\r\ntext{form}{smuggled}\r\n.\r\n")).await;
-        assert!(message.contains("MAIL FROM:<evil@example.com>"), "{form:?}: {message:?}");
-    }
-}
-
-#[tokio::test]
 async fn a_device_that_ends_with_lf_dot_lf_may_be_told_so() {
     let change: fn(&mut Config) = |config| rules(config).lone_lf_ends_message = true;
     assert_eq!(sent("Subject: alarm\n\nopen\n.\n", ADDRESS, false, change).await, "Subject: alarm\r\n\r\nopen\r\n");
@@ -95,19 +74,16 @@ async fn a_device_that_ends_with_lf_dot_lf_may_be_told_so() {
 #[tokio::test]
 async fn a_ricoh_that_names_the_user_in_from_is_accepted() {
     let message = forced("From: ann@contoso.example\r\nSubject: scan\r\n\r\n.\r\n").await;
-    assert!(
-        message.starts_with(&format!("From: <{ADDRESS}>\r\n")) || message.contains(&format!("<{ADDRESS}>\r\n")),
-        "{message}"
-    );
-    assert!(message.contains("Reply-To: ") && message.contains("ann@contoso.example"), "{message}");
+    let lines: Vec<_> = message.lines().collect();
+    assert_eq!(lines[0], format!("From: <{ADDRESS}>"), "{message}");
+    assert!(lines.contains(&"Reply-To: <ann@contoso.example>"), "{message}");
 }
 
 #[tokio::test]
 async fn an_at_without_quotes_in_the_name_does_no_harm() {
     let message = forced(&format!("From: {ADDRESS} <{ADDRESS}>\r\nSubject: scan\r\n\r\n.\r\n")).await;
     let from: Vec<_> = message.lines().filter(|line| line.starts_with("From:")).collect();
-    assert_eq!(from.len(), 1, "{message}");
-    assert!(from[0].ends_with(&format!("<{ADDRESS}>")) && from[0].matches('@').count() <= 2, "{from:?}");
+    assert_eq!(from, [format!("From: <{ADDRESS}>")], "{message}");
 }
 
 #[tokio::test]

@@ -65,12 +65,33 @@ async fn a_device_is_told_by_the_code_alone_whether_it_shall_try_again() {
 }
 
 #[tokio::test]
-async fn a_fourth_session_at_once_hears_the_providers_own_words() {
+async fn a_session_too_many_hears_the_providers_own_words_and_may_try_again() {
     let setup = Setup::new().await;
     let busy = "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded";
+    let gate = Gate::new();
+    let message = [(MAIL, "250"), (RCPT, "250"), ("DATA\r\n", "354")];
+    setup
+        .control()
+        .fail_next(sim::Protocol::Smtp, 3, Fault::At(Moment::BodyRead, Act::Hold(gate.clone())));
+    let mut sending = Vec::new();
+    for at in 1..=3 {
+        let mut client: Client = setup.logged_in(Protocol::Smtp).await;
+        go_on(&mut client, &message).await;
+        client.send(b".\r\n").await;
+        gate.reached(at).await;
+        sending.push(client);
+    }
+    // Three send; the provider says what it says to the fourth.
     setup
         .control()
         .fail_next(sim::Protocol::Smtp, 1, Fault::At(Moment::BodyRead, Act::Say(busy.into())));
-    let mut client: Client = setup.logged_in(Protocol::Smtp).await;
-    go_on(&mut client, &[(MAIL, "250"), (RCPT, "250"), ("DATA\r\n", "354"), (".\r\n", busy)]).await;
+    let mut fourth: Client = setup.logged_in(Protocol::Smtp).await;
+    go_on(&mut fourth, &message).await;
+    go_on(&mut fourth, &[(".\r\n", busy)]).await;
+    gate.open();
+    for client in &mut sending {
+        assert!(client.line().await.starts_with("250 "));
+    }
+    go_on(&mut fourth, &message).await;
+    go_on(&mut fourth, &[(".\r\n", "250")]).await;
 }

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use mailferry::proto::sasl::encode_base64;
+
 use super::script::{Item, Script};
 
 /// Between two parts; stands in no transcript, as little as the octet above it, which has a meaning of its own.
@@ -42,4 +44,141 @@ fn seed(script: &Script) -> Vec<u8> {
             .all(|item| !matches!(item, Item::Peer(octets) if octets.iter().any(|&octet| octet >= NEXT_PART)))
     );
     [&[options, PIECE], octets.as_slice()].concat()
+}
+
+/// What is said in the session in which a login is put: by the client that logs in, and then by the client and the upstream
+/// in turns.
+struct Work {
+    protocol: &'static str,
+    /// As `fuzz/src/session.rs` numbers them.
+    flavour: u8,
+    /// Ways to log in, with the password that the fuzzer's gateway takes.
+    logins: &'static [&'static str],
+    upstream: &'static str,
+    then: &'static [&'static str],
+}
+
+const WORKS: [Work; 3] = [
+    Work {
+        protocol: "smtp",
+        flavour: 0,
+        logins: &["EHLO scanner\r\nAUTH PLAIN {plain}\r\n", "EHLO scanner\r\nAUTH LOGIN\r\n{user}\r\n{password}\r\n"],
+        upstream: "smtp-upstream-dovecot",
+        then: &[
+            "EHLO scanner\r\nMAIL FROM:<scanner@contoso.example>\r\nRCPT TO:<ann@example.com>\r\nDATA\r\n",
+            "250-mail.example\r\n250-CHUNKING\r\n250 PIPELINING\r\n250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n",
+            "From: scanner@contoso.example\r\nSubject: scan\r\n\r\n..one\r\n.\r\nQUIT\r\n",
+            "250 2.0.0 queued\r\n221 bye\r\n",
+        ],
+    },
+    Work {
+        protocol: "imap",
+        flavour: 1,
+        logins: &[
+            "a LOGIN scanner \"a plain password\"\r\n",
+            "a LOGIN {7}\r\nscanner {16+}\r\na plain password\r\nb SELECT INBOX\r\n",
+            "a AUTHENTICATE PLAIN {plain}\r\n",
+            "a AUTHENTICATE LOGIN\r\n{user}\r\n{password}\r\n",
+        ],
+        upstream: "imap-upstream-dovecot",
+        then: &["b SELECT INBOX\r\n", "* 1 EXISTS\r\nb OK\r\n", "c LOGOUT\r\n", "* BYE\r\nc OK\r\n"],
+    },
+    Work {
+        protocol: "pop3",
+        flavour: 2,
+        logins: &[
+            "USER scanner\r\nPASS a plain password\r\n",
+            "AUTH PLAIN {plain}\r\nSTAT\r\n",
+            "AUTH LOGIN\r\n{user}\r\n{password}\r\n",
+        ],
+        upstream: "pop3-upstream-dovecot",
+        then: &["STAT\r\n", "+OK 1 20\r\n", "QUIT\r\n", "+OK bye\r\n"],
+    },
+];
+
+/// Beside a token that is refused there is another.
+const SECOND_TOKEN: u8 = 1 << 5;
+
+/// The tag of the gateway's commands upstream while it is fuzzed.
+const TAG: &str = "f0000000000000000";
+
+#[test]
+#[ignore = "writes fuzz/seeds"]
+fn logins_become_sessions() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/session");
+    fs::create_dir_all(&folder).unwrap();
+    let transcript = |path: &Path| Script::parse(&fs::read_to_string(path).unwrap());
+    let all = super::transcripts().unwrap();
+    for work in WORKS {
+        let named = |name: &str| all.iter().find(|path| path.file_stem().unwrap() == name).unwrap();
+        let usual = upstream_of(&transcript(named(work.upstream)));
+        let write = |name: &str, options: u8, flavour: u8, client: &[u8], upstream: &[u8]| {
+            let then = work.then.iter().map(|said| said.as_bytes());
+            let parts: Vec<_> = [client, upstream].into_iter().chain(then).collect();
+            fs::write(folder.join(name), [&[flavour, options, PIECE], &*parts.join(&NEXT_PART)].concat()).unwrap();
+        };
+        for (number, login) in work.logins.iter().enumerate() {
+            write(&format!("{}-login-{number}", work.protocol), 0, work.flavour, &filled(login), &usual);
+        }
+        for path in &all {
+            let (script, name) = (transcript(path), path.file_stem().unwrap().to_str().unwrap());
+            let other = script.machine.strip_prefix(work.protocol);
+            let client = filled(work.logins[0]);
+            match other {
+                // Each way that a server takes a login, and for each that it refuses, one that then takes it.
+                Some("-upstream") => {
+                    let upstream = [upstream_of(&script), usual.clone()].concat();
+                    write(name, SECOND_TOKEN, work.flavour, &client, &upstream);
+                }
+                Some("-downstream") => {
+                    write(name, 0, work.flavour, &[script.phases().concat(), client].concat(), &usual);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The mail that the transaction is fuzzed with, behind a login.
+#[test]
+#[ignore = "writes fuzz/seeds"]
+fn mail_becomes_sessions() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    let [Work { flavour, logins, upstream, .. }, ..] = WORKS;
+    let paths = super::transcripts().unwrap();
+    let path = paths.iter().find(|path| path.file_stem().unwrap() == upstream).unwrap();
+    let upstream = upstream_of(&Script::parse(&fs::read_to_string(path).unwrap()));
+    for entry in fs::read_dir(seeds.join("smtp_transaction")).unwrap() {
+        let entry = entry.unwrap();
+        let seed = fs::read(entry.path()).unwrap();
+        let [options, piece, mail @ ..] = seed.as_slice() else { panic!("{entry:?} is no seed") };
+        // What the transaction is told there, the session learns from its configuration.
+        let flavour = [(4, 6), (5, 4), (6, 5)]
+            .iter()
+            .fold(flavour, |flavour, (option, bit)| flavour | ((options >> option & 1) << bit));
+        let parts = [filled(logins[0]), upstream.clone(), mail.to_vec()].join(&NEXT_PART);
+        let name = format!("mail-{}", entry.file_name().to_str().unwrap());
+        fs::write(seeds.join("session").join(name), [&[flavour, 0, *piece], &*parts].concat()).unwrap();
+    }
+}
+
+/// What an upstream says, with the tag that it will have heard.
+fn upstream_of(script: &Script) -> Vec<u8> {
+    let tag = script.value("tag", "A");
+    let said = String::from_utf8_lossy(&script.phases().concat()).into_owned();
+    let said = said.split_inclusive('\n').map(|line| match line.strip_prefix(tag) {
+        Some(rest) if rest.starts_with(|first: char| first.is_ascii_digit()) => format!("{TAG}{rest}"),
+        _ => line.to_owned(),
+    });
+    said.collect::<String>().into_bytes()
+}
+
+fn filled(login: &str) -> Vec<u8> {
+    let (user, password) = ("scanner", "a plain password");
+    let plain = format!("\0{user}\0{password}");
+    let fields = [("{plain}", plain.as_str()), ("{user}", user), ("{password}", password)];
+    let filled = fields
+        .iter()
+        .fold(login.to_owned(), |text, (field, value)| text.replace(field, &encode_base64(value.as_bytes())));
+    filled.into_bytes()
 }

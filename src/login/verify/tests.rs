@@ -274,6 +274,16 @@ async fn unknown_names_cost_as_many_computations_as_known_ones() {
 }
 
 #[tokio::test]
+async fn the_name_of_a_login_without_a_password_costs_as_many_computations_as_one_nobody_has() {
+    let by_address = Login { admission: Admission::Address, ..login("plotter", "") };
+    let office = Office::new(vec![login("scanner", "right"), by_address]);
+    for (at, name) in ["plotter", "nobody", "scanner"].into_iter().enumerate() {
+        assert_eq!(office.attempt(name, "wrong").await, Err(Denied::Credentials));
+        assert_eq!(office.verifier.computations(), at as u64 + 1, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn names_no_login_can_have_are_refused_without_computing() {
     let office = Office::new(vec![login("scanner", "right")]);
     let long = "x".repeat(MAX_NAME + 1);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::secret::redacted;
+
 /// What a server says it can do, in the order it said it. Every entry is an atom: it cannot break the line or the
 /// response code it is written into.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +50,13 @@ impl Capabilities {
         });
         self
     }
+
+    /// The list without any in which a server repeats one of these that it was told, or a part of it.
+    #[must_use]
+    pub fn without<S: AsRef<[u8]>>(mut self, secrets: &[S]) -> Self {
+        self.0.retain(|name| redacted(name.as_bytes(), secrets) == name.as_bytes());
+        self
+    }
 }
 
 /// The names, with a space between each two.
@@ -83,6 +92,13 @@ mod tests {
         let list = b"IMAP4rev1  X] A\rB \xff X-\xc3\xa9 {5} \"Q\" IDLE";
         assert_eq!(Capabilities::parse(list).to_string(), "IMAP4rev1 IDLE");
         assert!(Capabilities::parse(b" ").is_empty());
+    }
+
+    #[test]
+    fn what_repeats_a_secret_is_no_capability() {
+        let list = Capabilities::parse(b"IMAP4rev1 X-dG9rZW4tb2Ytc29tZS1sZW5ndGg= token X-TOKENS IDLE");
+        let without = list.without(&["token", "QmVhcmVyIHdpdGg=dG9rZW4tb2Ytc29tZS1sZW5ndGg="]);
+        assert_eq!(without.to_string(), "IMAP4rev1 X-TOKENS IDLE");
     }
 
     proptest! {

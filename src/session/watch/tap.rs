@@ -168,9 +168,14 @@ impl Tap {
         };
         let State { peer, under_tls, .. } = *tapped.state();
         self.learn(match (failure.kind, logins(&name)) {
-            (FailureKind::Unavailable | FailureKind::NeedsPerson | FailureKind::MissingRights, _) => {
-                Clue::LoginFailed(failure.detail.clone())
-            }
+            (
+                FailureKind::Throttled
+                | FailureKind::Busy
+                | FailureKind::Unavailable
+                | FailureKind::NeedsPerson
+                | FailureKind::MissingRights,
+                _,
+            ) => Clue::LoginFailed(failure.detail.clone()),
             (_, None) => Clue::UnknownName,
             (_, Some(logins)) => why_not(&logins, name, listener.protocol, peer, under_tls),
         });
