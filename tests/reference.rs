@@ -130,7 +130,10 @@ fn every_command_is_documented_and_every_documented_command_exists() {
     assert_eq!(documented, built_in.iter().map(|(name, command)| usage(name, command)).collect());
     for (name, command) in built_in {
         let mentioned: Names = code_spans(sections[usage(&name, command).as_str()])
-            .filter(|span| span.starts_with("--"))
+            .filter(|span| {
+                span.strip_prefix("--")
+                    .is_some_and(|name| name.starts_with(char::is_alphabetic))
+            })
             .map(|span| span.split(' ').next().unwrap().to_owned())
             .collect();
         assert_eq!(mentioned, options(command), "{name}");

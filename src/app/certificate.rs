@@ -10,14 +10,14 @@ use std::time::SystemTime;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::config::{CertificateFiles, Config, Listener, ListenerTls};
+use crate::config::{CertificateFiles, Config, Listener, ListenerTls, holds};
 use crate::net::certificate::CertificateError;
 pub use crate::net::certificate::Shown;
 pub use crate::net::self_signed::KeyKind;
 use crate::net::self_signed::{make_certificate, make_key};
 use crate::net::tls::Doors;
 use crate::oauth::expiry::Expiry;
-use crate::store::{StoreError, keep_file, make_folder, replace_file};
+use crate::store::{StoreError, check_private_file, discard_file, keep_file, make_folder, replace_file};
 use crate::system;
 
 /// Why listeners have no certificate to show.
@@ -57,6 +57,7 @@ pub fn own_files(state_dir: &Path) -> CertificateFiles {
 /// When it cannot be made, kept or shown.
 pub fn own(config: &Config, kind: KeyKind) -> Result<Shown, NoCertificate> {
     let files = own_files(&config.state_dir);
+    check_private_file(&files.private_key)?;
     if !files.certificate.exists() {
         make_folder(&config.state_dir)?;
         // The key first: whoever comes between finds it, and makes a certificate for it that is as good.
@@ -71,7 +72,8 @@ pub fn own(config: &Config, kind: KeyKind) -> Result<Shown, NoCertificate> {
     Shown::open(files).map_err(NoCertificate::Own)
 }
 
-/// A new certificate of our own in the place of the old one, which is kept beside it with `.old` behind its name.
+/// A new certificate of our own in the place of the old one, which is kept beside it with `.old` behind its name. Its key
+/// is not: who got hold of it could still pretend to be this gateway to devices that trust the old one.
 ///
 /// # Errors
 /// When it cannot be made, kept or shown.
@@ -84,6 +86,8 @@ pub fn renew(config: &Config, kind: KeyKind) -> Result<Shown, NoCertificate> {
     for (file, content) in [(&files.private_key, key.as_bytes()), (&files.certificate, certificate.as_bytes())] {
         replace_file(file, &old(file), &config.state_dir, content)?;
     }
+    // Not before both are in place: stopped between them, a gateway would have no whole pair left.
+    discard_file(&old(&files.private_key), &config.state_dir)?;
     Ok(Shown::open(files)?)
 }
 
@@ -139,7 +143,7 @@ pub(super) fn open_doors(config: &Config) -> Result<Doors, NoCertificate> {
 
 /// When the certificates end that are shown now.
 pub(super) fn expiries(doors: &Doors) -> Vec<Expiry> {
-    let of = |(shown, is_own): (&Shown, bool)| {
+    let of = |(shown, is_own): (&Arc<Shown>, bool)| {
         let cure = if is_own {
             "Run `mailferry cert --new`, and install the new certificate in the devices that trust the old one"
         } else {
@@ -169,9 +173,14 @@ fn open(config: &Config, files: Option<CertificateFiles>, kind: KeyKind) -> Resu
     }
 }
 
-/// What clients may connect to: this machine's name, and every address that is bound. Where that is any address, every one
-/// the machine has now.
+/// What clients may connect to: this machine's name, and every address that is bound. Where that is any address, those that
+/// the machine has now in networks that may connect: the others are none of the clients' business.
 fn hosts(config: &Config) -> Vec<String> {
+    hosts_among(config, &system::addresses())
+}
+
+/// As [`hosts`], on a machine with these addresses.
+fn hosts_among(config: &Config, addresses: &[IpAddr]) -> Vec<String> {
     let mut hosts = vec![config.hostname.clone(), "localhost".into(), "127.0.0.1".into(), "::1".into()];
     let speaks_tls = |listener: &&Arc<Listener>| listener.tls != ListenerTls::None;
     let any = !config.listeners.iter().any(|listener| speaks_tls(&listener));
@@ -179,8 +188,10 @@ fn hosts(config: &Config) -> Vec<String> {
         for bind in &listener.bind {
             let address = bind.ip();
             if address.is_unspecified() {
-                let of_family = |known: &IpAddr| known.is_ipv4() == address.is_ipv4();
-                hosts.extend(system::addresses().into_iter().filter(of_family).map(|known| known.to_string()));
+                let reached = |known: &&IpAddr| {
+                    known.is_ipv4() == address.is_ipv4() && (known.is_loopback() || holds(&listener.allow, **known))
+                };
+                hosts.extend(addresses.iter().filter(reached).map(ToString::to_string));
             } else {
                 hosts.push(address.to_string());
             }
@@ -194,3 +205,6 @@ fn hosts(config: &Config) -> Vec<String> {
 fn read(file: &Path) -> Result<String, NoCertificate> {
     std::fs::read_to_string(file).map_err(|error| NoCertificate::Unreadable { file: file.to_owned(), error })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 pub mod certificate;
 mod desk;
 pub mod office;
+mod own_addresses;
 mod parts;
 mod registry;
 
@@ -139,6 +140,7 @@ impl Gateway {
         let claim = claim(&config.state_dir).await?;
         let store = open_store(&config).await?;
         let doors = open_doors(&config)?;
+        own_addresses::warn(&config);
         let parts = Parts::assemble(Arc::clone(&config), store, doors).await?;
         // Stops what the parts have begun, should a socket not be had.
         let mut gateway = Self { parts, bound: Vec::new(), accepting: Drain::default(), control: None };

@@ -83,8 +83,11 @@ impl Parts {
         Ok(Self { shared, tokens, fetches, store, registry, keeping })
     }
 
-    /// Begins to look after sign-ins that nobody uses, and after dates. For a gateway that stays.
+    /// Begins to look after certificates, after sign-ins that nobody uses, and after dates. For a gateway that stays.
     pub(super) fn begin_upkeep(&self) {
+        for (shown, _) in self.shared.doors.shown() {
+            self.keeping.spawn(Arc::clone(shown).keep_true());
+        }
         let sign_ins: Arc<dyn SignIns> = Arc::<dyn Store>::clone(&self.store);
         let registry = Arc::clone(&self.registry);
         let accounts = Box::new(move || registry.directory().accounts.clone());

@@ -33,7 +33,12 @@ pub(super) enum WayIn<'a> {
         password: &'a str,
     },
     /// Its address.
-    Address(IpAddr),
+    Address {
+        /// Which.
+        address: IpAddr,
+        /// To whom it may write.
+        recipients: &'a str,
+    },
 }
 
 impl Card<'_> {
@@ -51,8 +56,9 @@ impl Card<'_> {
                 line("user", username);
                 line("password", &format!("{password}   (shown only now)"));
             }
-            WayIn::Address(address) => {
+            WayIn::Address { address, recipients } => {
                 line("login", &format!("none: it is let in by its address, {address}, which must stay the same"));
+                line("recipients", &format!("{recipients}   (others are added in the configuration)"));
             }
         }
         if self.protocols.contains(&Protocol::Smtp) {
@@ -84,7 +90,7 @@ impl Card<'_> {
     fn security(&self, listener: &Listener, bind: IpAddr) -> String {
         let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from(Ipv6Addr::LOCALHOST)];
         // Where there is no password, none crosses the network in clear.
-        let in_clear = if matches!(self.way_in, WayIn::Address(_)) {
+        let in_clear = if matches!(self.way_in, WayIn::Address { .. }) {
             true
         } else if bind.is_loopback() {
             loopback.iter().any(|address| holds(&listener.plaintext_login, *address))

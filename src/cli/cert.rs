@@ -1,7 +1,6 @@
 //! `mailferry cert`: the certificate that listeners show, for installing it in a device.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -16,7 +15,7 @@ use crate::app::certificate::{self, KeyKind, Shown};
 /// Where the configuration names none, it is the gateway's own, which is made now if there is none yet.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Make a new one of the gateway's own in the old one's place, which is kept with .old behind its name. Devices that
+    /// Make a new one of the gateway's own in the old one's place, which is kept with .old behind its name, without its key. Devices that
     /// trust the old one have to be told of the new one
     #[arg(long)]
     new: bool,
@@ -46,7 +45,6 @@ pub(super) fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
 /// What a person compares with what a device shows, and what is installed in it.
 fn describe(shown: &Shown) -> anyhow::Result<String> {
     let (file, facts) = (&shown.files().certificate, shown.facts());
-    let pem = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let ends = Timestamp::try_from(facts.ends).context("the certificate's end is no date")?;
     let mut text = String::new();
     let mut line = |name: &str, value: &str| _ = writeln!(text, "{name:<11} {value}");
@@ -54,7 +52,7 @@ fn describe(shown: &Shown) -> anyhow::Result<String> {
     line("fingerprint", &format!("SHA-256 {}", facts.fingerprint));
     line("names", &facts.names.join(" "));
     line("expires", &ends.strftime("%Y-%m-%d").to_string());
-    text += pem.trim_end();
-    text.push('\n');
+    // Not the file: a private key may stand beside the certificates.
+    text += &shown.pem();
     Ok(text)
 }

@@ -49,6 +49,7 @@ fn network(text: &str, own: &[IpNet], taken: &Taken) -> Result<IpNet, String> {
         return Err(format!("no network; it must be {}", units::NETWORK));
     };
     let widest = match network {
+        IpNet::V4(_) if units::is_carriers(&network) => 24,
         IpNet::V4(_) => 16,
         IpNet::V6(_) => 48,
     };
@@ -58,9 +59,20 @@ fn network(text: &str, own: &[IpNet], taken: &Taken) -> Result<IpNet, String> {
             "{network} is not private: whoever is there could send without a password; it must lie in {ranges}"
         ));
     }
-    if network.prefix_len() < widest {
+    if units::is_link_local(&network) {
         return Err(format!(
-            "{network} is too wide to be let in without a password; it must be a /{widest} or narrower"
+            "{network} is link-local: on another link it may be anybody's, so it lets nobody in without a password; give \
+             the device an address of the network it is in"
+        ));
+    }
+    if network.prefix_len() < widest {
+        let whose = if units::is_carriers(&network) {
+            ", since a provider's other customers may be in 100.64.0.0/10 too"
+        } else {
+            ""
+        };
+        return Err(format!(
+            "{network} is too wide to be let in without a password; it must be a /{widest} or narrower{whose}"
         ));
     }
     if own.contains(&network) {

@@ -92,7 +92,7 @@ fn machine_name() -> Option<String> {
 
 /// Whether users that are neither the file's owner nor in its group can read it.
 #[cfg(unix)]
-pub(super) fn others_can_read(file: &Metadata) -> bool {
+pub(crate) fn others_can_read(file: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     file.permissions().mode() & 0o004 != 0
 }
@@ -130,7 +130,7 @@ pub(super) fn others_can_change(_: &Metadata) -> bool {
 
 /// Whether other users can read it: not to be told from what the standard library knows of the file.
 #[cfg(not(unix))]
-pub(super) fn others_can_read(_: &Metadata) -> bool {
+pub(crate) fn others_can_read(_: &Metadata) -> bool {
     false
 }
 

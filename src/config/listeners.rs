@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use toml::Spanned;
+use zeroize::Zeroizing;
 
 use super::raw::{OneOrMany, RawListener};
 use super::resolve::Resolver;
@@ -51,7 +52,7 @@ fn listener(
     let plaintext_login = raw.plaintext_login.take();
     let plaintext_login = plaintext_login.map_or_else(units::loopback, |list| resolver.networks(list, None));
     let proxy_protocol = raw.proxy_protocol.take();
-    let proxy_protocol = proxy_protocol.map_or_else(Vec::new, |list| resolver.networks(list, None));
+    let proxy_protocol = proxy_protocol.map_or_else(Vec::new, |list| proxies(list, resolver));
     let default = if beyond.is_some() { ListenerTls::Auto } else { ListenerTls::None };
     let tls = raw.tls.as_ref().map_or(default, |tls| *tls.get_ref());
     let certificate = certificate(&raw, tls, &table, resolver);
@@ -99,6 +100,49 @@ fn allow(
     units::loopback()
 }
 
+/// The proxies that are believed whom they speak for.
+fn proxies(list: Spanned<Vec<Spanned<String>>>, resolver: &mut Resolver<'_>) -> Vec<IpNet> {
+    let mut proxies = Vec::with_capacity(list.get_ref().len());
+    for text in list.into_inner() {
+        match proxy(text.get_ref()) {
+            Ok(network) => proxies.push(network),
+            Err(what) => resolver.report.error(text.span(), what),
+        }
+    }
+    proxies
+}
+
+/// A proxy's address, or a narrow network that holds proxies alone: whoever is in it may claim to be at any address.
+fn proxy(text: &str) -> Result<IpNet, String> {
+    let Some(network) = units::network(text) else {
+        return Err(format!("no network; it must be {}", units::NETWORK));
+    };
+    let widest = match network {
+        IpNet::V4(_) => 24,
+        IpNet::V6(_) => 64,
+    };
+    if units::within(&[network], &units::loopback()) || units::is_single(&network) && !units::is_link_local(&network) {
+        return Ok(network);
+    }
+    const CLAIM: &str = "whoever is there may claim to be at any address";
+    if units::is_link_local(&network) {
+        return Err(format!(
+            "{network} is link-local: on another link it may be anybody's, and {CLAIM}; name the proxy's address of the \
+             network it is in"
+        ));
+    }
+    if !units::is_private(&network) {
+        return Err(format!("{network} is not private, and {CLAIM}; name the proxies' own addresses, each by itself"));
+    }
+    if network.prefix_len() < widest {
+        return Err(format!(
+            "{network} is too wide: {CLAIM}; name the proxies' own addresses, or networks of at most /{widest} that hold \
+             proxies alone. There may be several"
+        ));
+    }
+    Ok(network)
+}
+
 /// The certificate and its key: both or neither, and only where there is TLS.
 fn certificate(
     raw: &RawListener,
@@ -123,7 +167,17 @@ fn certificate(
         .required(&raw.private_key, table.clone(), "private_key", right)?;
     let [certificate, private_key] = [certificate, private_key].map(|file| resolver.path(Path::new(file.get_ref())));
     resolver.warn_if_others_can_read(&private_key);
+    if certificate != private_key && holds_private_key(&certificate) {
+        resolver.warn_if_others_can_read(&certificate);
+    }
     Some(CertificateFiles { certificate, private_key })
+}
+
+/// Whether there is a private key in a PEM file, beside what else it holds.
+pub(crate) fn holds_private_key(file: &Path) -> bool {
+    const MARK: &[u8] = b"PRIVATE KEY-----";
+    let text = std::fs::read(file).map(Zeroizing::new).unwrap_or_default();
+    text.windows(MARK.len()).any(|part| part == MARK)
 }
 
 /// The addresses of a listener, if all of them can be used.

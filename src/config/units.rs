@@ -98,8 +98,9 @@ const PRIVATE: [IpNet; 9] = [
     v6(0, 1, 128),
 ];
 
-/// The same, for messages.
-pub(super) const PRIVATE_RANGES: &str = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, 169.254.0.0/16, 127.0.0.0/8, fc00::/7, fe80::/10 and ::1";
+/// The same without the link-local ones, for messages.
+pub(super) const PRIVATE_RANGES: &str =
+    "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, 127.0.0.0/8, fc00::/7 and ::1";
 
 const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix))
@@ -112,6 +113,31 @@ const fn v6(first: u16, last: u16, prefix: u8) -> IpNet {
 /// Whether all of a network is private, link-local or loopback.
 pub(crate) fn is_private(network: &IpNet) -> bool {
     PRIVATE.iter().any(|range| range.contains(network))
+}
+
+/// Whether all of a network is link-local: an address there is a host's on one link, and another's on the next.
+pub(crate) fn is_link_local(network: &IpNet) -> bool {
+    [v4([169, 254, 0, 0], 16), v6(0xfe80, 0, 10)]
+        .iter()
+        .any(|range| range.contains(network))
+}
+
+/// Whether all of a network is of the range that providers share among their customers (RFC 6598): who is there need not
+/// be one of us.
+pub(super) fn is_carriers(network: &IpNet) -> bool {
+    v4([100, 64, 0, 0], 10).contains(network)
+}
+
+/// Whether a network is a single address.
+pub(super) fn is_single(network: &IpNet) -> bool {
+    network.prefix_len() == network.max_prefix_len()
+}
+
+/// Whether all of `networks` lies in `others`.
+pub(super) fn within(networks: &[IpNet], others: &[IpNet]) -> bool {
+    networks
+        .iter()
+        .all(|network| others.iter().any(|other| other.contains(network)))
 }
 
 /// What two lists of networks share. Two networks share nothing, or one of them holds the other.

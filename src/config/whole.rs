@@ -14,12 +14,10 @@ pub(super) fn check(config: &Config, places: &[Range<usize>], report: &mut Repor
             report.error(place.clone(), format!("nobody could ever log in here: {what}"));
         }
         check_passwords_in_clear(listener, place, report);
-        if !listener.proxy_protocol.is_empty() && within(&listener.allow, &listener.proxy_protocol) {
-            let what = "allow holds nobody but the proxies of proxy_protocol; it is asked about the clients that they \
-                        speak for";
-            report.warn_at(place.clone(), what);
-        }
+        check_proxies(config, listener, place, report);
+        check_whole_internet(config, listener, place, report);
     }
+    check_recipients(config, report);
     for account in &config.accounts {
         for login in account.logins.iter().filter(|login| !can_be_used(login, account, config)) {
             report.warn(format!(
@@ -100,17 +98,96 @@ fn check_passwords_in_clear(listener: &Listener, place: &Range<usize>, report: &
              read them"
         );
         report.warn_at(place.clone(), &what);
-    } else if listener.tls == ListenerTls::None && !within(&in_clear, &units::loopback()) {
+    } else if listener.tls == ListenerTls::None && !units::within(&in_clear, &units::loopback()) {
         let what = "passwords cross the network in clear: tls is \"none\"; with \"auto\" whoever can may use TLS";
         report.warn_at(place.clone(), what);
     }
 }
 
-/// Whether all of `networks` lies in `others`.
-fn within(networks: &[IpNet], others: &[IpNet]) -> bool {
-    networks
+/// Warns of proxies that anybody could be, and of what is believed because a proxy says it.
+fn check_proxies(config: &Config, listener: &Listener, place: &Range<usize>, report: &mut Report<'_>) {
+    let proxies = &listener.proxy_protocol;
+    if proxies.is_empty() {
+        return;
+    }
+    let meets = |proxy: &&IpNet| !units::shared(&[**proxy], &listener.allow).is_empty();
+    let (own, others): (Vec<_>, Vec<_>) =
+        proxies.iter().partition(|proxy| units::within(&[**proxy], &units::loopback()));
+    if units::within(&listener.allow, proxies) {
+        let what =
+            "allow holds nobody but the proxies of proxy_protocol; it is asked about the clients that they speak for";
+        report.warn_at(place.clone(), what);
+    } else if let Some(network) = others
         .iter()
-        .all(|network| others.iter().any(|other| other.contains(network)))
+        .filter(|proxy| !units::is_single(proxy))
+        .find(|proxy| meets(proxy))
+    {
+        let what = format!(
+            "clients of allow are in {network} of proxy_protocol, and whoever is in that may claim to be at any address; \
+             name the proxies' own addresses there"
+        );
+        report.warn_at(place.clone(), &what);
+    }
+    let logins = || logins_for(config, listener.protocol);
+    let by_claim = |login: &&Login| {
+        login.admission == Admission::Address && !units::within(&reach(listener, login), &units::loopback())
+    };
+    if let Some(login) = logins().find(by_claim).filter(|_| !own.is_empty()) {
+        let what = format!(
+            "this machine is in proxy_protocol, so each of its users may claim the address that lets {:?} in without a \
+             password; take that login's networks out of allow here, or let nobody else use this machine",
+            login.username
+        );
+        report.warn_at(place.clone(), &what);
+    }
+    // Where TLS is from the first octet, it is with us, whatever a proxy says.
+    let by_word = |login: &&Login| login.tls_required && !reach(listener, login).is_empty();
+    if listener.tls != ListenerTls::Implicit
+        && !others.is_empty()
+        && let Some(login) = logins().find(by_word)
+    {
+        let what = format!(
+            "the login {:?} is tls = \"required\", and a proxy on another machine is believed that a client has TLS: what \
+             the proxy decrypts crosses the network in clear. Have it pass TLS through, with tls = \"implicit\" here; or \
+             see that nobody else is on that network",
+            login.username
+        );
+        report.warn_at(place.clone(), &what);
+    }
+}
+
+/// Warns of a door that is open to everybody and at which an address is enough.
+fn check_whole_internet(config: &Config, listener: &Listener, place: &Range<usize>, report: &mut Report<'_>) {
+    let allowed = IpNet::aggregate(&listener.allow);
+    if !allowed.iter().any(|network| network.prefix_len() == 0) {
+        return;
+    }
+    let mut logins = logins_for(config, listener.protocol);
+    if let Some(login) = logins.find(|login| login.admission == Admission::Address && takes(listener, login)) {
+        let what = format!(
+            "everybody may connect, and an address is enough for the login {:?}: where a router, Docker or a tunnel forwards \
+             connections, strangers come with an address of your own network. Name in allow the networks that devices are in",
+            login.username
+        );
+        report.warn_at(place.clone(), &what);
+    }
+}
+
+/// Warns of logins that may send to the whole world without a password.
+fn check_recipients(config: &Config, report: &mut Report<'_>) {
+    for account in &config.accounts {
+        let open = |login: &&Login| login.admission == Admission::Address && login.mail.recipients.is_none();
+        for login in account.logins.iter().filter(open) {
+            let rate = login.mail.rate.map_or_else(String::new, |rate| {
+                format!(", {} messages in {}", rate.messages, units::show_duration(rate.within))
+            });
+            report.warn(format!(
+                "the login {:?} of {} may write to the whole world without a password{rate}; name in its recipients whom it \
+                 writes to, as in [\"@contoso.com\"]",
+                login.username, account.address
+            ));
+        }
+    }
 }
 
 /// The logins that can use a protocol as far as their accounts are concerned.

@@ -5,10 +5,11 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -19,7 +20,7 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::config::CertificateFiles;
+use crate::config::{CertificateFiles, holds_private_key, others_can_read};
 
 /// Why a certificate cannot be shown.
 #[derive(Debug, Error)]
@@ -213,17 +214,17 @@ fn number(_: &Metadata) -> u64 {
     0
 }
 
-/// A certificate as it is shown in handshakes. Its files are looked at in each: two calls to the system, beside which the
-/// handshake's own arithmetic is long. Sessions that are open know nothing of a change.
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A certificate as it is shown in handshakes. These take what was read last: a disk that hangs holds none of them up.
+/// Sessions that are open know nothing of a change.
 pub struct Shown {
     files: CertificateFiles,
-    now: Mutex<Now>,
-}
-
-#[derive(Debug)]
-struct Now {
-    stamps: [Option<Stamp>; 2],
-    certificate: Readable,
+    /// What the files were when they were last read. Held while they are looked at.
+    stamps: Mutex<[Option<Stamp>; 2]>,
+    /// Held for as long as it takes to take a copy, or to put another in its place.
+    now: Mutex<Arc<Readable>>,
 }
 
 impl Shown {
@@ -232,10 +233,10 @@ impl Shown {
     /// # Errors
     /// When they cannot be shown; why, and what to do.
     pub fn open(files: CertificateFiles) -> Result<Self, CertificateError> {
-        // Taken first: what changes while they are read is seen by the next handshake.
+        // Taken first: what changes while they are read is seen at the next look.
         let stamps = Stamp::of_both(&files);
         let certificate = Readable::read(&files)?;
-        Ok(Self { files, now: Mutex::new(Now { stamps, certificate }) })
+        Ok(Self { files, stamps: Mutex::new(stamps), now: Mutex::new(Arc::new(certificate)) })
     }
 
     /// Where it is.
@@ -247,23 +248,40 @@ impl Shown {
     /// What the certificate that is shown now says of itself.
     #[must_use]
     pub fn facts(&self) -> Facts {
-        self.now().certificate.facts.clone()
+        self.now().facts.clone()
+    }
+
+    /// The certificate that is shown now and those of its issuers, as PEM, and nothing else that the file holds.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.now().key.cert.iter().map(pem).collect()
+    }
+
+    /// Looks at the files every second, for as long as it is polled, and shows what they hold from then on.
+    pub(crate) async fn keep_true(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let shown = Arc::clone(&self);
+            // That a look has failed has been said; it has no other way to.
+            let _ = tokio::task::spawn_blocking(move || shown.look()).await;
+        }
     }
 
     /// Reads the files again if they have changed. Where what they hold now cannot be shown, what was shown before still
     /// is, and that is said once.
-    fn now(&self) -> MutexGuard<'_, Now> {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+    fn look(&self) {
+        let mut known = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = Stamp::of_both(&self.files);
-        if now.stamps == stamps {
-            return now;
+        if *known == stamps {
+            return;
         }
-        now.stamps = stamps;
+        *known = stamps;
         match Readable::read(&self.files) {
             Ok(certificate) => {
                 let (file, facts) = (self.files.certificate.display(), &certificate.facts);
                 tracing::info!(%file, fingerprint = facts.fingerprint, "the certificate has changed and is shown from now on");
-                now.certificate = certificate;
+                self.warn_if_others_can_read();
+                *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(certificate);
             }
             Err(error) => {
                 tracing::warn!(
@@ -271,8 +289,36 @@ impl Shown {
                 );
             }
         }
-        now
     }
+
+    /// Programs that renew certificates do not always close the new key as the old one was.
+    fn warn_if_others_can_read(&self) {
+        let CertificateFiles { certificate, private_key } = &self.files;
+        let open = |file: &Path| fs::metadata(file).is_ok_and(|found| others_can_read(&found));
+        let beside = Some(certificate).filter(|file| *file != private_key && holds_private_key(file));
+        for file in [Some(private_key), beside].into_iter().flatten().filter(|file| open(file)) {
+            let file = file.display();
+            tracing::warn!("{file} holds a private key and every user of this machine can read it; chmod o= {file}");
+        }
+    }
+
+    fn now(&self) -> Arc<Readable> {
+        Arc::clone(&self.now.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A certificate in PEM (RFC 7468 section 5).
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    const WIDTH: usize = 64;
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut text = BASE64_STANDARD.encode(certificate);
+    while !text.is_empty() {
+        let rest = text.split_off(text.len().min(WIDTH));
+        pem.push_str(&text);
+        pem.push('\n');
+        text = rest;
+    }
+    pem + "-----END CERTIFICATE-----\n"
 }
 
 impl fmt::Debug for Shown {
@@ -283,7 +329,7 @@ impl fmt::Debug for Shown {
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.now().certificate.key))
+        Some(Arc::clone(&self.now().key))
     }
 }
 

@@ -50,12 +50,10 @@ pub(super) async fn open_tunnel(stream: &mut TcpStream, proxy: &ConnectProxy, se
         Err(NoHead::Endless) => return Err(failed(&format!("its answer has no end ({CHECK_PROXY})"))),
     };
     if !(200..300).contains(&code) {
-        let secrets: Vec<&str> = proxy
-            .credentials
-            .iter()
-            .map(|credentials| credentials.expose())
-            .chain(basic.iter().map(|basic| basic.as_str()))
-            .collect();
+        let told = proxy.credentials.as_ref().map(|credentials| credentials.expose());
+        let password = told.and_then(|told| told.split_once(':')).map(|(_, password)| password);
+        let basic = basic.as_ref().map(|basic| basic.as_str());
+        let secrets: Vec<&str> = [told, password, basic].into_iter().flatten().collect();
         let reason = redacted(reason.as_bytes(), &secrets);
         let reason = PeerText(&reason[..reason.len().min(MAX_REASON)]);
         return Err(failed(&format!("{code} {reason} ({})", cure(code, basic.is_some()))));
@@ -269,6 +267,20 @@ mod tests {
             if credentials.is_some() {
                 assert!(!error.contains("a long password") && !error.contains("dXNlcjphIGxvbmc"), "{error}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_does_not_show_the_password_alone() {
+        let server = server("imap.example", UpstreamTls::Implicit);
+        for (credentials, password) in [("user:s3cret", "s3cret"), ("user:a:long:password", "a:long:password")] {
+            let answer = format!("HTTP/1.1 407 {password} is wrong, {password}!\r\n\r\n");
+            let error = tunnel(&server, Some(credentials), answer.as_bytes())
+                .await
+                .0
+                .unwrap_err()
+                .to_string();
+            assert!(!error.contains(password) && error.contains("407 [redacted] is wrong, [redacted]!"), "{error}");
         }
     }
 

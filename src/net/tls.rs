@@ -108,8 +108,8 @@ impl Doors {
     }
 
     /// Each certificate that is shown now, and whether it was made by the gateway.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = (&Shown, bool)> {
-        self.0.iter().map(|door| (&*door.shown, door.files.is_none()))
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (&Arc<Shown>, bool)> {
+        self.0.iter().map(|door| (&door.shown, door.files.is_none()))
     }
 }
 

@@ -21,7 +21,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use ipnet::IpNet;
 use thiserror::Error;
 
-pub use self::place::{keep_file, make_folder, replace_file};
+pub use self::place::{check_private_file, discard_file, keep_file, make_folder, replace_file};
 use crate::config::{Account, Protocol, StoreConfig};
 use crate::secret::SecretText;
 

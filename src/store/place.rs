@@ -172,6 +172,30 @@ pub fn replace_file(file: &Path, old: &Path, state_dir: &Path, content: &[u8]) -
     sync_folder(state_dir)
 }
 
+/// Takes a file of `state_dir` away for good once this returns. That there is none is no fault.
+///
+/// # Errors
+/// `Unavailable` where that cannot be.
+pub fn discard_file(file: &Path, state_dir: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(cannot("be removed", file, &error)),
+        Ok(()) => sync_folder(state_dir),
+    }
+}
+
+/// Refuses a file made here, if it is there, that more users than its owner can read or write.
+///
+/// # Errors
+/// `Unusable`, with the command that mends it.
+pub fn check_private_file(file: &Path) -> Result<(), StoreError> {
+    match fs::metadata(file) {
+        Ok(found) => check_private(file, &found, Private::Alone),
+        // Whoever opens it says what is wrong.
+        Err(_) => Ok(()),
+    }
+}
+
 /// A draft of `file` with this in it.
 fn written(file: &Path, state_dir: &Path, content: &[u8]) -> Result<Draft, StoreError> {
     use io::Write;

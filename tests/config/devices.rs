@@ -147,12 +147,30 @@ fn what_a_login_without_a_password_needs() {
 
 #[test]
 fn wide_and_public_networks_need_passwords() {
-    for network in ["10.0.0.0/8", "172.16.0.0/15", "100.64.0.0/10", "127.0.0.0/8"] {
+    for network in ["10.0.0.0/8", "172.16.0.0/15", "127.0.0.0/8"] {
         assert_fault(
             &by_address(&format!("networks = [\"{network}\"]")),
             &format!(
                 "16:13: account.login.networks: {network} is too wide to be let in without a password; it must be a \
                  /16 or narrower"
+            ),
+        );
+    }
+    for network in ["100.64.0.0/10", "100.64.8.0/23"] {
+        assert_fault(
+            &by_address(&format!("networks = [\"{network}\"]")),
+            &format!(
+                "16:13: account.login.networks: {network} is too wide to be let in without a password; it must be a \
+                 /24 or narrower, since a provider's other customers may be in 100.64.0.0/10 too"
+            ),
+        );
+    }
+    for network in ["169.254.0.0/16", "169.254.3.4/32", "fe80::/64", "fe80::1/128"] {
+        assert_fault(
+            &by_address(&format!("networks = [\"{network}\"]")),
+            &format!(
+                "16:13: account.login.networks: {network} is link-local: on another link it may be anybody's, so it \
+                 lets nobody in without a password; give the device an address of the network it is in"
             ),
         );
     }
@@ -166,8 +184,8 @@ fn wide_and_public_networks_need_passwords() {
             &by_address(&format!("networks = [\"{network}\"]")),
             &format!(
                 "16:13: account.login.networks: {network} is not private: whoever is there could send without a \
-                 password; it must lie in 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, 169.254.0.0/16, \
-                 127.0.0.0/8, fc00::/7, fe80::/10 and ::1"
+                 password; it must lie in 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, \
+                 127.0.0.0/8, fc00::/7 and ::1"
             ),
         );
     }
@@ -261,4 +279,116 @@ fn passwords_in_clear_from_everywhere_are_refused() {
     }
     assert!(parse(&wide("[\"0.0.0.0/0\", \"::/0\"]", "[\"10.0.0.0/8\"]")).is_ok());
     assert!(parse(&wide("[\"::/0\"]", "[\"::/0\"]").replace("bind =", "tls = \"implicit\"\nbind =")).is_ok());
+}
+
+/// A listener for clients of 192.168.7.0/24 behind these proxies, and a login with these lines.
+fn behind(proxies: &str, login: &str) -> String {
+    let keys = format!("bind = \"192.168.7.1:587\"\nallow = [\"192.168.7.0/24\"]\nproxy_protocol = [{proxies}]");
+    with("bind = \"127.0.0.1:1587\"", &keys) + login + "\n"
+}
+
+#[test]
+fn proxies_are_few_and_private() {
+    const CLAIM: &str = "whoever is there may claim to be at any address";
+    for (network, fault) in [
+        ("0.0.0.0/0", format!("is not private, and {CLAIM}; name the proxies' own addresses, each by itself")),
+        ("203.0.113.0/24", format!("is not private, and {CLAIM}; name the proxies' own addresses, each by itself")),
+        ("2001:db8::/64", format!("is not private, and {CLAIM}; name the proxies' own addresses, each by itself")),
+        (
+            "192.168.0.0/16",
+            format!(
+                "is too wide: {CLAIM}; name the proxies' own addresses, or networks of at most /24 that hold proxies \
+                 alone. There may be several"
+            ),
+        ),
+        (
+            "10.0.0.0/23",
+            format!(
+                "is too wide: {CLAIM}; name the proxies' own addresses, or networks of at most /24 that hold proxies \
+                 alone. There may be several"
+            ),
+        ),
+        (
+            "fd00::/63",
+            format!(
+                "is too wide: {CLAIM}; name the proxies' own addresses, or networks of at most /64 that hold proxies \
+                 alone. There may be several"
+            ),
+        ),
+        (
+            "fe80::1/128",
+            format!(
+                "is link-local: on another link it may be anybody's, and {CLAIM}; name the proxy's address of the \
+                 network it is in"
+            ),
+        ),
+    ] {
+        let text = behind(&format!("\"{network}\""), "");
+        assert_fault(&text, &format!("6:19: listener.proxy_protocol: {network} {fault}"));
+    }
+    for fine in ["10.0.0.0/24", "fd00::/64", "203.0.113.5", "2001:db8::5", "100.64.1.0/24", "127.0.0.0/8", "::1"] {
+        let config = parse(&behind(&format!("\"{fine}\""), "")).unwrap();
+        assert_eq!(config.warnings, Vec::<String>::new(), "{fine}");
+    }
+}
+
+/// What is said at the listener, without its place.
+fn remarks(text: &str) -> Vec<String> {
+    let warnings = parse(text).unwrap().warnings;
+    let place = "/nowhere/m.toml:2: listener: ";
+    warnings
+        .into_iter()
+        .map(|warning| warning.strip_prefix(place).map_or_else(|| warning.clone(), str::to_owned))
+        .collect()
+}
+
+#[test]
+fn what_a_proxy_could_claim_is_warned_of() {
+    const PLOTTER: &str = "[[account.login]]\nusername = \"plotter\"\nwithout_password = true\n\
+                           networks = [\"192.168.7.20\"]\nrecipients = [\"@contoso.com\"]";
+    let overlap = "clients of allow are in 192.168.7.0/24 of proxy_protocol, and whoever is in that may claim to be at \
+                   any address; name the proxies' own addresses there";
+    let text = behind("\"192.168.7.0/24\"", "").replace("allow = [", "allow = [\"10.0.0.0/8\", ");
+    assert_eq!(remarks(&text), [overlap]);
+    assert!(remarks(&behind("\"192.168.7.5\"", "")).is_empty(), "nobody else has that address");
+
+    let this_machine = "this machine is in proxy_protocol, so each of its users may claim the address that lets \
+                        \"plotter\" in without a password; take that login's networks out of allow here, or let nobody \
+                        else use this machine";
+    for proxies in ["\"127.0.0.1\"", "\"10.0.0.5\", \"::1\""] {
+        assert_eq!(remarks(&behind(proxies, PLOTTER)), [this_machine], "{proxies}");
+    }
+    assert!(remarks(&behind("\"10.0.0.5\"", PLOTTER)).is_empty(), "another machine");
+    let elsewhere = PLOTTER.replace("192.168.7.20", "127.0.0.1");
+    let text = behind("\"127.0.0.1\"", &elsewhere).replace("allow = [", "allow = [\"127.0.0.1\", ");
+    assert!(remarks(&text).is_empty(), "whoever is on this machine has that address anyway");
+
+    let required = "the login \"scanner@contoso.com\" is tls = \"required\", and a proxy on another machine is believed \
+                    that a client has TLS: what the proxy decrypts crosses the network in clear. Have it pass TLS \
+                    through, with tls = \"implicit\" here; or see that nobody else is on that network";
+    let text = behind("\"10.0.0.5\"", "tls = \"required\"");
+    assert_eq!(remarks(&text), [required]);
+    assert!(remarks(&text.replace("bind =", "tls = \"implicit\"\nbind =")).is_empty(), "that is with us");
+    assert!(remarks(&behind("\"127.0.0.1\"", "tls = \"required\"")).is_empty(), "no network is between");
+}
+
+#[test]
+fn what_an_address_alone_may_do_is_warned_of() {
+    let open = "networks = [\"127.0.0.1\"]";
+    let world = "the login \"scanner@contoso.com\" of Scanner@contoso.com may write to the whole world without a \
+                 password, 60 messages in 1h; name in its recipients whom it writes to, as in [\"@contoso.com\"]";
+    assert_eq!(remarks(&by_address(open)), [world]);
+    let text = by_address(&format!("{open}\nrecipients = [\"it@contoso.com\"]"));
+    assert!(remarks(&text).is_empty());
+
+    let everybody = "everybody may connect, and an address is enough for the login \"scanner@contoso.com\": where a \
+                     router, Docker or a tunnel forwards connections, strangers come with an address of your own network. \
+                     Name in allow the networks that devices are in";
+    for allow in ["\"0.0.0.0/0\"", "\"::/0\", \"127.0.0.1\"", "\"0.0.0.0/1\", \"128.0.0.0/1\""] {
+        let wide = format!("bind = \"0.0.0.0:587\"\nallow = [{allow}]");
+        let text = text.replace("bind = \"127.0.0.1:1587\"", &wide);
+        assert_eq!(remarks(&text), [everybody], "{allow}");
+    }
+    let wide = "bind = \"0.0.0.0:587\"\nallow = [\"0.0.0.0/0\"]";
+    assert!(remarks(&with("bind = \"127.0.0.1:1587\"", wide)).is_empty(), "a password is asked");
 }

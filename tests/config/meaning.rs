@@ -266,6 +266,30 @@ fn files_with_secrets_that_everyone_can_read_are_warned_of() {
     assert_eq!(warnings(0o644), [line(&secret), line(&file)]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_certificates_file_with_a_key_in_it_is_looked_at_too() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let [pem, key] = ["a.pem", "a.key"].map(|name| folder.path().join(name));
+    let text = with("bind =", "tls = \"auto\"\ncertificate = \"a.pem\"\nprivate_key = \"a.key\"\nbind =");
+    let warnings = |content: &str| {
+        fs::write(&pem, content).unwrap();
+        fs::write(&key, "").unwrap();
+        for (file, mode) in [(&pem, 0o644), (&key, 0o600)] {
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let file = folder.path().join("m.toml");
+        parse_in(&text, &file, &Environment::of_variables([])).unwrap().warnings
+    };
+    assert!(warnings("-----BEGIN CERTIFICATE-----\n").is_empty());
+    let pem = pem.display();
+    assert_eq!(
+        warnings("-----BEGIN CERTIFICATE-----\n-----BEGIN RSA PRIVATE KEY-----\n"),
+        [format!("{pem} holds secrets and every user of this machine can read it; chmod o= {pem}")]
+    );
+}
+
 #[test]
 fn a_file_is_found_by_option_and_variable() {
     let folder = TempDir::new().unwrap();
@@ -438,7 +462,10 @@ fn by_address(lines: &str) -> String {
 #[test]
 fn devices_are_let_in_from_networks_that_are_named() {
     for network in ["192.168.0.0/16", "192.168.7.20", "::ffff:192.168.7.0/120", "127.0.0.1", "fd00:1:2::/48"] {
-        let config = parse(&by_address(&format!("networks = [\"{network}\"]\nprotocols = [\"smtp\"]"))).unwrap();
+        let config = parse(&by_address(&format!(
+            "networks = [\"{network}\"]\nprotocols = [\"smtp\"]\nrecipients = [\"@contoso.com\"]"
+        )))
+        .unwrap();
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     }
     let several = "networks = [\"192.168.7.0/24\"]\nrate = \"5/d\"\n\

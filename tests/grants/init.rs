@@ -124,6 +124,7 @@ async fn an_office_from_nothing_to_the_first_message() {
             "Type this into Plotter:",
             "security: SSL/TLS or STARTTLS, or none if it knows neither",
             "let in by its address, 127.0.7.20",
+            "recipients @",
         ],
     );
     assert!(!told.contains("FullAccess"), "they send only: {told}");

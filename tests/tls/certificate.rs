@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use mailferry::app::Gateway;
 use mailferry::config::{CertificateFiles, Config, ListenerTls, Protocol};
@@ -11,8 +11,11 @@ use mailferry::sim::Simulator;
 use rustls::pki_types::CertificateDer;
 
 use crate::common::program::{finish, program};
-use crate::common::{Answer, Client, PASSWORD, Setup, configuration_text};
+use crate::common::{Answer, Client, PASSWORD, Setup, configuration_text, in_time, let_pass};
 use crate::{by_tls, every_listener, greeted, own, read, secured, trusting, wanted, with};
+
+/// As whom clients know the gateway.
+const HOST: &str = "127.0.0.1";
 
 /// Makes a certificate and its key in these files.
 fn write(files: &CertificateFiles, host: &str) {
@@ -29,10 +32,23 @@ fn replace(file: &Path, content: &str) {
     std::fs::rename(new, file).unwrap();
 }
 
-/// The certificate that a client is shown.
+/// How often files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Waits until a client is shown this certificate.
+async fn comes_to_show(setup: &Setup, trusted: &CertificateDer<'static>) {
+    let comes = async {
+        while !shown(setup, trusted).await {
+            let_pass(LOOK_EVERY).await;
+        }
+    };
+    in_time(comes).await;
+}
+
+/// Whether a client is shown this certificate.
 async fn shown(setup: &Setup, trusted: &CertificateDer<'static>) -> bool {
     let client = Client::connect(setup.address(Protocol::Smtp)).await;
-    match secured(client, "one.example", &trusting(trusted)).await {
+    match secured(client, HOST, &trusting(trusted)).await {
         Ok(mut client) => {
             greeted(&mut client).await;
             true
@@ -51,7 +67,7 @@ async fn configured() -> (Setup, CertificateFiles) {
     let provider = Simulator::start(wanted.provider.clone()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
-    write(&files, "one.example");
+    write(&files, HOST);
     let mut config: Config = Setup::configuration(&provider, &folder, &wanted);
     every_listener(&mut config, ListenerTls::Implicit);
     for listener in &mut config.listeners {
@@ -66,11 +82,12 @@ async fn changed_files_are_shown_to_the_next_and_open_sessions_go_on() {
     let (setup, files) = configured().await;
     let first = read(&files.certificate);
     let client = Client::connect(setup.address(Protocol::Smtp)).await;
-    let mut open = secured(client, "one.example", &trusting(&first)).await.unwrap();
+    let mut open = secured(client, HOST, &trusting(&first)).await.unwrap();
     greeted(&mut open).await;
-    write(&files, "one.example");
+    write(&files, HOST);
     let second = read(&files.certificate);
-    assert!(shown(&setup, &second).await && !shown(&setup, &first).await);
+    comes_to_show(&setup, &second).await;
+    assert!(!shown(&setup, &first).await);
     assert_eq!(open.log_in(Protocol::Smtp, "scanner", PASSWORD).await, Answer::Accepted);
     assert!(!setup.folder.path().join("state/certificate.pem").exists(), "none is made where one is named");
 }
@@ -81,14 +98,20 @@ async fn files_that_cannot_be_shown_change_nothing() {
     let first = read(&files.certificate);
     let [pem, key] = [&files.certificate, &files.private_key].map(|file| std::fs::read_to_string(file).unwrap());
     replace(&files.private_key, &make_key(KeyKind::P256).unwrap());
+    let_pass(LOOK_EVERY).await;
     assert!(shown(&setup, &first).await, "the key of another");
     replace(&files.private_key, &key);
     replace(&files.certificate, "");
+    let_pass(LOOK_EVERY).await;
     assert!(shown(&setup, &first).await, "nothing");
     std::fs::remove_file(&files.certificate).unwrap();
+    let_pass(LOOK_EVERY).await;
     assert!(shown(&setup, &first).await, "not even a file");
     replace(&files.certificate, &pem);
+    let_pass(LOOK_EVERY).await;
     assert!(shown(&setup, &first).await);
+    write(&files, HOST);
+    comes_to_show(&setup, &read(&files.certificate)).await;
 }
 
 /// The gateway's folder, and what the program says to a command there.
@@ -122,12 +145,14 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
     let known: Vec<String> = octets.as_ref().iter().map(|octet| format!("{octet:02X}")).collect();
     assert_eq!(fingerprint, known.join(":"));
 
-    // Beside the gateway, which shows the new one at once.
+    // Beside the gateway, which soon shows the new one.
     let (status, result, said) = run(folder, &["cert", "--new", "--p256"]).await;
     assert_eq!((status, said.as_str()), (Some(0), ""), "{result}");
     let after = own(&setup);
     assert_ne!(before, after);
     assert_eq!(read(&folder.join("state/certificate.pem.old")), before);
+    assert!(!folder.join("state/certificate.key.old").exists(), "who has it could pretend to be this gateway");
+    comes_to_show(&setup, &after).await;
     by_tls(&setup, Protocol::Pop3).await;
 
     // With half of it.
@@ -169,7 +194,7 @@ async fn what_cannot_be_shown_keeps_a_gateway_from_starting() {
         "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"one.pem\"\nprivate_key = \"one.key\"",
     );
     std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
-    write(&files, "one.example");
+    write(&files, HOST);
     replace(&files.private_key, &make_key(KeyKind::P256).unwrap());
     let (status, _, said) = run(folder.path(), &["serve"]).await;
     assert_eq!(status, Some(1));
@@ -177,4 +202,22 @@ async fn what_cannot_be_shown_keeps_a_gateway_from_starting() {
         said.contains("one.key: the private key is not that of the certificate in ") && said.contains("one.pem"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_key_in_the_certificates_file_is_not_printed() {
+    let provider = Simulator::start(wanted(ListenerTls::Implicit).provider).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    write(&files, HOST);
+    let [pem, key] = [&files.certificate, &files.private_key].map(|file| std::fs::read_to_string(file).unwrap());
+    replace(&folder.path().join("both.pem"), &format!("{key}{pem}"));
+    let text = configuration_text(&provider, &folder, &wanted(ListenerTls::Implicit)).replace(
+        "bind = \"127.0.0.1:0\"",
+        "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"both.pem\"\nprivate_key = \"both.pem\"",
+    );
+    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    let (status, result, said) = run(folder.path(), &["cert"]).await;
+    assert_eq!(status, Some(0), "{said}");
+    assert!(result.ends_with(&pem) && !result.contains("PRIVATE"), "{result}");
 }

@@ -165,6 +165,16 @@ impl Answers {
         Ok(())
     }
 
+    /// To whom a device writes that has no password: the organisation's people. Where strangers share the mailbox's domain,
+    /// the mailbox.
+    pub(super) fn own_people(&self) -> &str {
+        let domain = self.address.rfind('@').map_or(self.address.as_str(), |at| &self.address[at..]);
+        let public = ["@gmail.com", "@googlemail.com", "@fastmail.com"];
+        let shared = public.iter().any(|public| domain.eq_ignore_ascii_case(public));
+        let has_domain = self.provider.starts_with("microsoft") || matches!(self.provider, "google" | "fastmail");
+        if has_domain && !shared { domain } else { &self.address }
+    }
+
     /// What an administrator of Microsoft 365 has to do, where somebody has.
     pub(super) fn for_the_administrator(&self) -> Option<String> {
         if !self.provider.starts_with("microsoft") {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::cli::login::panel_name;
-use crate::config::{holds, is_private};
+use crate::config::{holds, is_link_local, is_private};
 
 /// The most devices of one answer: each costs the hash of a password, and a screen.
 const MOST: usize = 32;
@@ -64,6 +64,9 @@ fn username(name: &str, number: usize) -> String {
 fn address_in(office: &IpNet, text: &str) -> Result<IpAddr, String> {
     let address = text.parse::<IpAddr>().map(|address| address.to_canonical());
     match address {
+        Ok(address) if is_link_local(&address.into()) => {
+            Err(format!("{address} is link-local; give the device an address of its network, or have it log in"))
+        }
         Ok(address) if holds(&[*office], address) && is_private(&address.into()) => Ok(address),
         Ok(address) if holds(&[*office], address) => Err(format!("{address} is public; what is there has to log in")),
         Ok(address) => Err(format!("{address} is not in {office}")),
@@ -121,6 +124,7 @@ mod tests {
             "a=printer",
             "a=192.168.8.20",
             "a=192.168.7.20,b=192.168.7.20",
+            "a=169.254.7.20",
             &many.join(","),
         ] {
             assert!(office(bad).is_err(), "{bad}");

@@ -166,15 +166,15 @@ fn account(answers: &Answers, logins: &[Option<NewLogin>], office: Option<&Offic
         );
     }
     for (device, login) in answers.devices.iter().zip(logins) {
-        text.push_str(&login_table(device, login.as_ref(), &answers.protocols, office));
+        text.push_str(&login_table(device, login.as_ref(), answers, office));
     }
     text
 }
 
-fn login_table(device: &Device, login: Option<&NewLogin>, protocols: &[Protocol], office: Option<&Office>) -> String {
+fn login_table(device: &Device, login: Option<&NewLogin>, answers: &Answers, office: Option<&Office>) -> String {
     let mut keys = vec![("username", format!("\"{}\"", device.username))];
     if let Some(login) = login {
-        let protocols: Vec<_> = protocols.iter().map(|protocol| format!("\"{protocol}\"")).collect();
+        let protocols: Vec<_> = answers.protocols.iter().map(|protocol| format!("\"{protocol}\"")).collect();
         keys.push(("password_hash", format!("\"{}\"", login.hash())));
         keys.push(("protocols", format!("[{}]", protocols.join(", "))));
     }
@@ -182,13 +182,15 @@ fn login_table(device: &Device, login: Option<&NewLogin>, protocols: &[Protocol]
         (Some(address), _) => {
             keys.push(("without_password", "true".into()));
             keys.push(("networks", format!("[\"{address}\"]")));
+            keys.push(("recipients", format!("[\"{}\"]", answers.own_people())));
         }
         (None, Some(office)) => keys.push(("networks", format!("[\"{}\"]", office.network))),
         (None, None) => {}
     }
     let width = keys.iter().map(|(key, _)| key.len()).max().unwrap_or_default();
     let lines = keys.iter().map(|(key, value)| format!("  {key:<width$} = {value}\n"));
-    format!("\n  # {}\n  [[account.login]]\n{}", device.name, lines.collect::<String>())
+    let whom = if device.address.is_some() { "; to write to others too, add them to recipients" } else { "" };
+    format!("\n  # {}{whom}\n  [[account.login]]\n{}", device.name, lines.collect::<String>())
 }
 
 #[cfg(test)]

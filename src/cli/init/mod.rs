@@ -138,7 +138,7 @@ fn instructions(
         for (device, login) in answers.devices.iter().zip(logins) {
             let way_in = match (login, device.address) {
                 (Some(login), _) => WayIn::Login { username: &device.username, password: &login.password },
-                (None, Some(address)) => WayIn::Address(address),
+                (None, Some(address)) => WayIn::Address { address, recipients: answers.own_people() },
                 (None, None) => continue,
             };
             let card = Card {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use tempfile::TempDir;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::*;
 use crate::net::self_signed::{KeyKind, make_certificate, make_key};
@@ -99,10 +100,91 @@ fn files_are_read_when_they_change_and_not_else() {
     let (_other_folder, other) = made(KeyKind::P256);
     // As long as only one of the two is there, they do not fit.
     fs::rename(&other.private_key, &files.private_key).unwrap();
+    shown.look();
     assert_eq!(shown.facts().fingerprint, first);
     fs::rename(&other.certificate, &files.certificate).unwrap();
+    shown.look();
     let second = shown.facts().fingerprint;
     assert_ne!(second, first);
     drop(folder);
+    shown.look();
     assert_eq!(shown.facts().fingerprint, second, "gone");
+}
+
+#[test]
+fn what_is_printed_is_the_chain_and_no_key() {
+    let (folder, files) = made(KeyKind::P256);
+    let [pem, key] = [&files.certificate, &files.private_key].map(|file| fs::read_to_string(file).unwrap());
+    assert_eq!(Shown::open(files).unwrap().pem(), pem);
+    let both = folder.path().join("both.pem");
+    fs::write(&both, format!("{key}words\n{pem}{pem}")).unwrap();
+    let shown = Shown::open(CertificateFiles { certificate: both.clone(), private_key: both }).unwrap();
+    assert_eq!(shown.pem(), pem.repeat(2));
+}
+
+/// A pipe is read for as long as somebody may still write to it: a disk that hangs.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_hangs_stops_no_handshake() {
+    use std::sync::mpsc;
+    let (_folder, files) = made(KeyKind::P256);
+    let shown = Arc::new(Shown::open(files.clone()).unwrap());
+    let first = shown.facts();
+    fs::remove_file(&files.certificate).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&files.certificate).status();
+    assert!(made.unwrap().success());
+    let looking = std::thread::spawn({
+        let shown = Arc::clone(&shown);
+        move || shown.look()
+    });
+    // Opened once somebody reads.
+    let writer = fs::OpenOptions::new().write(true).open(&files.certificate).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn({
+        let shown = Arc::clone(&shown);
+        move || sender.send(shown.facts())
+    });
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(60)).unwrap(), first);
+    drop(writer);
+    looking.join().unwrap();
+    assert_eq!(shown.facts(), first, "nothing came of it");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_renewed_key_that_others_can_read_is_told_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_folder, files) = made(KeyKind::P256);
+    let shown = Shown::open(files.clone()).unwrap();
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let _logging = subscriber.set_default();
+    let (_other_folder, other) = made(KeyKind::P256);
+    for (mode, told) in [(0o640, 0), (0o644, 1)] {
+        fs::copy(&other.private_key, &files.private_key).unwrap();
+        fs::set_permissions(&files.private_key, fs::Permissions::from_mode(mode)).unwrap();
+        let pem = fs::read_to_string(&other.certificate).unwrap();
+        fs::write(&files.certificate, pem.repeat(told + 1)).unwrap();
+        shown.look();
+        shown.look();
+        let line = format!("chmod o= {}", files.private_key.display());
+        let said = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(said.matches(&line).count(), told, "{mode:o}: {said}");
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

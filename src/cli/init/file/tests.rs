@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cli::init::questions::Questions;
-use crate::config::{Grant, ListenerTls};
+use crate::config::{Grant, ListenerTls, Recipients};
 
 fn answers(lines: &str) -> Answers {
     let (mut input, mut prompts) = (lines.as_bytes(), Vec::new());
@@ -132,6 +132,8 @@ fn an_office() {
     assert_eq!(networks, ["192.168.7.0/24", "192.168.7.0/24", "192.168.7.20/32"]);
     assert_ne!(logins[0].password_hash(), logins[1].password_hash());
     assert!(logins[2].password_hash().is_none() && logins[2].mail.rate.is_some());
+    let whom: Vec<_> = logins.iter().map(|login| login.mail.recipients.clone()).collect();
+    assert_eq!(whom, [None, None, Some(vec![Recipients::Domain("contoso.com".into())])]);
     // The line that is kept for later is right too.
     let clear = text.replace("# plaintext_login", "plaintext_login");
     let clear = clear.replace("{ file = \"secrets/scanner@contoso.com\" }", "\"hunter2\"");
@@ -147,5 +149,8 @@ fn an_office_of_old_devices() {
     // Where no device has a password, nothing is asked about passwords.
     let (config, _) = office("ann@gmail.com\n2\n1\nthe-app\n\nPlotter=fd00::7\n", "fd00::/64", &[25]);
     assert_eq!(config.listeners[0].bind, ["[::]:25".parse().unwrap()]);
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let own = Recipients::Address("ann@gmail.com".into());
+    assert_eq!(config.accounts[0].logins[0].mail.recipients, Some(vec![own]), "gmail.com is everybody's");
     assert_eq!(shown(&config.listeners[0].plaintext_login), ["127.0.0.0/8", "::1/128"]);
 }
