@@ -363,6 +363,34 @@ async fn a_blocked_pair_is_not_computed_and_a_remembered_password_passes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_guesser_with_a_whole_network_of_ipv6_shuts_out_no_device_that_has_logged_in_there() {
+    let office = Office::new(vec![login("scanner", "right"), login("scanner", "spare")]);
+    let directory = Directory::of(&office.config);
+    let attempt = async |host: u16, password: &str| {
+        let peer = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host).into();
+        let visit = Visit { peer, protocol: Protocol::Smtp, encrypted: true };
+        let verified = office.verifier.verify(&directory, &visit, &request("scanner", password)).await;
+        verified.map(|verified| verified.login)
+    };
+    assert_eq!(attempt(7, "right").await, Ok(0));
+    let mut computed = office.verifier.computations();
+    for host in 100..150 {
+        let expected = if host < 140 { Denied::Credentials } else { Denied::Throttled };
+        assert_eq!(attempt(host, &format!("guess{host}")).await, Err(expected), "{host}");
+    }
+    assert_eq!(office.verifier.computations(), computed + 2 * 40);
+    assert_eq!(attempt(8, "spare").await, Err(Denied::Throttled), "a stranger there, for now");
+    assert_eq!(attempt(7, "spare").await, Ok(1));
+    // A wrong password is wrong at every address: nobody keeps the cores busy by changing it.
+    tokio::time::advance(office.config.limits.failed_logins.block).await;
+    computed = office.verifier.computations();
+    for host in 200..220 {
+        assert_eq!(attempt(host, "wrong").await, Err(Denied::Credentials));
+    }
+    assert_eq!(office.verifier.computations(), computed + 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn loopback_waits_and_is_then_checked() {
     let office = Office::new(vec![login("scanner", "right")]);
     let here = [127, 0, 0, 1];
