@@ -80,16 +80,16 @@ fn takes(listener: &Listener, login: &Login) -> bool {
     !reach.is_empty() && (with_tls || (!login.tls_required && in_clear()))
 }
 
-/// Refuses passwords in clear from everywhere, and warns of those that cross more than a private network.
+/// Warns of passwords in clear that cross more than a private network, and most of all of those from everywhere.
 fn check_passwords_in_clear(listener: &Listener, place: &Range<usize>, report: &mut Report<'_>) {
     if listener.tls == ListenerTls::Implicit {
         return;
     }
     let in_clear = units::shared(&listener.allow, &listener.plaintext_login);
     if in_clear.iter().any(|network| network.prefix_len() == 0) {
-        let what = "passwords would be taken in clear from the whole Internet; name in plaintext_login, or in allow, \
-                    the networks that the devices are in";
-        return report.error(place.clone(), what);
+        let what = "passwords are taken in clear from the whole Internet, and whoever is on their way can read them; name \
+                    in plaintext_login, or in allow, the networks that the devices are in";
+        return report.warn_at(place.clone(), what);
     }
     let public: Vec<_> = in_clear.iter().filter(|network| !units::is_private(network)).collect();
     if let Some(network) = public.first() {

@@ -297,7 +297,7 @@ mod tests {
         input.other_line(100).unwrap();
         input.line(100).unwrap();
         input.take_into(4, &mut Vec::new());
-        (input.skip(0), input.skip(6));
+        assert_eq!((input.skip(0), input.skip(6)), (0, 6));
         let mut budget = 5;
         assert_eq!((input.skip_line(&mut budget), budget), (Skipped::OverBudget, 0));
         assert_eq!(input.skip_line(&mut 100), Skipped::Whole);
