@@ -8,6 +8,9 @@ use mailferry::proto::smtp::transaction::MessageReport;
 const VERBS: [&str; 11] =
     ["MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "EHLO", "QUIT"];
 
+/// The largest chunk that is announced, in octets.
+const MOST_ANNOUNCED: usize = 64 * 1024;
+
 /// Listens to what goes upstream and to what the upstream answers.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
@@ -96,6 +99,7 @@ impl Witness {
             }
             "BDAT" => {
                 let left = arguments.trim_end_matches(" LAST").parse().expect("BDAT announces a number");
+                assert!(left <= MOST_ANNOUNCED, "some servers could read {left} otherwise");
                 self.expect_chunk(left);
                 Asked::Other
             }

@@ -163,6 +163,14 @@ impl<'a> Field<'a> {
         name(line).is_some_and(|name| name.eq_ignore_ascii_case(other.as_bytes()))
     }
 
+    /// Whether its name begins so, in any case.
+    #[must_use]
+    pub fn begins(&self, start: &str) -> bool {
+        let line = unstuffed(self.octets, self.stuffed);
+        let begun = name(line).and_then(|name| name.get(..start.len()));
+        begun.is_some_and(|begun| begun.eq_ignore_ascii_case(start.as_bytes()))
+    }
+
     /// Its lines as they came, without their ends.
     pub fn lines(&self) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.octets;

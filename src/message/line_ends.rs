@@ -4,7 +4,8 @@
 //! Old devices end lines with LF, CR or CR CR LF, and Exchange refuses what they send. Where two servers read such line
 //! ends differently, one message carries another (SMTP smuggling, CVE-2023-51764). So every line end becomes CRLF, only
 //! CRLF.CRLF in what the device sent ends the message (RFC 5321 section 4.1.1.4), and a dot that stands alone in any other
-//! way gets a second one, which the upstream takes off again (section 4.5.2).
+//! way gets a second one, which the upstream takes off again (section 4.5.2). There are servers that drop NULs: so a dot
+//! that only NULs stand beside is alone too, on either side of them.
 
 use memchr::memchr2;
 
@@ -94,7 +95,9 @@ impl LineEnds {
                     [b'.', b'\r', b'\n', ..] if before.is_crlf() => {
                         return Clean { octets: octets + END_LINE.len(), ended: true, at };
                     }
-                    [] | [0, ..] | [b'.'] | [b'.', b'\r' | b'\n', ..] => return Clean { octets, ended: false, at },
+                    [] | [0, ..] | [b'.'] | [b'.', 0 | b'\r' | b'\n', ..] => {
+                        return Clean { octets, ended: false, at };
+                    }
                     _ => at = At::Text,
                 },
                 At::Text => {
@@ -197,6 +200,7 @@ fn text(at: At, octet: u8, out: &mut Vec<u8>) -> At {
     match (at, octet) {
         (At::LineBegin(before), b'.') => return At::Dot(before),
         (At::Nuls, b'.') => return At::Dot(LineEnd::Other),
+        (At::Dot(_), 0) => out.extend_from_slice(b".."),
         (At::Dot(_), _) => out.push(b'.'),
         _ => {}
     }

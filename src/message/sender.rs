@@ -1,7 +1,21 @@
 //! Writes a header again so that it carries the account's name: what Exchange accepts from a device that calls itself what
 //! it likes. All other fields pass as they came.
 //!
-//! Our fields come first: whatever a reader makes of the lines behind them, the first From is ours.
+//! Our fields come first: whatever a reader makes of the lines behind them, the first From is ours. Behind the last field
+//! stands CRLF CRLF, whatever the device ended its header with: no reader finds another end of it.
+//!
+//! What else would say who sent the mail goes:
+//!
+//! - `Sender`, and with `reply_to` every `Reply-To`: a From that is ours and one of these that is not speak for two.
+//! - `Resent-*`: Resent-From and Resent-Sender are looked at before From where the responsible address is sought (RFC 4407
+//!   section 2), and shown as who sent it on. A device that mails a scan resends nothing.
+//! - `Return-Path`: it is written at delivery (RFC 5321 section 4.4), and the envelope says it already.
+//! - `X-Sender`: the older Sender of mail programs that knew who had logged in.
+//! - `X-OriginatorOrg`, `X-MS-Exchange-*`: by these Exchange knows what its own servers have said of a message: whose it
+//!   is, that it is internal, that no filter need look at it.
+//! - `Authentication-Results`, `ARC-*`: what servers on the way have found (RFC 8601, RFC 8617). No server was on the way.
+//! - `DKIM-Signature`: it does not hold for the new header.
+//! - with `reply_to`, `Mail-Reply-To` and `Mail-Followup-To`, which some mail programs obey before Reply-To.
 
 use std::time::SystemTime;
 
@@ -25,6 +39,16 @@ const MAX_NAME: usize = 128;
 
 /// How much of a name one encoded word takes, in octets: it may be 75 octets long (RFC 2047 section 2).
 const MAX_WORD: usize = 45;
+
+/// What goes; see above.
+const REPLACED: [&str; 7] =
+    ["From", "Sender", "Return-Path", "X-Sender", "X-OriginatorOrg", "Authentication-Results", "DKIM-Signature"];
+
+/// What goes by how its name begins.
+const REPLACED_FAMILIES: [&str; 3] = ["Resent-", "X-MS-Exchange-", "ARC-"];
+
+/// What goes where replies are to go elsewhere.
+const REPLIES: [&str; 3] = ["Reply-To", "Mail-Reply-To", "Mail-Followup-To"];
 
 /// Whose name mail carries, and what else its header needs.
 #[derive(Debug, Clone, Copy)]
@@ -79,18 +103,25 @@ pub fn rewritten(held: Held, sender: &Sender<'_>) -> Vec<u8> {
             out.extend_from_slice(b"\r\n");
         }
     }
-    let rest = held.rest();
-    if !matches!(rest.first(), Some(b'\r' | b'\n')) {
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(rest);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(without_line_end(held.rest()));
     out
 }
 
-/// What must not stay: other names for the sender, and a signature that no longer holds.
+/// Without the device's own empty line, if there is one: in chunks it may be a CR or an LF alone, which behind a CRLF of
+/// ours some would read as no line end.
+fn without_line_end(rest: &[u8]) -> &[u8] {
+    rest.strip_prefix(b"\r\n")
+        .or_else(|| rest.strip_prefix(b"\n"))
+        .or_else(|| rest.strip_prefix(b"\r"))
+        .unwrap_or(rest)
+}
+
+/// What must not stay: other names for the sender, other words on who it is, and a signature that no longer holds.
 fn is_replaced(field: &Field<'_>, sender: &Sender<'_>) -> bool {
-    ["From", "Sender", "DKIM-Signature"].into_iter().any(|name| field.is(name))
-        || (sender.reply_to.is_some() && field.is("Reply-To"))
+    REPLACED.into_iter().any(|name| field.is(name))
+        || REPLACED_FAMILIES.into_iter().any(|family| field.begins(family))
+        || (sender.reply_to.is_some() && REPLIES.into_iter().any(|name| field.is(name)))
 }
 
 impl Claim {
@@ -109,11 +140,42 @@ impl Claim {
     }
 }
 
-/// A name that only names: mail programs distrust one that looks like an address.
+/// A name that only names: mail programs distrust one that looks like an address, and so do people.
 fn name_of(addr: &Addr<'_>) -> Option<String> {
     let name = addr.name()?.trim();
-    let is_odd = |char: char| char.is_control() || matches!(char, '@' | '<' | '>' | char::REPLACEMENT_CHARACTER);
     (!name.is_empty() && !name.contains(is_odd)).then(|| name.to_owned())
+}
+
+/// What makes a name look like an address, or like another name: the signs of an address in any width, what cannot be
+/// seen but turns or splits the text around it (Unicode's Cf, Zl and Zp), and what could not be read.
+fn is_odd(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '@' | '<' | '>' | '\u{fe64}' | '\u{fe65}' | '\u{fe6b}' | '\u{ff1c}' | '\u{ff1e}' | '\u{ff20}' | '\u{fffd}'
+        )
+        || matches!(
+            char,
+            '\u{ad}'
+                | '\u{600}'..='\u{605}'
+                | '\u{61c}'
+                | '\u{6dd}'
+                | '\u{70f}'
+                | '\u{890}'..='\u{891}'
+                | '\u{8e2}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{110bd}'
+                | '\u{110cd}'
+                | '\u{13430}'..='\u{1343f}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0001}'..='\u{e007f}'
+        )
 }
 
 /// An address that can be written to from elsewhere, and as it stands.

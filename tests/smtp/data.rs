@@ -43,8 +43,10 @@ fn as_sent(data: &[u8]) -> Vec<u8> {
         }
     }
     for line in &mut lines {
-        if line.iter().filter(|octet| **octet != 0).eq([&b'.']) && line.ends_with(b".") {
-            line.push(b'.');
+        // NULs beside it do not count: there are servers that drop them.
+        let nuls = line.iter().take_while(|octet| **octet == 0).count();
+        if line[nuls..] == *b"." || line[nuls..].starts_with(b".\0") {
+            line.insert(nuls, b'.');
         }
     }
     assert_eq!(lines.pop().unwrap(), b"", "the end begins a line");

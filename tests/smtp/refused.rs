@@ -100,16 +100,75 @@ async fn a_message_whose_every_recipient_was_refused_is_not_read_as_commands() {
 
 #[tokio::test]
 async fn a_message_sent_late_behind_a_refused_data_ends_the_session_too() {
+    for first in ["Received: from evil", "Help needed in room 5", "Mail from: Ann", "Data follows"] {
+        let setup = Setup::new().await;
+        let mut client = setup.logged_in(Protocol::Smtp).await;
+        expect(&mut client, MAIL, "250 ").await;
+        expect(&mut client, RCPT, "250 ").await;
+        say(&setup, Moment::DataDue, "554 5.5.1 Never");
+        expect(&mut client, "DATA", "554 5.5.1 Never").await;
+        client.send(format!("{first}\r\n\r\n{EVIL}").as_bytes()).await;
+        assert_eq!(client.rest().await, DATA_REFUSED);
+        setup.deserted().await;
+        assert!(!heard_evil(&setup));
+    }
+}
+
+#[tokio::test]
+async fn a_mail_refused_here_takes_no_recipient_and_no_message() {
     let setup = Setup::new().await;
     let mut client = setup.logged_in(Protocol::Smtp).await;
-    expect(&mut client, MAIL, "250 ").await;
-    expect(&mut client, RCPT, "250 ").await;
-    say(&setup, Moment::DataDue, "554 5.5.1 Never");
-    expect(&mut client, "DATA", "554 5.5.1 Never").await;
-    client.send(format!("Received: from evil\r\n\r\n{EVIL}").as_bytes()).await;
+    let before = setup.control().received(sim::Protocol::Smtp);
+    expect(&mut client, "MAIL FROM:<a@b> SUBMITTER=evil", "555 5.5.4 ").await;
+    expect(&mut client, RCPT, "503 5.5.1 ").await;
+    expect(&mut client, &format!("BDAT {} LAST\r\n{EVIL}NOOP", EVIL.len()), "503 5.5.1 ").await;
+    assert!(client.line().await.starts_with("250 "));
+    expect(&mut client, "DATA", "503 5.5.1 ").await;
+    client.send(format!("Subject: x\r\n\r\n{EVIL}").as_bytes()).await;
     assert_eq!(client.rest().await, DATA_REFUSED);
     setup.deserted().await;
     assert!(!heard_evil(&setup));
+    let heard = told(setup.control());
+    assert!(setup.control().received(sim::Protocol::Smtp) > before);
+    assert!(
+        !heard
+            .iter()
+            .any(|line| ["RCPT", "DATA", "BDAT"].iter().any(|verb| line.starts_with(verb))),
+        "{heard:?}"
+    );
+}
+
+#[tokio::test]
+async fn no_count_of_a_chunk_reaches_the_provider() {
+    for personality in BOTH {
+        let setup = Setup::with(Wanted::of(personality)).await;
+        let mut client = setup.logged_in(Protocol::Smtp).await;
+        let message = EVIL.repeat(2000);
+        expect(&mut client, MAIL, "250 ").await;
+        expect(&mut client, RCPT, "250 ").await;
+        client
+            .send(format!("BDAT {} LAST\r\n{message}", message.len()).as_bytes())
+            .await;
+        let reply = client.line().await;
+        assert!(reply.starts_with("250 2.0.0 "), "{reply}");
+        // To a server with a count of 32 bits this would be 20.
+        expect(&mut client, MAIL, "250 ").await;
+        expect(&mut client, RCPT, "250 ").await;
+        client.say("BDAT 4294967316 LAST").await;
+        let rest = client.rest().await;
+        assert!(rest.starts_with("552 5.3.4 ") && rest.contains("\r\n421 4.3.0 "), "{rest}");
+        setup.deserted().await;
+        let told = told(setup.control());
+        let counts: Vec<usize> = told
+            .iter()
+            .filter_map(|line| line.strip_prefix("BDAT ")?.split(' ').next()?.parse().ok())
+            .collect();
+        assert!(counts.len() > 2 && counts.iter().all(|count| *count <= 64 * 1024), "{counts:?}");
+        assert_eq!(counts.iter().sum::<usize>(), message.len());
+        assert!(taken(setup.control()) == [message]);
+        assert!(!heard_evil(&setup));
+        assert_eq!(setup.control().violations(), Vec::<String>::new());
+    }
 }
 
 #[tokio::test]

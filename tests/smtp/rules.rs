@@ -126,11 +126,24 @@ async fn other_recipients_are_refused_here() {
         logged_in(|config| rules(config).recipients = Some(vec![Recipients::Domain("contoso.example".into())])).await;
     expect(&mut client, MAIL, "250 ").await;
     expect(&mut client, "RCPT TO:<ceo@example.com>", "550 5.7.1 ").await;
+    expect(&mut client, "RCPT TO:<ceo%example.com@contoso.example>", "550 5.7.1 ").await;
     expect(&mut client, RCPT, "250 ").await;
     expect(&mut client, "DATA", "354 ").await;
     expect(&mut client, "Subject: x\r\n.", "250 2.0.0 ").await;
     part(&setup, client).await;
     assert_eq!(setup.control().submissions()[0].recipients, [ADDRESS]);
+}
+
+#[tokio::test]
+async fn who_tries_which_recipients_there_are_is_not_heard_out() {
+    let (setup, mut client) =
+        logged_in(|config| rules(config).recipients = Some(vec![Recipients::Domain("contoso.example".into())])).await;
+    expect(&mut client, MAIL, "250 ").await;
+    for _ in 0..100 {
+        expect(&mut client, "RCPT TO:<ceo@example.com>", "550 5.7.1 ").await;
+    }
+    assert_eq!(client.rest().await, "421 4.7.0 Too many refused recipients\r\n");
+    setup.deserted().await;
 }
 
 #[tokio::test]

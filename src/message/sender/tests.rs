@@ -58,6 +58,21 @@ fn a_name_that_looks_like_an_address_goes() {
     let expected = "From: <scans@contoso.com>\r\nReply-To: <printer@domain.com>\r\n";
     becomes("From: printer@domain.com <printer@domain.com>\r\n", expected);
     becomes("From: \"ceo@contoso.com\" <printer@domain.com>\r\n", expected);
+    for odd in [
+        "ceo\u{ff20}contoso.com",
+        "ceo\u{fe6b}contoso.com",
+        "ceo \u{ff1c}a\u{ff1e}",
+        "\u{202e}oec",
+        "c\u{ad}eo",
+        "ceo\u{200b}",
+        "ceo\u{2028}x",
+        "ceo\u{2029}x",
+        "ceo\u{2066}x",
+        "ceo\u{e0041}",
+    ] {
+        let encoded = format!("From: =?UTF-8?B?{}?= <printer@domain.com>\r\n", STANDARD.encode(odd));
+        becomes(&encoded, expected);
+    }
 }
 
 #[test]
@@ -66,12 +81,42 @@ fn every_other_word_for_the_sender_goes() {
         "from : a\r\nSENDER: b@c.d\r\n e\r\nFrom:c@d.e\r\n \r\nDKIM-Signature: v=1;\r\n b=x\r\n.From: g\r\nX-From: h\r\n",
         "From: \"a\" <scans@contoso.com>\r\nReply-To: <c@d.e>\r\nX-From: h\r\n",
     );
+    for gone in [
+        "Resent-From: ceo@contoso.com",
+        "resent-sender : ceo@contoso.com",
+        ".Resent-Date: x",
+        "Return-Path: <ceo@contoso.com>",
+        "X-Sender: ceo",
+        "X-OriginatorOrg: contoso.com",
+        "X-MS-Exchange-Organization-AuthAs: Internal",
+        "x-ms-exchange-crosstenant-id: 1",
+        "Authentication-Results: mx;\r\n spf=pass",
+        "ARC-Seal: i=1",
+    ] {
+        becomes(&format!("{gone}\r\nTo: x\r\n"), "From: <scans@contoso.com>\r\nTo: x\r\n");
+    }
+    for stays in ["Resent: a", "X-MS-Exchange: b", "ARC: c", "X-Senders: d", "Mail-Reply-To: e", "Mail-Followup-To: f"]
+    {
+        becomes(&format!("{stays}\r\n"), &format!("From: <scans@contoso.com>\r\n{stays}\r\n"));
+    }
+}
+
+#[test]
+fn a_header_ends_alike_for_every_reader() {
+    for end in ["\r\n", "\n", "\r"] {
+        let mut held = Held::new(false);
+        held.octets()
+            .extend_from_slice(format!("To: x\r\n{end}From: ceo@contoso.com\n").as_bytes());
+        held.look(true);
+        let out = String::from_utf8(rewritten(held, &sender())).unwrap();
+        assert!(out.ends_with("\r\nTo: x\r\n\r\nFrom: ceo@contoso.com\n"), "{out:?}");
+    }
 }
 
 #[test]
 fn what_is_configured_rules() {
     let sender = Sender { name: Some("3rd \"floor\" \\"), reply_to: Some("it@contoso.com"), ..sender() };
-    let header = rewritten_by(b"From: X <x@y.z>\r\nReply-To: a@b\r\nDate: x\r\nMessage-Id: y\r\n\r\n", &sender);
+    let header = rewritten_by(b"From: X <x@y.z>\r\nReply-To: a@b\r\nMail-Reply-To: a@b\r\nMAIL-FOLLOWUP-TO: a@b\r\nDate: x\r\nMessage-Id: y\r\n\r\n", &sender);
     assert_eq!(
         header,
         "From: \"3rd \\\"floor\\\" \\\\\" <scans@contoso.com>\r\nReply-To: <it@contoso.com>\r\nDate: x\r\nMessage-Id: y\r\n\r\n"
@@ -110,6 +155,7 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
             "From: a <a@b.c>", "From : b@c.d", "FROM:\t\"x\\\" <y@z.w>", "From: (((", "From: \"", "From: g: a@b.c, d@e.f;",
             "From: =?utf-8?B?DQpGcm9tOiBldmlsQGV4YW1wbGUuY29t?= <a@b.c>", "From: <a@b.c\rx>", " folded", "\t", "Sender: x@y",
             "Reply-To: r@s.t", "Subject: x", "Date: y", ".From: d@o.t", ". fold", "garbage", "From root", "", "From\0: n", "X: \0",
+            "Resent-From: e@v.l", "X-MS-Exchange-Organization-AuthAs: Internal", "ARC-Seal: x", "Return-Path: <e@v.l>",
         ]).prop_map(|line| line.as_bytes().to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..30),
     ]
@@ -128,7 +174,7 @@ proptest! {
         held.look(true);
         let kept: Vec<Vec<u8>> = held
             .fields()
-            .filter(|field| !["From", "Sender", "DKIM-Signature"].iter().any(|name| field.is(name)))
+            .filter(|field| !is_replaced(field, &sender()))
             .map(|field| field.lines().flatten().copied().collect())
             .collect();
         let out = rewritten(held, &Sender { name: name.as_deref(), ..sender() });
@@ -137,6 +183,11 @@ proptest! {
         prop_assert_eq!(again.look(true), Look::Whole);
         let froms: Vec<_> = again.fields().filter(|field| field.is("From")).collect();
         prop_assert_eq!(froms.len(), 1);
+        for other in ["Sender", "Resent-From", "X-MS-Exchange-Organization-AuthAs", "ARC-Seal", "Return-Path"] {
+            prop_assert!(!again.fields().any(|field| field.is(other)), "{}", other);
+        }
+        let end = out.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        prop_assert_eq!(&out[end + 2..], again.rest(), "no reader sees another end of the header");
         let value = froms[0].value();
         prop_assert!(value.ends_with(b"<scans@contoso.com>"), "{}", value.escape_ascii());
         let parsed = MessageParser::default().parse_headers(&out).unwrap();

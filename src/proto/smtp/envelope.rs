@@ -9,6 +9,10 @@ use thiserror::Error;
 /// BATV) are long.
 pub const MAX_ADDRESS: usize = 512;
 
+/// The parameters that pass (RFC 1870, 3030, 3461, 6152, 6531, 8689). The others are not for a device to say: some tell
+/// the upstream who submits (`SUBMITTER`, `XOORG`), some when and how fast it is to deliver.
+const PARAMETERS: [&[u8]; 8] = [b"BODY", b"SMTPUTF8", b"RET", b"ENVID", b"NOTIFY", b"ORCPT", b"SIZE", b"REQUIRETLS"];
+
 /// A path without its angle brackets and without a source route (RFC 5321 appendix C lets servers drop that).
 ///
 /// Empty is the null reverse-path `<>`. There is no control octet, white space outside quotes or angle bracket in it.
@@ -52,6 +56,9 @@ pub enum EnvelopeError {
     /// A parameter is malformed.
     #[error("bad parameter syntax")]
     Parameter,
+    /// A parameter is none of those that pass.
+    #[error("parameter not supported")]
+    Unsupported,
 }
 
 impl Side {
@@ -78,7 +85,7 @@ impl Envelope {
     /// Reads what follows the verb, without the line's end.
     ///
     /// # Errors
-    /// When it cannot be read in exactly one way.
+    /// When it cannot be read in exactly one way, or says what may not pass.
     pub fn parse(side: Side, arguments: &[u8]) -> Result<Self, EnvelopeError> {
         if !is_text(arguments) {
             return Err(EnvelopeError::Address);
@@ -339,6 +346,9 @@ fn parameters(text: &[u8]) -> Result<Vec<Parameter>, EnvelopeError> {
         }
         if !parameter.is_well_formed() {
             return Err(EnvelopeError::Parameter);
+        }
+        if !PARAMETERS.iter().any(|known| parameter.keyword().eq_ignore_ascii_case(known)) {
+            return Err(EnvelopeError::Unsupported);
         }
         parameters.push(parameter);
     }

@@ -203,7 +203,7 @@ async fn message_data_that_the_upstream_does_not_take_is_waited_with() {
         carrier.upstream.stream.takes = 10;
         carrier.waits();
     }
-    assert!(carrier.upstream.stream.heard == [b"BDAT 100000\r\n".as_slice(), &[b'x'; 17]].concat());
+    assert!(carrier.upstream.stream.heard == [b"BDAT 65536\r\n".as_slice(), &[b'x'; 18]].concat());
 }
 
 #[tokio::test(start_paused = true)]

@@ -162,8 +162,11 @@ impl Written {
         Self { octets, sent: 0 }
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.octets.len()
+    /// How long the next piece is, and how much is left behind it.
+    pub(super) fn next(&self) -> (usize, u64) {
+        let left = self.octets.len() - self.sent;
+        let count = BULK.min(left);
+        (count, (left - count) as u64)
     }
 
     pub(super) const fn is_sent(&self) -> bool {
@@ -172,7 +175,7 @@ impl Written {
 
     /// Appends the next piece; how long it is.
     pub(super) fn send(&mut self, out: &mut Vec<u8>) -> usize {
-        let count = BULK.min(self.octets.len() - self.sent);
+        let (count, _) = self.next();
         out.extend_from_slice(&self.octets[self.sent..self.sent + count]);
         self.sent += count;
         count

@@ -1,5 +1,7 @@
 //! The commands a downstream may send after login, cut from a line (RFC 5321 section 4.1.1; BDAT: RFC 3030 section 2).
 
+use crate::proto::smtp::envelope::{Envelope, Side};
+
 /// A command line by its verb. Arguments that go upstream are still as they came.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command<'a> {
@@ -57,6 +59,28 @@ impl<'a> Command<'a> {
             _ => Self::Unknown,
         }
     }
+
+    /// Reads a line that may be a message's: only a command that ends what was refused, or begins something new, and only
+    /// as the grammar has it. `Help needed` is none, nor is `Mail from: Ann`.
+    pub(super) fn parse_to_the_letter(line: &'a [u8]) -> Option<Self> {
+        let command = Self::parse(line);
+        let fits = match &command {
+            Self::Rset | Self::Noop | Self::Quit => line.len() == 4,
+            Self::Ehlo | Self::Helo => line[4..]
+                .strip_prefix(b" ")
+                .is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_graphic)),
+            Self::Mail(arguments) => is_bracketed(Side::Sender, arguments),
+            Self::Rcpt(arguments) => is_bracketed(Side::Recipient, arguments),
+            _ => false,
+        };
+        fits.then_some(command)
+    }
+}
+
+/// Whether these are the arguments of MAIL or RCPT, and the path is in its brackets.
+fn is_bracketed(side: Side, arguments: &[u8]) -> bool {
+    let path = arguments.splitn(2, |octet| *octet == b':').nth(1).unwrap_or_default();
+    path.trim_ascii_start().starts_with(b"<") && Envelope::parse(side, arguments).is_ok()
 }
 
 impl Chunk {
@@ -96,6 +120,36 @@ mod tests {
             [&b""[..], b" DATA", b"DATA\r", b"DATA\0", b"DATA:", b"MAILFROM:<a@b>", b"XCLIENT a", b"Subject: x"]
         {
             assert_eq!(Command::parse(unknown), Command::Unknown, "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_to_the_letter_is_no_sentence() {
+        for command in ["RSET", "noop", "Quit", "EHLO printer", "HELO [10.0.0.1]", "MAIL FROM:<a@b>", "rcpt to: <a@b>"]
+        {
+            assert!(Command::parse_to_the_letter(command.as_bytes()).is_some(), "{command}");
+        }
+        for sentence in [
+            "Help needed in room 5",
+            "HELP",
+            "Data",
+            "Noop it is",
+            "RSET ",
+            "Quit smoking",
+            "EHLO",
+            "Helo my friend",
+            "Mail from: ann@example.com",
+            "MAIL FROM:<a@b",
+            "Mail for you",
+            "RCPT TO:<>",
+            "BDAT 5",
+            "VRFY a",
+            "Expn",
+            "AUTH PLAIN",
+            "STARTTLS",
+            " RSET",
+        ] {
+            assert_eq!(Command::parse_to_the_letter(sentence.as_bytes()), None, "{sentence}");
         }
     }
 

@@ -3,10 +3,10 @@
 use std::mem;
 
 use super::body::{Body, Passage, swallow};
-use super::chunks::{at_hand, pass_chunk, send_head};
+use super::chunks::at_hand;
 use super::command::Command;
 use super::owed::Asked;
-use super::{Denied, Flow, MAX_COMMAND_LINE, MAX_SWALLOWED, MAX_UNKNOWN_VERBS, Pipes, State, Transaction};
+use super::{BlindData, Denied, Flow, MAX_COMMAND_LINE, MAX_SWALLOWED, MAX_UNKNOWN_VERBS, Pipes, State, Transaction};
 use crate::message::line_ends::LineEnds;
 use crate::proto::line::Skipped;
 use crate::proto::smtp::reply::Reply;
@@ -31,9 +31,7 @@ impl Transaction {
             }
             let flow;
             (self.state, flow) = match mem::replace(&mut self.state, State::AwaitingFarewell) {
-                state @ (State::AwaitingCommand | State::AwaitingCommandAfterRefusedData) => {
-                    self.next_command(state, input, pipes)
-                }
+                State::AwaitingCommand => self.next_command(input, pipes),
                 State::SkippingLine { budget } => self.skip_line(budget, input),
                 State::AwaitingGoAhead { held } => {
                     (State::AwaitingGoAhead { held: held || !input.is_empty() }, Some(Flow::NeedInput))
@@ -42,9 +40,9 @@ impl Transaction {
                 State::Judged { mail, verdict } => (self.carry_out(&mail, verdict, pipes), None),
                 State::InMessage(body) => self.pass_message(body, input, pipes),
                 State::SwallowingMessage { ends, left } => self.swallow_message(ends, left, input),
-                State::HoldingChunk(chunk) => self.hold_chunk(chunk, input, pipes),
-                State::SendingHead { head, left } => (send_head(head, left, pipes), None),
-                State::InChunk { left } => pass_chunk(left, input),
+                State::HoldingChunk(chunk) => self.hold_chunk(chunk, input),
+                State::SendingHead { head, rest } => self.send_head(head, rest, pipes),
+                State::InChunk(chunk) => self.pass_chunk(chunk, input, pipes),
                 State::SwallowingChunk { left, answer } => self.swallow_chunk(left, answer, input),
                 State::AwaitingFarewell => (State::AwaitingFarewell, Some(Flow::NeedInput)),
             };
@@ -59,17 +57,21 @@ impl Transaction {
         }
     }
 
-    fn next_command(&mut self, state: State, input: &mut Input, pipes: &mut Pipes) -> (State, Option<Flow>) {
+    fn next_command(&mut self, input: &mut Input, pipes: &mut Pipes) -> (State, Option<Flow>) {
         if !self.may_take_a_command() {
-            return (state, Some(Flow::NeedInput));
+            return (State::AwaitingCommand, Some(Flow::NeedInput));
         }
-        let blind_data_possible = matches!(state, State::AwaitingCommandAfterRefusedData);
+        let blind_data_possible = self.blind_data != BlindData::Excluded;
         match input.line(MAX_COMMAND_LINE) {
-            Ok(None) => (state, Some(Flow::NeedInput)),
-            // Where the line may be a message's, it has to be a command to the letter.
-            Ok(Some(line)) if blind_data_possible => match Command::parse(&line) {
-                Command::Unknown => (self.refuse_blind_data(), None),
-                command => (self.obey(command, pipes), None),
+            Ok(None) => (State::AwaitingCommand, Some(Flow::NeedInput)),
+            Ok(Some(line)) if blind_data_possible => match Command::parse_to_the_letter(&line) {
+                None => (self.refuse_blind_data(), None),
+                Some(command) => {
+                    if matches!(command, Command::Mail(_) | Command::Rset | Command::Ehlo | Command::Helo) {
+                        self.blind_data = BlindData::PossibleUntilTaken;
+                    }
+                    (self.obey(command, pipes), None)
+                }
             },
             // Devices send blanks before the verb, as they do before the login.
             Ok(Some(line)) => (self.obey(Command::parse(line.trim_ascii_start()), pipes), None),
@@ -82,19 +84,19 @@ impl Transaction {
     fn obey(&mut self, command: Command<'_>, pipes: &mut Pipes) -> State {
         match command {
             Command::Mail(arguments) => return self.mail(arguments),
-            Command::Rcpt(arguments) => self.recipient(arguments, pipes),
-            Command::Data if self.chunks.are_held() => {
-                self.owed.ours(Reply::new(503, "5.5.1", "BDAT has begun"));
-                return State::AwaitingCommandAfterRefusedData;
-            }
+            Command::Rcpt(arguments) => return self.recipient(arguments, pipes),
+            Command::Data if self.mail_was_refused => self.refuse_data(no_mail()),
+            Command::Data if self.chunks.have_begun() => self.refuse_data(Reply::new(503, "5.5.1", "BDAT has begun")),
+            Command::Data if self.chunks.were_refused() => self.refuse_data(super::was_refused()),
             Command::Data => {
                 self.ask(Asked::Data, b"DATA", pipes);
                 return State::AwaitingGoAhead { held: false };
             }
-            Command::Bdat(Ok(chunk)) if self.options.extensions.has("CHUNKING") => return self.bdat(chunk, pipes),
+            Command::Bdat(Ok(chunk)) if self.mail_was_refused => return self.swallow(chunk.octets, Some(no_mail())),
+            Command::Bdat(Ok(chunk)) if self.options.extensions.has("CHUNKING") => return self.bdat(chunk),
             Command::Bdat(Ok(chunk)) => {
                 let answer = Reply::new(503, "5.5.1", "BDAT is not offered here");
-                return State::SwallowingChunk { left: chunk.octets, answer };
+                return self.swallow(chunk.octets, Some(answer));
             }
             Command::Bdat(Err(bad)) => {
                 let answer = Reply::new(501, "5.5.4", "Syntax: BDAT size [LAST]");
@@ -103,7 +105,7 @@ impl Transaction {
                     self.owed.farewell(answer, CloseReason::RefusedData);
                     return State::AwaitingFarewell;
                 };
-                return State::SwallowingChunk { left, answer };
+                return self.swallow(left, Some(answer));
             }
             Command::Rset => {
                 self.chunks.reset();
@@ -157,6 +159,12 @@ impl Transaction {
         self.owed
             .farewell(Reply::new(421, "4.7.0", "Too many unknown commands"), CloseReason::TooManyErrors);
         State::AwaitingFarewell
+    }
+
+    /// What comes behind this DATA may be a message all the same.
+    fn refuse_data(&mut self, answer: Reply) {
+        self.owed.ours(answer);
+        self.blind_data = BlindData::Possible;
     }
 
     /// The downstream sent its message without waiting for the 354, and it came behind the refusal.
@@ -221,12 +229,19 @@ impl Transaction {
         State::AwaitingFarewell
     }
 
-    fn swallow_chunk(&mut self, left: u64, answer: Reply, input: &mut Input) -> (State, Option<Flow>) {
+    fn swallow_chunk(&mut self, left: u64, answer: Option<Reply>, input: &mut Input) -> (State, Option<Flow>) {
         let left = left - input.skip(at_hand(left, input)) as u64;
         if left > 0 {
             return (State::SwallowingChunk { left, answer }, Some(Flow::NeedInput));
         }
-        self.owed.ours(answer);
+        if let Some(answer) = answer {
+            self.owed.ours(answer);
+        }
         (State::AwaitingCommand, None)
     }
+}
+
+/// The MAIL before was refused here, and the upstream does not know of it.
+pub(super) fn no_mail() -> Reply {
+    Reply::new(503, "5.5.1", "MAIL was refused, send another first")
 }

@@ -1,74 +1,102 @@
 //! What a login's mail may be: its size and its recipients, and whose name it carries. What may not pass is answered here,
 //! in its turn.
 
+use super::downstream::no_mail;
 use super::owed::Asked;
-use super::{Denial, Denied, Pipes, Stamp, State, Transaction};
+use super::{Denial, Denied, MAX_REFUSED_RECIPIENTS, Pipes, Stamp, State, Transaction, too_many_recipients};
 use crate::config::{Recipients, SenderRule};
 use crate::message::sender::Sender;
+use crate::proto::CloseReason;
 use crate::proto::smtp::envelope::{Envelope, EnvelopeError, Side};
 use crate::proto::smtp::reply::Reply;
 
 impl Transaction {
     pub(super) fn mail(&mut self, arguments: &[u8]) -> State {
+        // A count that began anew with it would let any size pass, and what is held would be lost.
+        if self.chunks.have_begun() {
+            self.owed.ours(Reply::new(503, "5.5.1", "BDAT has begun"));
+            return State::AwaitingCommand;
+        }
         let mut mail = match Envelope::parse(Side::Sender, arguments) {
             Ok(mail) => mail,
-            Err(error) => {
-                self.owed.ours(refusal(Side::Sender, error));
-                return State::AwaitingCommand;
-            }
+            Err(error) => return self.refuse_mail(refusal(Side::Sender, error)),
         };
         let announced = mail.take_size();
         if self.options.rules.sender != SenderRule::Keep && !mail.path.is_null() {
             mail.replace_path(&self.options.account);
         }
         if mail.is_international() && !mail.has("SMTPUTF8") {
-            self.owed.ours(ascii_only());
+            self.refuse_mail(ascii_only())
         } else if announced > self.size() {
             let sender = mail.path.as_bytes().to_vec();
             self.deny_to(sender, Denied::Mail, &super::too_big());
-            self.owed.ours(super::too_big());
+            self.refuse_mail(super::too_big())
         } else {
-            return State::AwaitingAdmission { mail };
+            State::AwaitingAdmission { mail }
         }
+    }
+
+    /// What follows must not go to an older mail, nor be the upstream's to refuse: it has heard nothing of this one.
+    fn refuse_mail(&mut self, answer: Reply) -> State {
+        self.mail_was_refused = true;
+        self.owed.ours(answer);
         State::AwaitingCommand
     }
 
     pub(super) fn carry_out(&mut self, mail: &Envelope, verdict: Result<Stamp, Reply>, pipes: &mut Pipes) -> State {
         match verdict {
             Ok(stamp) => {
+                self.mail_was_refused = false;
                 self.international = mail.has("SMTPUTF8");
-                self.chunks.next_mail();
                 let sender = mail.path.as_bytes().to_vec();
                 (self.last_stamp, self.last_sender) = (stamp, sender.clone());
                 mail.write(&mut pipes.to_upstream);
                 self.owed.upstreams(Asked::Mail { sender });
             }
-            Err(reply) => self.owed.ours(reply),
+            Err(reply) => return self.refuse_mail(reply),
         }
         State::AwaitingCommand
     }
 
-    pub(super) fn recipient(&mut self, arguments: &[u8], pipes: &mut Pipes) {
+    pub(super) fn recipient(&mut self, arguments: &[u8], pipes: &mut Pipes) -> State {
+        if self.mail_was_refused {
+            return self.refuse_recipient(no_mail());
+        }
         let recipient = match Envelope::parse(Side::Recipient, arguments) {
             Ok(recipient) => recipient,
-            Err(error) => return self.owed.ours(refusal(Side::Recipient, error)),
+            Err(error) => return self.refuse_recipient(refusal(Side::Recipient, error)),
         };
         if recipient.is_international() && !self.international {
-            return self.owed.ours(ascii_only());
+            return self.refuse_recipient(ascii_only());
         }
         if !self.may_be_written_to(recipient.path.as_bytes()) {
             let answer = Reply::new(550, "5.7.1", "This login may not write to this recipient");
             self.deny(Denied::Recipient(recipient.path.as_bytes().to_vec()), &answer);
-            return self.owed.ours(answer);
+            return self.refuse_recipient(answer);
         }
         recipient.write(&mut pipes.to_upstream);
         self.owed.upstreams(Asked::Rcpt);
+        State::AwaitingCommand
+    }
+
+    fn refuse_recipient(&mut self, answer: Reply) -> State {
+        self.owed.ours(answer);
+        self.refused_recipients += 1;
+        if self.refused_recipients < MAX_REFUSED_RECIPIENTS {
+            return State::AwaitingCommand;
+        }
+        self.owed.farewell(too_many_recipients(), CloseReason::TooManyErrors);
+        State::AwaitingFarewell
     }
 
     fn may_be_written_to(&self, path: &[u8]) -> bool {
         let Some(allowed) = &self.options.rules.recipients else { return true };
         let path = String::from_utf8_lossy(path).to_lowercase();
-        let domain = path.rsplit_once('@').map(|(_, domain)| domain);
+        // By a quoted local part, or one with a way of its own in it, some servers at that domain send it on elsewhere.
+        let is_plain = |local: &str| !local.contains(['"', '%', '!', '@']);
+        let domain = path
+            .rsplit_once('@')
+            .and_then(|(local, domain)| is_plain(local).then_some(domain));
         allowed.iter().any(|allowed| match allowed {
             Recipients::Address(address) => *address == path,
             Recipients::Domain(allowed) => domain == Some(allowed),
@@ -120,7 +148,9 @@ fn refusal(side: Side, error: EnvelopeError) -> Reply {
     let enhanced = match (error, side) {
         (EnvelopeError::Address, Side::Sender) => "5.1.7",
         (EnvelopeError::Address, Side::Recipient) => "5.1.3",
-        (EnvelopeError::Keyword | EnvelopeError::Parameter, _) => "5.5.4",
+        (EnvelopeError::Keyword | EnvelopeError::Parameter | EnvelopeError::Unsupported, _) => "5.5.4",
     };
-    Reply::new(501, enhanced, format!("{} {}: {error}", side.verb(), side.keyword()))
+    // RFC 5321 section 4.1.1.11.
+    let code = if error == EnvelopeError::Unsupported { 555 } else { 501 };
+    Reply::new(code, enhanced, format!("{} {}: {error}", side.verb(), side.keyword()))
 }

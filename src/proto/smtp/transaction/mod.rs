@@ -24,6 +24,7 @@ use crate::proto::smtp::reply::{Reply, ReplyReader};
 use crate::proto::{CloseReason, FLUSH_AT};
 use body::{Body, Written};
 use chunks::{Chunks, HeldChunk};
+use command::Chunk;
 use owed::{Asked, Owed};
 
 /// The longest command line taken, its end included. RFC 5321 section 4.5.3.1.4 says 512, extensions add to MAIL and RCPT.
@@ -34,6 +35,10 @@ const MAX_HELD: usize = 64 * 1024;
 
 /// How many verbs that no server knows a session may send; with the last of them it ends.
 const MAX_UNKNOWN_VERBS: u32 = 3;
+
+/// How many recipients a session may have refused, here or for good by the upstream; with the last of them it ends. A
+/// mailing list has some; more only has who tries which there are.
+const MAX_REFUSED_RECIPIENTS: u32 = 100;
 
 /// How much of a message that is too big is read for its end, in octets.
 const MAX_SWALLOWED: u64 = 1024 * 1024 * 1024;
@@ -193,7 +198,11 @@ pub struct Transaction {
     last_stamp: Stamp,
     last_sender: Vec<u8>,
     chunks: Chunks,
+    /// Whether the last MAIL was refused here. What follows it belongs to none, or else to an older one.
+    mail_was_refused: bool,
+    blind_data: BlindData,
     unknown_verbs: u32,
+    refused_recipients: u32,
     /// What is to be told before anything else is done.
     told: Option<Box<Denial>>,
     /// Whether the last reply was a 421: the upstream is about to close, and the downstream has been told.
@@ -206,8 +215,6 @@ pub struct Transaction {
 enum State {
     /// A command line.
     AwaitingCommand,
-    /// A command line from a downstream that waited for the refusal of its DATA, or else the message it sent blindly.
-    AwaitingCommandAfterRefusedData,
     /// The rest of a command line that is too long; `budget` octets of it are still put up with.
     SkippingLine { budget: usize },
     /// Nothing before it is known whether this MAIL may pass.
@@ -223,13 +230,25 @@ enum State {
     /// The rest of a BDAT chunk that is held for its header.
     HoldingChunk(HeldChunk),
     /// Nothing before the header that was held has been sent; then the rest of its chunk.
-    SendingHead { head: Written, left: u64 },
-    /// The rest of a BDAT chunk that goes upstream.
-    InChunk { left: u64 },
-    /// The rest of a BDAT chunk that goes nowhere, and what is said after it.
-    SwallowingChunk { left: u64, answer: Reply },
+    SendingHead { head: Written, rest: Chunk },
+    /// The rest of a BDAT chunk that goes upstream a piece at a time, and at least one more piece.
+    InChunk(Chunk),
+    /// The rest of a BDAT chunk that goes nowhere, and what is said after it, unless that was said already.
+    SwallowingChunk { left: u64, answer: Option<Reply> },
     /// Nothing that would be used any more.
     AwaitingFarewell,
+}
+
+/// Whether the next line may be the message of a downstream that takes no notice of the refusal of its DATA. Then one
+/// command comes at a time, and has to be one to the letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BlindData {
+    /// It is a command.
+    Excluded,
+    /// It may be.
+    Possible,
+    /// It may be until the upstream takes the MAIL, RSET or EHLO that has come since.
+    PossibleUntilTaken,
 }
 
 /// A mail transaction, from an accepted MAIL on.
@@ -255,7 +274,10 @@ impl Transaction {
             last_stamp: Stamp { now: SystemTime::UNIX_EPOCH, unguessable: 0 },
             last_sender: Vec::new(),
             chunks: Chunks::default(),
+            mail_was_refused: false,
+            blind_data: BlindData::Excluded,
             unknown_verbs: 0,
+            refused_recipients: 0,
             told: None,
             upstream_is_leaving: false,
             ending: None,
@@ -265,23 +287,22 @@ impl Transaction {
     /// Whether the downstream is to be read, and `from_downstream` called, while its input holds `held` octets.
     ///
     /// It is not while as many replies are outstanding as may be (one, at an upstream without PIPELINING), while 64 KiB
-    /// are held behind a DATA that has no answer yet, and once the end of the session is settled. A reply from the
+    /// are held behind a DATA that has no answer yet or of a chunk that may not go on yet, and once the end of the session is settled. A reply from the
     /// upstream changes that: after `from_upstream`, ask again, and if the answer is yes call `from_downstream` even when
     /// nothing new was read.
     #[must_use]
     pub fn wants_downstream(&self, held: usize) -> bool {
         self.ending.is_none()
             && match self.state {
-                State::AwaitingCommand | State::AwaitingCommandAfterRefusedData => self.may_take_a_command(),
+                State::AwaitingCommand => self.may_take_a_command(),
                 State::AwaitingGoAhead { .. } => held < MAX_HELD,
+                State::SendingHead { .. } | State::InChunk(_) => held < MAX_HELD || self.may_take_a_command(),
                 State::SkippingLine { .. }
                 | State::AwaitingAdmission { .. }
                 | State::Judged { .. }
                 | State::InMessage(_)
                 | State::SwallowingMessage { .. }
                 | State::HoldingChunk(_)
-                | State::SendingHead { .. }
-                | State::InChunk { .. }
                 | State::SwallowingChunk { .. } => true,
                 State::AwaitingFarewell => false,
             }
@@ -296,9 +317,7 @@ impl Transaction {
     /// Whether the session can end without harm: no reply outstanding, no mail transaction open, no message under way.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
-        self.owed.is_empty()
-            && self.open.is_none()
-            && matches!(self.state, State::AwaitingCommand | State::AwaitingCommandAfterRefusedData)
+        self.owed.is_empty() && self.open.is_none() && matches!(self.state, State::AwaitingCommand)
     }
 
     /// Whether a message is under way: DATA or BDAT was sent, and its final answer has not come.
@@ -311,7 +330,7 @@ impl Transaction {
                 | State::SwallowingMessage { .. }
                 | State::HoldingChunk(_)
                 | State::SendingHead { .. }
-                | State::InChunk { .. }
+                | State::InChunk(_)
                 | State::SwallowingChunk { .. }
         );
         arriving || self.owed.asked().any(Asked::is_about_message_data)
@@ -322,14 +341,16 @@ impl Transaction {
     #[must_use]
     pub fn awaits_upstream(&self) -> bool {
         !self.owed.is_empty()
-            && !matches!(
-                self.state,
-                State::InMessage(_) | State::HoldingChunk(_) | State::SendingHead { .. } | State::InChunk { .. }
-            )
+            && match self.state {
+                State::InMessage(_) | State::HoldingChunk(_) => false,
+                // What the next piece needs may be there already, and wait for its turn.
+                State::SendingHead { .. } | State::InChunk(_) => !self.may_take_a_command(),
+                _ => true,
+            }
     }
 
-    /// Answers [`Flow::MailWanted`]: the MAIL passes, or this is said to it in its turn. What is pipelined behind it still
-    /// passes, and is the upstream's to refuse: it knows of no sender.
+    /// Answers [`Flow::MailWanted`]: the MAIL passes, or this is said to it in its turn. Recipients and messages that come
+    /// behind it are then refused here, until a MAIL passes.
     pub fn admit(&mut self, verdict: Result<Stamp, Reply>) {
         self.state = match mem::replace(&mut self.state, State::AwaitingFarewell) {
             State::AwaitingAdmission { mail } => State::Judged { mail, verdict },
@@ -370,9 +391,17 @@ impl Transaction {
     }
 
     /// Room in the queue, no command before it that must be the last of its group, and one command at a time for an
-    /// upstream that cannot take more (RFC 2920 sections 3, 3.1).
+    /// upstream that cannot take more (RFC 2920 sections 3, 3.1), or where the answer decides what the next line is.
     fn may_take_a_command(&self) -> bool {
-        if self.options.extensions.has("PIPELINING") { self.owed.takes_more() } else { self.owed.is_empty() }
+        let several = self.blind_data == BlindData::Excluded && self.options.extensions.has("PIPELINING");
+        if several { self.owed.takes_more() } else { self.owed.is_empty() }
+    }
+
+    /// The upstream has taken MAIL, RSET or EHLO.
+    fn a_command_was_taken(&mut self) {
+        if self.blind_data == BlindData::PossibleUntilTaken {
+            self.blind_data = BlindData::Excluded;
+        }
     }
 
     /// Says what is ours to say as far as its turn has come.
@@ -384,6 +413,15 @@ impl Transaction {
 /// Said behind the upstream's refusal to a downstream that had not waited for it.
 fn data_was_refused() -> Reply {
     Reply::new(421, "4.7.0", "Message data was refused; it must wait for the answer to DATA")
+}
+
+/// Said to all that comes of a message in chunks behind a refused one.
+fn was_refused() -> Reply {
+    Reply::new(503, "5.5.1", "The message was refused, RSET first")
+}
+
+fn too_many_recipients() -> Reply {
+    Reply::new(421, "4.7.0", "Too many refused recipients")
 }
 
 /// RFC 1870 section 6.3.

@@ -23,10 +23,16 @@ pub(super) enum Asked {
     EndOfData {
         octets: u64,
     },
+    /// BDAT. `whole`: with it a chunk of the downstream has gone, so that its answer is the downstream's.
     Chunk {
         octets: u64,
+        whole: bool,
         last: bool,
+        /// Of which message of the session.
+        message: u64,
     },
+    /// BDAT for a chunk that the downstream has its answer to.
+    DroppedChunk,
     /// EHLO, which the downstream may have called HELO.
     Hello {
         with_extensions: bool,
@@ -82,6 +88,27 @@ impl Owed {
     pub(super) fn takes_more(&self) -> bool {
         self.entries.len() < MAX_OWED
             && !matches!(self.entries.back(), Some(Entry::Upstreams(asked)) if asked.ends_its_group())
+    }
+
+    /// The front of the queue is about the rest of a chunk that was refused: what is said to it is not for the downstream.
+    /// Says whether all of that chunk has been sent.
+    pub(super) fn drop_chunk(&mut self) -> bool {
+        for entry in &mut self.entries {
+            let &mut Entry::Upstreams(Asked::Chunk { whole, .. }) = entry else { return false };
+            *entry = Entry::Upstreams(Asked::DroppedChunk);
+            if whole {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The same for the back of the queue, where pieces of a chunk stand that is not all sent.
+    pub(super) fn drop_last_chunk(&mut self) {
+        for entry in self.entries.iter_mut().rev() {
+            let Entry::Upstreams(Asked::Chunk { whole: false, .. }) = entry else { return };
+            *entry = Entry::Upstreams(Asked::DroppedChunk);
+        }
     }
 
     /// What the upstream is still to answer, in order.

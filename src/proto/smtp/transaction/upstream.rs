@@ -3,7 +3,8 @@
 use super::body::Body;
 use super::owed::Asked;
 use super::{
-    EnvelopeCommand, EnvelopeRefusal, Flow, MessageReport, OpenMail, Pipes, State, Transaction, data_was_refused, ehlo,
+    BlindData, EnvelopeCommand, EnvelopeRefusal, Flow, MAX_REFUSED_RECIPIENTS, MessageReport, OpenMail, Pipes, State,
+    Transaction, data_was_refused, ehlo, too_many_recipients,
 };
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::ReplyLine;
@@ -45,7 +46,15 @@ impl Transaction {
             self.pass_offer(*with_extensions, lines, pipes);
             return None;
         }
-        write(lines, &mut pipes.to_downstream);
+        // One reply to one chunk of the downstream, whatever it has become upstream.
+        let is_silent = match asked {
+            Asked::Chunk { whole, .. } => accepted && !whole,
+            Asked::DroppedChunk => code(lines) != 421,
+            _ => false,
+        };
+        if !is_silent {
+            write(lines, &mut pipes.to_downstream);
+        }
         if accepted {
             self.learn_accepted(asked, lines).map(Flow::Message)
         } else {
@@ -56,6 +65,7 @@ impl Transaction {
     /// The answer to EHLO. It also ends the transaction (RFC 5321 section 4.1.4).
     fn pass_offer(&mut self, with_extensions: bool, lines: &[ReplyLine], pipes: &mut Pipes) {
         self.open = None;
+        self.a_command_was_taken();
         self.options.extensions = Extensions::parse(lines);
         let shown = if with_extensions { self.offer(lines) } else { ehlo::collapsed(lines) };
         write(&shown, &mut pipes.to_downstream);
@@ -73,24 +83,30 @@ impl Transaction {
 
     fn learn_accepted(&mut self, asked: Asked, lines: &[ReplyLine]) -> Option<MessageReport> {
         match asked {
-            Asked::Mail { sender } => self.open = Some(OpenMail { sender, recipients: 0, octets: 0 }),
+            Asked::Mail { sender } => {
+                self.a_command_was_taken();
+                self.open = Some(OpenMail { sender, recipients: 0, octets: 0 });
+            }
             Asked::Rcpt => {
                 if let Some(mail) = &mut self.open {
                     mail.recipients = mail.recipients.saturating_add(1);
                 }
             }
-            Asked::Rset => self.open = None,
+            Asked::Rset => {
+                self.a_command_was_taken();
+                self.open = None;
+            }
             Asked::Data => {
                 let lone_lf_ends = self.options.rules.lone_lf_ends_message;
                 self.state = State::InMessage(Box::new(Body::new(lone_lf_ends, self.holds_header())));
             }
             Asked::EndOfData { octets } => return Some(self.conclude(true, octets, lines)),
-            Asked::Chunk { octets, last } => {
+            Asked::Chunk { octets, last, .. } => {
                 let octets = self.count_chunk(octets)?;
                 return last.then(|| self.conclude(true, octets, lines));
             }
             Asked::Quit => self.ending = Some(CloseReason::Quit),
-            Asked::Hello { .. } | Asked::Other => {}
+            Asked::Hello { .. } | Asked::DroppedChunk | Asked::Other => {}
         }
         None
     }
@@ -100,13 +116,15 @@ impl Transaction {
             Asked::Mail { sender } => return Some(envelope_refused(EnvelopeCommand::Mail, sender, lines)),
             // Without a sender all recipients are refused, and of that the sender's refusal has told.
             Asked::Rcpt => {
+                self.count_refused_recipient(lines, pipes);
                 let sender = self.open.as_ref()?.sender.clone();
                 return Some(envelope_refused(EnvelopeCommand::Rcpt, sender, lines));
             }
             Asked::Data => self.data_refused(lines, pipes),
             Asked::EndOfData { octets } => Some(self.conclude(false, octets, lines)),
             // RFC 3030 section 2: the message is void with its first refused chunk, whatever chunks follow.
-            Asked::Chunk { octets, .. } => {
+            Asked::Chunk { octets, whole, message, .. } => {
+                self.chunk_refused(message, whole);
                 let octets = self.count_chunk(octets)?;
                 Some(self.conclude(false, octets, lines))
             }
@@ -115,9 +133,20 @@ impl Transaction {
                 self.ending = Some(CloseReason::Quit);
                 None
             }
-            Asked::Rset | Asked::Hello { .. } | Asked::Other => None,
+            Asked::Rset | Asked::Hello { .. } | Asked::DroppedChunk | Asked::Other => None,
         };
         report.map(Flow::Message)
+    }
+
+    /// One that may be taken later does not count. A message that went in one group with its recipients has its answer
+    /// first.
+    fn count_refused_recipient(&mut self, lines: &[ReplyLine], pipes: &mut Pipes) {
+        self.refused_recipients += u32::from(code(lines) >= 500);
+        let is_sent = self.owed.asked().any(|asked| matches!(asked, Asked::Chunk { .. }));
+        if self.refused_recipients >= MAX_REFUSED_RECIPIENTS && !is_sent {
+            too_many_recipients().write(&mut pipes.to_downstream);
+            self.ending = Some(CloseReason::TooManyErrors);
+        }
     }
 
     /// A DATA that got no 354. What was sent behind it is a message that nobody wants: it ends the session unread.
@@ -126,7 +155,8 @@ impl Transaction {
             data_was_refused().write(&mut pipes.to_downstream);
             self.ending = Some(CloseReason::RefusedData);
         } else {
-            self.state = State::AwaitingCommandAfterRefusedData;
+            self.state = State::AwaitingCommand;
+            self.blind_data = BlindData::Possible;
         }
         // The transaction stays open: the downstream may try DATA again (RFC 5321 section 3.3).
         self.open.as_ref().map(|mail| report(mail, false, 0, lines))

@@ -1,7 +1,7 @@
 //! Golden dialogues: message data, taken and refused.
 
-use super::super::{MAX_COMMAND_LINE, MAX_HELD};
-use super::driver::{Driver, full, in_message, options, with_envelope};
+use super::super::{MAX_COMMAND_LINE, MAX_HELD, Options};
+use super::driver::{Driver, FULL, full, in_message, options, with_envelope, with_envelope_of};
 use crate::proto::{CloseReason, ProtoError};
 
 #[test]
@@ -79,16 +79,229 @@ fn chunks_pass_counted_and_binary() {
 }
 
 #[test]
-fn chunks_behind_a_refused_one_still_pass_as_counted_octets() {
+fn chunks_behind_a_refused_one_go_nowhere() {
     let mut driver = with_envelope();
     driver.downstream_sends(b"BDAT 3\r\nabc");
     driver.upstream_sends(b"552 5.3.4 too big\r\n");
     driver.downstream_sends(b"BDAT 6 LAST\r\nRSET\r\nNOOP\r\n");
-    driver.upstream_sends(b"503 5.5.1 no\r\n250 ok\r\n");
-    assert_eq!(driver.upstream_got(), "BDAT 3\r\nabcBDAT 6 LAST\r\nRSET\r\nNOOP\r\n");
-    assert_eq!(driver.downstream_got(), "552 5.3.4 too big\r\n503 5.5.1 no\r\n250 ok\r\n");
+    driver.upstream_sends(b"250 ok\r\n");
+    assert_eq!(driver.upstream_got(), "BDAT 3\r\nabcNOOP\r\n");
+    let swallowed = "503 5.5.1 The message was refused, RSET first\r\n";
+    assert_eq!(driver.downstream_got(), format!("552 5.3.4 too big\r\n{swallowed}250 ok\r\n"));
     assert_eq!(driver.reports.len(), 1, "the message was refused once");
     assert!(!driver.reports[0].accepted);
+    driver.downstream_sends(b"RSET\r\nMAIL FROM:<a@example.com>\r\nBDAT 1 LAST\r\nx");
+    assert_eq!(driver.upstream_got(), "RSET\r\nMAIL FROM:<a@example.com>\r\nBDAT 1 LAST\r\nx");
+}
+
+#[test]
+fn a_last_chunk_that_is_refused_is_the_end_of_its_message() {
+    let mut driver = with_envelope();
+    driver.downstream_sends(b"BDAT 3 LAST\r\nabc");
+    driver.upstream_sends(b"554 5.7.1 no\r\n");
+    driver.downstream_sends(b"MAIL FROM:<a@example.com>\r\nBDAT 1 LAST\r\nx");
+    assert_eq!(driver.upstream_got(), "BDAT 3 LAST\r\nabcMAIL FROM:<a@example.com>\r\nBDAT 1 LAST\r\nx");
+}
+
+/// A chunk of this many octets, each of which could begin a command.
+fn chunk(octets: usize) -> Vec<u8> {
+    b"RSET\r\n".iter().copied().cycle().take(octets).collect()
+}
+
+#[test]
+fn no_count_of_the_downstream_goes_upstream() {
+    for pipelining in [true, false] {
+        let keywords: &[&str] = if pipelining { &["PIPELINING", "CHUNKING"] } else { &["CHUNKING"] };
+        let mut driver = with_envelope_of(options(keywords));
+        // A number of 32 bits would be 20.
+        driver.downstream_sends(b"BDAT 4294967316 LAST\r\n");
+        assert_eq!(driver.upstream_got(), "", "nothing is announced that is not there");
+        driver.downstream_sends(&chunk(200_000));
+        let piece = [b"BDAT 65536\r\n".as_slice(), &chunk(200_000)[..65536]].concat();
+        assert!(driver.to_upstream.starts_with(&piece));
+        assert_eq!(driver.to_upstream.len(), piece.len() * if pipelining { 3 } else { 1 });
+        assert!(driver.held() <= MAX_HELD + 16 * 1024);
+        for _ in 0..2 {
+            driver.upstream_sends(b"250 taken\r\n");
+            driver.read_downstream(usize::MAX);
+        }
+        assert_eq!(driver.to_upstream.len(), 3 * piece.len());
+        assert_eq!(driver.downstream_got(), "", "the chunk has not ended");
+        assert!(driver.machine.has_body_in_flight());
+    }
+}
+
+#[test]
+fn a_chunk_gets_one_reply_however_many_it_was() {
+    for pipelining in [true, false] {
+        let keywords: &[&str] = if pipelining { &["PIPELINING", "CHUNKING"] } else { &["CHUNKING"] };
+        let mut driver = with_envelope_of(options(keywords));
+        let sent = [b"BDAT 70000\r\n".as_slice(), &chunk(70_000), b"BDAT 65536 LAST\r\n", &chunk(65_536), b"NOOP\r\n"];
+        driver.downstream_sends(&sent.concat());
+        for (reply, told) in [("250 1", ""), ("250 2", "250 2\r\n"), ("250 3", "250 3\r\n"), ("250 4", "250 4\r\n")] {
+            driver.upstream_sends(format!("{reply}\r\n").as_bytes());
+            driver.read_downstream(usize::MAX);
+            assert_eq!(driver.downstream_got(), told);
+        }
+        let pieces = [
+            b"BDAT 65536\r\n".as_slice(),
+            &chunk(65_536),
+            b"BDAT 4464\r\n",
+            &chunk(70_000)[65_536..],
+            b"BDAT 65536 LAST\r\n",
+            &chunk(65_536),
+            b"NOOP\r\n",
+        ];
+        assert!(driver.to_upstream == pieces.concat());
+        assert_eq!((driver.reports.len(), driver.reports[0].octets, driver.reports[0].accepted), (1, 135_536, true));
+    }
+}
+
+#[test]
+fn a_refusal_in_the_middle_of_a_chunk_is_told_once_and_its_rest_goes_nowhere() {
+    for last in ["", " LAST"] {
+        let mut driver = with_envelope();
+        driver.downstream_sends(format!("BDAT 300000{last}\r\n").as_bytes());
+        driver.downstream_sends(&chunk(140_000));
+        let sent = driver.to_upstream.len();
+        driver.upstream_sends(b"501 5.5.4 what\r\n");
+        driver.downstream_sends(&chunk(300_000)[140_000..]);
+        driver.upstream_sends(b"503 5.5.1 what\r\n");
+        assert_eq!(driver.to_upstream.len(), sent);
+        assert_eq!(driver.downstream_got(), "501 5.5.4 what\r\n");
+        driver.to_upstream.clear();
+        driver.downstream_sends(b"BDAT 6 LAST\r\nQUIT\r\nRSET\r\n");
+        let rest = if last.is_empty() { "RSET\r\n" } else { "BDAT 6 LAST\r\nQUIT\r\nRSET\r\n" };
+        assert_eq!(driver.upstream_got(), rest, "{last:?}");
+        assert_eq!((driver.reports.len(), driver.reports[0].accepted), (1, false));
+    }
+}
+
+#[test]
+fn a_chunk_whose_pieces_were_all_sent_has_no_second_answer() {
+    let mut driver = with_envelope();
+    driver.downstream_sends(
+        &[b"BDAT 70000 LAST\r\n".as_slice(), &chunk(70_000), b"MAIL FROM:<c@example.com>\r\n"].concat(),
+    );
+    driver.upstream_sends(b"452 4.3.1 full\r\n503 5.5.1 what\r\n250 next\r\n");
+    assert_eq!(driver.downstream_got(), "452 4.3.1 full\r\n250 next\r\n");
+    driver.downstream_sends(b"BDAT 1 LAST\r\nx");
+    assert!(driver.upstream_got().ends_with("MAIL FROM:<c@example.com>\r\nBDAT 1 LAST\r\nx"));
+}
+
+#[test]
+fn the_chunk_behind_a_refused_one_has_its_own_answer() {
+    let mut driver = with_envelope();
+    driver.downstream_sends(b"BDAT 1\r\nxBDAT 100000 LAST\r\n");
+    driver.downstream_sends(&chunk(70_000));
+    driver.upstream_sends(b"452 4.3.1 full\r\n");
+    driver.downstream_sends(&chunk(30_000));
+    driver.upstream_sends(b"503 5.5.1 what\r\n");
+    driver.downstream_sends(b"NOOP\r\n");
+    assert_eq!(driver.downstream_got(), "452 4.3.1 full\r\n503 5.5.1 The message was refused, RSET first\r\n");
+    assert!(driver.upstream_got().ends_with("RSETNOOP\r\n"), "65536 octets went before the refusal");
+}
+
+#[test]
+fn a_downstream_that_has_left_is_heard_out() {
+    let mut driver = with_envelope_of(options(&["CHUNKING"]));
+    driver.downstream_sends(&[b"BDAT 70000 LAST\r\n".as_slice(), &chunk(69_999)].concat());
+    assert!(driver.machine.awaits_upstream(), "one piece at a time");
+    driver.upstream_sends(b"250 one\r\n");
+    assert!(!driver.machine.awaits_upstream(), "an octet is missing");
+}
+
+#[test]
+fn a_chunk_that_is_too_big_is_refused_and_one_beyond_reading_ends_the_session() {
+    for keywords in [&["CHUNKING", "PIPELINING", "SIZE 1000"][..], &["PIPELINING"]] {
+        let mut driver = with_envelope_of(options(keywords));
+        driver.downstream_sends(b"BDAT 1073741824\r\n");
+        assert_eq!(driver.ending, None);
+        let mut driver = with_envelope_of(options(keywords));
+        driver.downstream_sends(b"BDAT 1073741825 LAST\r\nRSET\r\n");
+        assert_eq!(driver.upstream_got(), "");
+        assert_eq!(driver.ending, Some(Ok(CloseReason::TooBig)));
+        let said = driver.downstream_got();
+        assert!(
+            said.starts_with("5") && said.ends_with("\r\n421 4.3.0 Closing, the chunk is too big to be read\r\n"),
+            "{said}"
+        );
+    }
+    let mut driver = with_envelope_of(options(&["CHUNKING", "SIZE 10"]));
+    driver.downstream_sends(b"BDAT 12\r\nRSET\r\nRSET\r\nRSET\r\n");
+    assert_eq!(driver.upstream_got(), "RSET\r\n");
+    assert_eq!(driver.downstream_got(), "552 5.3.4 Message too big\r\n");
+}
+
+#[test]
+fn counts_do_not_add_up_to_less() {
+    let mut driver = with_envelope_of(options(&["CHUNKING"]));
+    driver.downstream_sends(b"BDAT 20\r\nRSET\r\nRSET\r\nRSET\r\nxy");
+    driver.upstream_sends(b"250 ok\r\n");
+    driver.upstream_got();
+    driver.downstream_sends(b"BDAT 18446744073709551600 LAST\r\nRSET\r\n");
+    assert_eq!(driver.upstream_got(), "");
+    assert_eq!(driver.ending, Some(Ok(CloseReason::TooBig)));
+}
+
+#[test]
+fn no_other_message_begins_among_chunks() {
+    let mut driver = with_envelope_of(Options { max_message: Some(10), ..options(FULL) });
+    driver.downstream_sends(b"BDAT 8\r\n12345678MAIL FROM:<a@example.com>\r\nBDAT 3\r\nabcDATA\r\n");
+    driver.upstream_sends(b"250 eight\r\n");
+    assert_eq!(driver.upstream_got(), "BDAT 8\r\n12345678");
+    assert_eq!(
+        driver.downstream_got(),
+        "250 eight\r\n503 5.5.1 BDAT has begun\r\n552 5.3.4 Message too big\r\n503 5.5.1 The message was refused, RSET first\r\n"
+    );
+}
+
+#[test]
+fn a_lucky_first_line_makes_no_message_a_dialogue() {
+    for first in
+        ["Help needed in room 5", "Noop", "Data", "VRFY it", "MAIL FROM:<ceo@example.com>", "NOOP", "Mail from: Ann"]
+    {
+        for local in [true, false] {
+            let mut driver = with_envelope();
+            if local {
+                driver.downstream_sends(b"MAIL FROM:<a\0b@example.com>\r\nDATA\r\n");
+                assert!(
+                    driver
+                        .downstream_got()
+                        .ends_with("503 5.5.1 MAIL was refused, send another first\r\n")
+                );
+            } else {
+                driver.downstream_sends(b"DATA\r\n");
+                driver.upstream_sends(b"451 4.3.0 later\r\n");
+            }
+            driver.upstream_got();
+            driver.downstream_sends(format!("{first}\r\n\r\n").as_bytes());
+            driver.upstream_sends(b"503 5.5.1 nested\r\n");
+            driver.downstream_sends(b"RCPT TO:<x@example.com>\r\nDATA\r\nevil\r\n.\r\n");
+            assert_eq!(driver.ending, Some(Ok(CloseReason::RefusedData)), "{first}");
+            assert!(
+                driver
+                    .downstream_got()
+                    .ends_with("421 4.7.0 Message data was refused; it must wait for the answer to DATA\r\n")
+            );
+            let upstream = driver.upstream_got();
+            assert!(!upstream.contains("DATA") && !upstream.contains("RCPT"), "{upstream}");
+        }
+    }
+}
+
+#[test]
+fn after_a_refused_data_one_command_at_a_time_goes_on() {
+    let mut driver = with_envelope();
+    driver.downstream_sends(b"RSET\r\nMAIL FROM:<a\0b@example.com>\r\nDATA\r\n");
+    assert_eq!(driver.upstream_got(), "RSET\r\n");
+    driver.upstream_sends(b"250 reset\r\n");
+    driver.downstream_sends(b"NOOP\r\nRSET\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n");
+    assert_eq!(driver.upstream_got(), "NOOP\r\n", "the RSET before was no sign that the refusal was read");
+    driver.upstream_sends(b"250 noop\r\n");
+    assert_eq!(driver.upstream_got(), "RSET\r\n");
+    driver.upstream_sends(b"250 reset\r\n");
+    assert_eq!(driver.upstream_got(), "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n");
 }
 
 #[test]
@@ -121,8 +334,8 @@ fn a_huge_chunk_streams() {
     let mut driver = full();
     driver.downstream_sends(b"BDAT 18446744073709551615 LAST\r\n");
     driver.downstream_sends(&vec![b'x'; 200_000]);
-    assert_eq!(driver.upstream_got().len(), "BDAT 18446744073709551615 LAST\r\n".len() + 200_000);
-    assert_eq!(driver.held(), 0);
+    assert_eq!(driver.upstream_got().len(), 3 * ("BDAT 65536\r\n".len() + MAX_HELD));
+    assert_eq!(driver.held(), 200_000 - 3 * MAX_HELD);
 }
 
 #[test]

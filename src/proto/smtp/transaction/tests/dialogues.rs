@@ -1,7 +1,7 @@
 //! Golden dialogues: commands and replies.
 
 use super::super::{EnvelopeCommand, Flow, MAX_COMMAND_LINE, Pipes, Transaction};
-use super::driver::{Driver, full, in_message, options, with_envelope};
+use super::driver::{Driver, STAMP, full, in_message, options, with_envelope};
 use crate::proto::smtp::reply::Reply;
 use crate::proto::{CloseReason, FLUSH_AT, Input, ProtoError};
 
@@ -169,7 +169,11 @@ fn what_is_written_in_one_call_is_bounded() {
     driver.downstream_sends(&b"STARTTLS\r\n".repeat(2000));
     assert_eq!(driver.downstream_got(), "503 5.5.1 Too late for TLS\r\n".repeat(2000));
     driver.downstream_sends(&format!("VRFY {}\r\n", "a".repeat(500)).into_bytes());
-    driver.downstream_sends(&format!("MAIL FROM:<a@b> X={}\r\n", "a".repeat(4000)).into_bytes().repeat(64));
+    driver.downstream_sends(
+        &format!("MAIL FROM:<a@b> ENVID={}\r\n", "a".repeat(4000))
+            .into_bytes()
+            .repeat(64),
+    );
     driver.upstream_sends(b"252 ok\r\n");
     driver.read_downstream(usize::MAX);
     assert_eq!(driver.upstream_got().lines().count(), 65);
@@ -255,7 +259,7 @@ fn arguments_that_go_upstream_are_printable() {
 fn international_addresses_need_smtputf8_on_their_mail() {
     let mut driver = full();
     let refused = "553 5.6.7 Non-ASCII addresses need SMTPUTF8\r\n";
-    driver.downstream_sends("MAIL FROM:<j\u{f6}rg@example.com>\r\nRCPT TO:<j\u{f6}rg@example.com>\r\n".as_bytes());
+    driver.downstream_sends("RCPT TO:<j\u{f6}rg@example.com>\r\nMAIL FROM:<j\u{f6}rg@example.com>\r\n".as_bytes());
     assert_eq!(driver.downstream_got(), refused.repeat(2));
     let international = "MAIL FROM:<a@example.com> SMTPUTF8\r\nRCPT TO:<j\u{f6}rg@example.com>\r\n";
     driver.downstream_sends(international.as_bytes());
@@ -270,11 +274,13 @@ fn international_addresses_need_smtputf8_on_their_mail() {
 #[test]
 fn bad_envelopes_are_refused_here() {
     let mut driver = full();
-    driver.downstream_sends(b"MAIL FROM:<a\0b@example.com>\r\nRCPT TO:<>\r\nMAIL FROM:<a@b> X==\r\nMAIL a@b\r\n");
+    driver.downstream_sends(
+        b"RCPT TO:<>\r\nMAIL FROM:<a\0b@example.com>\r\nMAIL FROM:<a@b> X==\r\nMAIL FROM:<a@b> X=1\r\nMAIL a@b\r\n",
+    );
     assert_eq!(
         driver.downstream_got(),
-        "501 5.1.7 MAIL FROM: bad address syntax\r\n501 5.1.3 RCPT TO: bad address syntax\r\n\
-         501 5.5.4 MAIL FROM: bad parameter syntax\r\n501 5.5.4 MAIL FROM: FROM: or TO: is missing\r\n"
+        "501 5.1.3 RCPT TO: bad address syntax\r\n501 5.1.7 MAIL FROM: bad address syntax\r\n\
+         501 5.5.4 MAIL FROM: bad parameter syntax\r\n555 5.5.4 MAIL FROM: parameter not supported\r\n501 5.5.4 MAIL FROM: FROM: or TO: is missing\r\n"
     );
     assert_eq!(driver.upstream_got(), "");
 }
@@ -355,15 +361,24 @@ fn a_mail_that_may_not_pass_is_answered_in_its_turn_and_leaves_no_sender_behind(
     for pipelining in [true, false] {
         let mut driver = Driver::new(options(if pipelining { &["PIPELINING"] } else { &[] }));
         driver.verdict = Err(Reply::new(450, "4.7.1", "Too many messages"));
-        driver.downstream_sends(b"NOOP\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nRSET\r\n");
+        driver.downstream_sends(
+            b"NOOP\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nBDAT 6 LAST\r\nQUIT\r\nRSET\r\n",
+        );
         driver.upstream_sends(b"250 noop\r\n");
-        driver.upstream_sends(b"503 5.5.1 MAIL first\r\n");
         driver.upstream_sends(b"250 reset\r\n");
-        assert_eq!(driver.upstream_got(), "NOOP\r\nRCPT TO:<b@example.com>\r\nRSET\r\n");
+        assert_eq!(driver.upstream_got(), "NOOP\r\nRSET\r\n");
+        let no_mail = "503 5.5.1 MAIL was refused, send another first\r\n";
         assert_eq!(
             driver.downstream_got(),
-            "250 noop\r\n450 4.7.1 Too many messages\r\n503 5.5.1 MAIL first\r\n250 reset\r\n"
+            format!("250 noop\r\n450 4.7.1 Too many messages\r\n{no_mail}{no_mail}250 reset\r\n")
         );
         assert!(driver.refusals.is_empty() && driver.machine.is_between_messages());
+        driver.downstream_sends(b"RCPT TO:<b@example.com>\r\n");
+        assert_eq!(driver.downstream_got(), no_mail);
+        driver.verdict = Ok(STAMP);
+        driver.downstream_sends(b"MAIL FROM:<a@example.com>\r\n");
+        driver.upstream_sends(b"250 ok\r\n");
+        driver.downstream_sends(b"RCPT TO:<b@example.com>\r\n");
+        assert_eq!(driver.upstream_got(), "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\n");
     }
 }

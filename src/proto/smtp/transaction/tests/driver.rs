@@ -54,7 +54,8 @@ pub(super) fn with_envelope() -> Driver {
 pub(super) fn with_envelope_of(options: Options) -> Driver {
     let mut driver = Driver::new(options);
     driver.downstream_sends(b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\n");
-    driver.upstream_sends(b"250 2.1.0 Sender OK\r\n250 2.1.5 Recipient OK\r\n");
+    driver.upstream_sends(b"250 2.1.0 Sender OK\r\n");
+    driver.upstream_sends(b"250 2.1.5 Recipient OK\r\n");
     driver.upstream_got();
     driver.downstream_got();
     driver

@@ -27,6 +27,11 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// More than goes upstream at once.
+fn large() -> impl Strategy<Value = Vec<u8>> {
+    (60_000usize..150_000).prop_map(|length| b"\r\nQUIT".iter().copied().cycle().take(length).collect())
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let line = proptest::sample::select(vec![
         "MAIL FROM:<a@example.com>",
@@ -51,7 +56,7 @@ fn act() -> impl Strategy<Value = Act> {
         12 => (line, prop_oneof![Just("\r\n"), Just("\n")]).prop_map(|(line, end)| Act::Says(format!("{line}{end}").into())),
         1 => (4097usize..8192).prop_map(|length| Act::Says([vec![b'y'; length - 1], b"\n".to_vec()].concat())),
         3 => message().prop_map(Act::Message),
-        2 => proptest::collection::vec(octets(40), 1..4).prop_map(Act::Chunks),
+        2 => proptest::collection::vec(prop_oneof![8 => octets(40), 1 => large()], 1..4).prop_map(Act::Chunks),
     ]
 }
 
@@ -63,13 +68,14 @@ fn script(acts: &[Act]) -> (Vec<u8>, Vec<Vec<u8>>) {
         match act {
             Act::Says(octets) => sent.extend_from_slice(octets),
             Act::Message(message) => {
-                sent.extend_from_slice(b"DATA\r\n");
+                // Behind a MAIL that was refused it would end the session.
+                sent.extend_from_slice(b"RSET\r\nMAIL FROM:<a@example.com>\r\nDATA\r\n");
                 sent.extend_from_slice(message);
                 messages.push(reference(message).unwrap().0);
             }
             Act::Chunks(chunks) => {
                 // What an earlier, unfinished message left behind must not count.
-                sent.extend_from_slice(b"RSET\r\n");
+                sent.extend_from_slice(b"RSET\r\nMAIL FROM:<a@example.com>\r\n");
                 for (at, chunk) in chunks.iter().enumerate() {
                     let last = if at + 1 == chunks.len() { " LAST" } else { "" };
                     sent.extend_from_slice(format!("BDAT {}{last}\r\n", chunk.len()).as_bytes());

@@ -1,8 +1,9 @@
 //! What a login's mail may be: announced sizes, recipients, and whose name the envelope carries.
 
 use super::super::{Denied, Options};
-use super::driver::{Driver, FULL, in_message_of, options};
+use super::driver::{Driver, FULL, in_message_of, options, with_envelope_of};
 use crate::config::{MailRules, Recipients, SenderRule};
+use crate::proto::CloseReason;
 
 fn ruled(rules: MailRules) -> Options {
     Options { rules, ..options(FULL) }
@@ -66,6 +67,49 @@ fn other_recipients_are_refused_in_their_turn() {
     assert_eq!(driver.denials.len(), 4);
     assert_eq!(driver.denials[0].what, Denied::Recipient(b"x@example.com".into()));
     assert_eq!(driver.denials[0].sender, b"a@contoso.com");
+}
+
+#[test]
+fn a_domain_that_may_be_written_to_is_no_way_to_others() {
+    let recipients = vec![Recipients::Domain("contoso.com".into()), Recipients::Address("a%b@contoso.com".into())];
+    let mut driver = Driver::new(ruled(MailRules { recipients: Some(recipients), ..MailRules::default() }));
+    for path in [
+        "v%evil.example@contoso.com",
+        "evil.example!v@contoso.com",
+        "\"v@evil.example\"@contoso.com",
+        "\"v\"@contoso.com",
+    ] {
+        driver.downstream_sends(format!("RCPT TO:<{path}>\r\n").as_bytes());
+        assert_eq!(driver.downstream_got(), "550 5.7.1 This login may not write to this recipient\r\n", "{path}");
+    }
+    driver.downstream_sends(b"RCPT TO:<a%b@contoso.com>\r\n");
+    assert_eq!(driver.upstream_got(), "RCPT TO:<a%b@contoso.com>\r\n", "it was named");
+}
+
+#[test]
+fn who_tries_which_recipients_there_are_is_not_heard_out() {
+    let recipients = Some(vec![Recipients::Domain("contoso.com".into())]);
+    for (rules, reply) in
+        [(MailRules { recipients, ..MailRules::default() }, None), (MailRules::default(), Some("550 no\r\n"))]
+    {
+        let mut driver = Driver::new(ruled(rules));
+        for count in 1..=100 {
+            assert_eq!(driver.ending, None, "after {}", count - 1);
+            driver.downstream_sends(format!("RCPT TO:<a{count}@example.com>\r\n").as_bytes());
+            driver.upstream_sends(reply.unwrap_or_default().as_bytes());
+        }
+        assert_eq!(driver.ending, Some(Ok(CloseReason::TooManyErrors)));
+        let said = driver.downstream_got();
+        assert_eq!(said.lines().count(), 101);
+        assert!(said.ends_with("\r\n421 4.7.0 Too many refused recipients\r\n"), "{said}");
+    }
+    // What may be taken later is no try.
+    let mut driver = with_envelope_of(options(FULL));
+    for _ in 0..150 {
+        driver.downstream_sends(b"RCPT TO:<a@example.com>\r\n");
+        driver.upstream_sends(b"452 4.5.3 too many\r\n");
+    }
+    assert_eq!(driver.ending, None);
 }
 
 #[test]
