@@ -126,11 +126,6 @@ const fn closed(reason: CloseReason) -> &'static str {
     }
 }
 
-/// A message went out with it.
-fn kept(mut permit: Box<Permit>) {
-    permit.keep();
-}
-
 impl Record {
     /// Of the session with this number.
     pub(crate) fn new(session: u64, peer: IpAddr) -> Self {
@@ -205,10 +200,10 @@ impl Record {
         if std::mem::take(&mut self.is_first) {
             return Ok(());
         }
-        if let Some(permit) = self.permit.take()
+        if let Some(mut permit) = self.permit.take()
             && under_way
         {
-            kept(permit);
+            permit.keep();
         }
         let Some(who) = &self.who else { return Ok(()) };
         match clearance.ask(&who.sender(self.peer), who.login().mail.rate, self.peer) {
@@ -280,7 +275,7 @@ impl Record {
             let sender = who.sender(self.peer);
             clearance.message(&sender, report, self.peer);
             match self.permit.take() {
-                Some(permit) => kept(permit),
+                Some(mut permit) => permit.keep(),
                 None => clearance.count(&sender, who.login().mail.rate),
             }
         }
@@ -356,8 +351,8 @@ impl Record {
 
     /// The session ends with a message whose fate the upstream has not told.
     pub(crate) fn message_lost(&mut self, ending: &Ending) {
-        if let Some(permit) = self.permit.take() {
-            kept(permit);
+        if let Some(mut permit) = self.permit.take() {
+            permit.keep();
         }
         let (session, (login, account)) = (self.session, self.names());
         tracing::warn!(session, login, account, "message without an answer, the sender has to send it again: {ending}");
