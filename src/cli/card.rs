@@ -62,14 +62,16 @@ impl Card<'_> {
             }
         }
         if self.protocols.contains(&Protocol::Smtp) {
-            line("sender", &format!("{}   (the provider takes no other)", self.address));
+            line("sender", &format!("{}   (use this one: many providers take no other)", self.address));
             let account = self
                 .config
                 .accounts
                 .iter()
                 .find(|account| account.address.eq_ignore_ascii_case(self.address));
             if let Some(octets) = account.and_then(|account| account.max_message) {
-                line("size", &format!("at most {octets} octets a message; what is attached grows by a third"));
+                let megabytes = octets / 1_000_000;
+                let most = if megabytes > 0 { format!("{megabytes} MB") } else { format!("{octets} octets") };
+                line("size", &format!("at most {most} a message; what is attached grows by a third"));
             } else if let Some(limit) = size_limit(self.provider) {
                 line("size", limit);
             }

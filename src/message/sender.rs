@@ -182,16 +182,16 @@ fn is_odd(char: char) -> bool {
 fn address_of(addr: &Addr<'_>) -> Option<String> {
     let address = addr.address()?;
     let (local, domain) = address.rsplit_once('@')?;
-    let is_atom = |char: char| char.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(char);
+    let is_atom = |char: char| char.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(char);
     let is_label = |label: &str| {
         !label.is_empty()
             && label
                 .chars()
                 .all(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_'))
     };
-    let is_real = !local.is_empty()
-        && address.len() <= 254
-        && local.chars().all(is_atom)
+    // RFC 5321 section 4.1.2, Dot-string: no quoted form is worth guessing at.
+    let is_real = address.len() <= 254
+        && local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atom))
         && domain.contains('.')
         && domain.split('.').all(is_label);
     is_real.then(|| address.to_owned())

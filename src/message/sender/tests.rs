@@ -48,7 +48,7 @@ fn the_old_address_is_where_replies_go() {
     becomes("From: it@contoso.com (IT)\r\n", "From: \"IT\" <scans@contoso.com>\r\nReply-To: <it@contoso.com>\r\n");
     becomes("From: SCANS@contoso.com\r\n", ours);
     becomes("From: it@contoso.com\r\nReply-To: x@y\r\n", &format!("{ours}Reply-To: x@y\r\n"));
-    for no_address in ["root@localhost", "a@b@c.d", "<a@b..c>", "<a@b.c\0>"] {
+    for no_address in [".it@contoso.com", "i..t@contoso.com", "root@localhost", "a@b@c.d", "<a@b..c>", "<a@b.c\0>"] {
         becomes(&format!("From: {no_address}\r\n"), ours);
     }
 }

@@ -41,8 +41,12 @@ pub(crate) enum Clue {
     TlsRequired { login: String },
     /// The user name is right, and the password is not.
     WrongPassword { login: String },
+    /// The password was not looked at: why.
+    NotChecked(String),
     /// The password was right, and yet it failed: what happened and what to do.
     LoginFailed(String),
+    /// The address was right, and yet it failed: what happened and what to do.
+    AddressFailed(String),
     /// The login succeeded: what went wrong before is of no account. Never told.
     LoggedIn,
     /// Beyond the login's `rate`.
@@ -103,8 +107,15 @@ impl Clue {
                 | Self::WrongNetwork { .. }
                 | Self::TlsRequired { .. }
                 | Self::WrongPassword { .. }
+                | Self::NotChecked(_)
                 | Self::LoginFailed(_)
+                | Self::AddressFailed(_)
         )
+    }
+
+    /// Whether a user name and a password came before it.
+    pub(crate) fn is_about_password(&self) -> bool {
+        self.is_about_login() && !matches!(self, Self::NoLogin | Self::AddressFailed(_))
     }
 
     /// What to do, one line.
@@ -176,8 +187,15 @@ impl Clue {
                 "the password is not that of {login}: type it into the device again from its card (some devices cut it off or \
                  change its case), or make a new one with `mailferry login rotate` or `mailferry passwd --generate`"
             ),
+            Self::NotChecked(detail) => format!(
+                "the password was not looked at: {detail}; correct it in the device if it may be wrong, then wait: [limits] \
+                 failed_logins says for how long"
+            ),
             Self::LoginFailed(detail) => {
                 format!("the password was right, and the login failed at the provider: {detail}")
+            }
+            Self::AddressFailed(detail) => {
+                format!("the address opens a login, and what it wants failed: {detail}")
             }
             Self::LoggedIn => String::new(),
             Self::RateExceeded { login } => {
@@ -255,7 +273,9 @@ mod tests {
             ),
             (Clue::TlsRequired { login: login() }, "tls = \"required\""),
             (Clue::WrongPassword { login: login() }, "`mailferry passwd --generate`"),
+            (Clue::NotChecked("too many failed logins".into()), "too many failed logins; correct it in the device"),
             (Clue::LoginFailed("Renew the secret".into()), "Renew the secret"),
+            (Clue::AddressFailed("Sign in".into()), "the address opens a login, and what it wants failed: Sign in"),
             (Clue::LoggedIn, ""),
             (Clue::RateExceeded { login: login() }, "username = \"scanner\" set a higher rate"),
             (Clue::HeldBack { login: login() }, "scanner is refused here for a while"),

@@ -148,7 +148,7 @@ impl Tap {
                 self.tell(|| format!("mail without a login refused: {}", failure.detail));
                 return self.learn(match failure.kind {
                     FailureKind::UnknownAddress => Clue::NoLogin,
-                    _ => Clue::LoginFailed(failure.detail.clone()),
+                    _ => Clue::AddressFailed(failure.detail.clone()),
                 });
             }
         };
@@ -167,14 +167,10 @@ impl Tap {
         };
         let State { peer, under_tls, .. } = *tapped.state();
         self.learn(match (failure.kind, logins(&name)) {
-            (
-                FailureKind::Throttled
-                | FailureKind::Busy
-                | FailureKind::Unavailable
-                | FailureKind::NeedsPerson
-                | FailureKind::MissingRights,
-                _,
-            ) => Clue::LoginFailed(failure.detail.clone()),
+            (FailureKind::Throttled | FailureKind::Busy, _) => Clue::NotChecked(failure.detail.clone()),
+            (FailureKind::Unavailable | FailureKind::NeedsPerson | FailureKind::MissingRights, _) => {
+                Clue::LoginFailed(failure.detail.clone())
+            }
             (_, None) => Clue::UnknownName,
             (_, Some(logins)) => why_not(&logins, name, listener.protocol, peer, under_tls),
         });
@@ -240,6 +236,10 @@ impl Tapped {
 
 impl State {
     fn learn(&mut self, clue: Clue) {
+        // Whoever tried a password means to log in: mail behind its refusal says nothing of a device that cannot.
+        if clue == Clue::NoLogin && self.clues.iter().any(Clue::is_about_password) {
+            return;
+        }
         match clue {
             // What went wrong before it did not matter.
             Clue::LoggedIn => self.clues.retain(|clue| !clue.is_about_login()),

@@ -141,3 +141,15 @@ fn what_a_success_has_shown_to_be_no_matter_is_not_advised_on() {
     assert_eq!(lines.last().unwrap(), "#7 ** a message was accepted: nothing is to be changed");
     assert_eq!(lines.len(), 3, "{lines:?}");
 }
+
+#[test]
+fn whoever_has_tried_a_password_is_not_told_to_do_without_one() {
+    let watchers = Watchers::default();
+    let mut watch = watchers.watch(None).unwrap();
+    let tap = tap(&watchers);
+    tap.learn(Clue::NotChecked("too many failed logins".into()));
+    tap.learn(Clue::NoLogin);
+    tap.ended(&"over");
+    let advice: Vec<_> = waiting(&mut watch).into_iter().filter(|line| line.contains(" ** ")).collect();
+    assert!(advice.len() == 1 && advice[0].contains("the password was not looked at"), "{advice:?}");
+}
