@@ -250,9 +250,10 @@ impl Record {
             return self.not_now(nuisances, at, failure);
         }
         self.tap.failed(at, asked, failure);
+        let known = self.names().0.to_owned();
         let (login, mechanism): (&[u8], &dyn fmt::Debug) = match asked {
             Asked::Password(request) => (&request.username, &request.mechanism),
-            Asked::Address => (b"-", &format_args!("ByAddress")),
+            Asked::Address => (known.as_bytes(), &format_args!("ByAddress")),
         };
         let (listener, login) = (&at.name, PeerName(login));
         let (session, peer, reason, detail) = (self.session, self.peer, failure.kind, &failure.detail);
