@@ -91,7 +91,8 @@ fn logins(devices: &[Device]) -> Result<Vec<Option<NewLogin>>, Failure> {
 
 fn place(config: Option<&Path>, environment: &Environment) -> PathBuf {
     match config {
-        Some(path) => environment.working_folder.join(path),
+        // Without the "." of "./mailferry.toml": it is shown in what is to be run.
+        Some(path) => environment.working_folder.join(path).components().collect(),
         None if environment.root => "/etc/mailferry/mailferry.toml".into(),
         None => environment.working_folder.join("mailferry.toml"),
     }
