@@ -228,6 +228,15 @@ async fn offline_nobody_is_dialed() {
     assert_eq!(stage.control().connections(sim::Protocol::Smtp), 0);
 }
 
+#[tokio::test]
+async fn a_certificate_that_cannot_be_shown_is_found_offline() {
+    let listener_keys = "tls = \"auto\"\ncertificate = \"gone.pem\"\nprivate_key = \"gone.key\"\n".into();
+    let stage = Stage::with(Wanted { listener_keys, ..Wanted::default() }).await;
+    let lines = stage.check(&["--offline"], 1).await;
+    let faults: Vec<_> = lines.iter().filter(|line| line.starts_with("FAIL  certificate: ")).collect();
+    assert!(faults.len() == 1 && faults[0].contains("gone.pem"), "{lines:#?}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_that_everybody_can_read_is_warned_of() {

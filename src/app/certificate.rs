@@ -111,6 +111,16 @@ pub fn shown(config: &Config, kind: KeyKind) -> Result<Vec<Shown>, NoCertificate
     wanted.into_iter().map(|files| open(config, files, kind)).collect()
 }
 
+/// Why certificates that the configuration names cannot be shown. One of our own is made when it is needed.
+#[must_use]
+pub fn faults(config: &Config) -> Vec<NoCertificate> {
+    let named = wanted(config).into_iter().flatten();
+    named
+        .filter_map(|files| Shown::open(files).err())
+        .map(NoCertificate::from)
+        .collect()
+}
+
 /// How the listeners speak TLS. What is wrong with a certificate that can be shown all the same is said in the log.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! `mailferry check`: is everything in place? Configuration, permissions, tokens, then a real login at each upstream.
+//! `mailferry check`: is everything in place? Configuration, permissions, certificates, tokens, then a real login at each
+//! upstream.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use super::Failure;
 use super::office::{ask, ask_telling, unexpected, within};
+use crate::app::certificate;
 use crate::app::office::Office;
 use crate::control::{Answer, Request};
 
@@ -22,7 +24,7 @@ const MOST_TRIES: u32 = 240;
 pub(super) struct Args {
     /// Addresses of the accounts to check; all of them if none is named
     accounts: Vec<String>,
-    /// Only the configuration and the permissions of its files; nothing is dialed
+    /// Only the configuration, the permissions of its files and listeners' certificates; nothing is dialed
     #[arg(long)]
     offline: bool,
     /// Try again every 30 seconds, for two hours at most, until rights that were just given have spread
@@ -38,18 +40,22 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
     for warning in &config.warnings {
         lines += &format!("warn  {warning}\n");
     }
-    if args.offline {
-        return Ok(out.write_all(lines.as_bytes()).map_err(anyhow::Error::new)?);
+    let faults = certificate::faults(&config);
+    for fault in &faults {
+        lines += &format!("FAIL  certificate: {fault}\n");
     }
-    let wrong = within(config, async |office| {
-        let accounts = chosen(office, &args.accounts).await?;
+    let wrong = if args.offline {
         out.write_all(lines.as_bytes()).map_err(anyhow::Error::new)?;
-        check(office, &accounts, args.wait, &mut out).await
-    });
-    match wrong.await? {
-        0 => Ok(()),
-        _ => Err(Failure::Found),
-    }
+        0
+    } else {
+        let checked = within(config, async |office| {
+            let accounts = chosen(office, &args.accounts).await?;
+            out.write_all(lines.as_bytes()).map_err(anyhow::Error::new)?;
+            check(office, &accounts, args.wait, &mut out).await
+        });
+        checked.await?
+    };
+    if wrong == 0 && faults.is_empty() { Ok(()) } else { Err(Failure::Found) }
 }
 
 /// Prints one line for each step; how many of them went wrong.
