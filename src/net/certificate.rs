@@ -189,14 +189,18 @@ fn unreadable(error: &io::Error) -> String {
     format!("it cannot be read ({error}); {cure}")
 }
 
-/// By what it is known that a file is another: when it was written, how long it is, and which it is on its disk.
+/// By what it is known that a file is another, or may be read now: when it was written, how long it is, which it is on its
+/// disk, and when its owner or mode changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp(Option<SystemTime>, u64, u64);
+struct Stamp(Option<SystemTime>, u64, Inode);
+
+/// The file's number, and the second and nanosecond of its last change of any kind.
+type Inode = (u64, i64, i64);
 
 impl Stamp {
     fn of(file: &Path) -> Option<Self> {
         let found = fs::metadata(file).ok()?;
-        Some(Self(found.modified().ok(), found.len(), number(&found)))
+        Some(Self(found.modified().ok(), found.len(), inode(&found)))
     }
 
     fn of_both(files: &CertificateFiles) -> [Option<Self>; 2] {
@@ -205,13 +209,14 @@ impl Stamp {
 }
 
 #[cfg(unix)]
-fn number(found: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(found)
+fn inode(found: &Metadata) -> Inode {
+    use std::os::unix::fs::MetadataExt;
+    (found.ino(), found.ctime(), found.ctime_nsec())
 }
 
 #[cfg(not(unix))]
-fn number(_: &Metadata) -> u64 {
-    0
+fn inode(_: &Metadata) -> Inode {
+    (0, 0, 0)
 }
 
 /// How often the files are looked at.

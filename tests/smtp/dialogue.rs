@@ -201,7 +201,7 @@ async fn extensions_that_are_not_for_the_client_are_left_out() {
     let setup = Setup::new().await;
     let mut client = setup.logged_in(Protocol::Smtp).await;
     let offer = "250-mx.example\r\n250-AUTH=LOGIN\r\n250-auth XOAUTH2\r\n250-XCLIENT NAME ADDR\r\n250-Size 1000\r\n\
-                 250-STARTTLS\r\n250-x-link2state\r\n250-BURL imap\r\n250-ETRN\r\n250-VERP\r\n250-BINARYMIME\r\n250 DSN";
+                 250-STARTTLS\r\n250-x-link2state\r\n250-BURL imap\r\n250-ETRN\r\n250-VERP\r\n250-DELIVERBY 60\r\n250-MT-PRIORITY\r\n250-BINARYMIME\r\n250 DSN";
     setup
         .control()
         .fail_next(sim::Protocol::Smtp, 1, Fault::At(Moment::CapabilitiesDue, Act::Say(offer.into())));

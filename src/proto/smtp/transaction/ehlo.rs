@@ -3,8 +3,20 @@
 use crate::proto::smtp::reply::ReplyLine;
 
 /// Keywords that never pass. Login and TLS are done with; the rest would let the downstream speak to the upstream about
-/// things this gateway does not understand.
-const HIDDEN: [&[u8]; 6] = [b"AUTH", b"STARTTLS", b"BURL", b"VERP", b"ETRN", b"ATRN"];
+/// things this gateway does not understand, or with parameters of MAIL and RCPT that it does not pass on.
+const HIDDEN: [&[u8]; 11] = [
+    b"AUTH",
+    b"STARTTLS",
+    b"BURL",
+    b"VERP",
+    b"ETRN",
+    b"ATRN",
+    b"DELIVERBY",
+    b"FUTURERELEASE",
+    b"MT-PRIORITY",
+    b"RRVS",
+    b"SUBMITTER",
+];
 
 /// The lines that pass, in their order; the last one is marked as such. `chunking`: whether BDAT may be offered. `size`:
 /// the largest message, where that is not the upstream's to say.

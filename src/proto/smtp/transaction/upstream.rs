@@ -158,7 +158,8 @@ impl Transaction {
             self.state = State::AwaitingCommand;
             self.blind_data = BlindData::Possible;
         }
-        // The transaction stays open: the downstream may try DATA again (RFC 5321 section 3.3).
+        // The transaction stays open at the upstream until RSET, EHLO or its end; DATA is not taken again before (RFC 5321
+        // section 3.3 would allow it): what follows may be the message that was sent blindly.
         self.open.as_ref().map(|mail| report(mail, false, 0, lines))
     }
 
