@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::crowd::{Crowd, Seat};
 use super::echo::without_echo;
+use super::failure::MAX_WORDS;
 use super::rates::{Counted, Exceeded, Rates};
 use super::refusals::{Held, Probe, Refusals, Stage};
 use super::words;
@@ -19,9 +20,6 @@ use crate::login::throttle::Origin;
 use crate::proto::smtp::reply::{Reply, ReplyLine};
 use crate::proto::smtp::transaction::{EnvelopeCommand, EnvelopeRefusal, MessageReport};
 use crate::telemetry::log::PeerText;
-
-/// How long the words of a reply may be, in octets, so that its line stays below SMTP's 512.
-const MAX_WORDS: usize = 400;
 
 /// Where an address, or a login, has as many sessions as it may.
 const TOO_MANY_SESSIONS: Reply =

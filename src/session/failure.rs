@@ -11,7 +11,7 @@ use crate::proto::smtp::reply::Reply;
 use crate::proto::{imap, pop3};
 
 /// How long the words of a reply may be, in octets, so that its line stays below SMTP's 512.
-const MAX_WORDS: usize = 400;
+pub(super) const MAX_WORDS: usize = 400;
 
 /// Why a login was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

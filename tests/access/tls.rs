@@ -3,15 +3,9 @@
 use std::sync::Arc;
 
 use mailferry::config::{Config, ListenerTls, Protocol};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::BufReader;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-use crate::common::{Answer, Client, PASSWORD, Setup, Wanted, in_time, login_table};
+use crate::common::tls::{self, Secured, own_certificate, trusting};
+use crate::common::{Answer, Client, PASSWORD, Setup, Wanted, login_table};
 use crate::{behind_a_proxy, command, greeted, sending, v1, v2};
 
 fn auto(config: &mut Config) {
@@ -27,20 +21,9 @@ async fn with_tls() -> Setup {
 }
 
 /// The handshake, by who trusts the gateway's own certificate.
-async fn secured(setup: &Setup, client: Client) -> Client<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    let certificate = setup.folder.path().join("state/certificate.pem");
-    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    let stream = in_time(connector.connect(name, client.connection.into_inner())).await.unwrap();
-    Client { connection: BufReader::new(stream) }
+async fn secured(setup: &Setup, client: Client) -> Secured {
+    let config = trusting(&own_certificate(setup.folder.path()));
+    tls::secured(client, "127.0.0.1", &config).await.unwrap()
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 pub mod program;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -10,23 +10,15 @@ mod hostile;
 mod log;
 mod ways;
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Client, Setup, Wanted, in_time};
+use common::tls::{Secured, own_certificate, secured, trusting};
+use common::{Client, Setup, Wanted};
 use mailferry::config::{Config, ListenerTls, Protocol};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::BufReader;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-
-/// A client under TLS.
-type Secured = Client<TlsStream<TcpStream>>;
 
 /// A setup whose listeners speak TLS in this way, and take a password in the clear from nobody.
 async fn with(tls: ListenerTls) -> Setup {
@@ -57,33 +49,11 @@ fn every_listener(config: &mut Config, tls: ListenerTls) {
 
 /// The certificate that the gateway has made.
 fn own(setup: &Setup) -> CertificateDer<'static> {
-    read(&setup.folder.path().join("state/certificate.pem"))
+    own_certificate(setup.folder.path())
 }
 
 fn read(file: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(file).unwrap()
-}
-
-/// Trusts this certificate and no other.
-fn trusting(certificate: &CertificateDer<'static>) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
-/// The handshake, on a connection on which all that came has been read.
-async fn secured(client: Client, host: &str, config: &Arc<ClientConfig>) -> io::Result<Secured> {
-    assert_eq!(client.connection.buffer(), b"", "something came before the handshake");
-    let name = ServerName::try_from(host.to_owned()).unwrap();
-    let connector = TlsConnector::from(Arc::clone(config));
-    let stream = in_time(connector.connect(name, client.connection.into_inner())).await?;
-    Ok(Client { connection: BufReader::new(stream) })
 }
 
 /// A client that begins with TLS, and has been greeted under it. It connects to an address, and so names no server.

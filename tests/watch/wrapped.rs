@@ -1,15 +1,9 @@
 //! A session whose octets come under TLS, or through a proxy, is shown as any other: whose it is, and what is said inside.
 
-use std::sync::Arc;
-
 use mailferry::config::Protocol;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::BufReader;
-use tokio_rustls::TlsConnector;
 
-use super::common::{Answer, Client, PASSWORD, Wanted, in_time};
+use super::common::tls::{own_certificate, secured, trusting};
+use super::common::{Answer, Client, PASSWORD, Wanted};
 use super::{Stage, send};
 
 #[tokio::test]
@@ -22,19 +16,8 @@ async fn what_is_said_over_starttls_and_through_a_proxy_is_shown() {
     device.line().await;
     device.ask("EHLO XC-B8C463").await;
     assert!(device.ask("STARTTLS").await.starts_with("220 "));
-    let mut roots = RootCertStore::empty();
-    let certificate = stage.folder.path().join("state/certificate.pem");
-    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = in_time(connector.connect(name, device.connection.into_inner())).await.unwrap();
-    let mut device = Client { connection: BufReader::new(stream) };
+    let config = trusting(&own_certificate(stage.folder.path()));
+    let mut device = secured(device, "localhost", &config).await.unwrap();
     device.ask("EHLO inside").await;
     assert_eq!(device.log_in(Protocol::Smtp, "scanner", PASSWORD).await, Answer::Accepted);
     send(&mut device, "Subject: a scan").await;
