@@ -253,11 +253,16 @@ impl World {
         let mut state = self.state();
         let upstream = state.upstreams.last().cloned().expect("no login without an upstream");
         let (mut upstream, downstream) = (upstream.state(), self.downstream.state());
-        upstream.witness = is_mail.then(Witness::default);
         assert!(state.login.is_none(), "a second login");
+        let read_of_upstream = upstream.read().len() - left_of_upstream;
+        upstream.witness = is_mail.then(|| {
+            let mut witness = Witness::default();
+            witness.says_anything(upstream.said_since(read_of_upstream));
+            witness
+        });
         state.login = Some(Mark {
             read_of_downstream: downstream.read().len() - left_of_downstream,
-            read_of_upstream: upstream.read().len() - left_of_upstream,
+            read_of_upstream,
             told_downstream: downstream.heard.len(),
             told_upstream: upstream.heard.len(),
         });

@@ -79,6 +79,11 @@ impl State {
         &self.said[..self.read]
     }
 
+    /// What the peer has said behind so many octets, read or not.
+    pub(crate) fn said_since(&self, octets: usize) -> &[u8] {
+        &self.said[octets..]
+    }
+
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();

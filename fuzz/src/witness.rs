@@ -20,8 +20,10 @@ pub(crate) struct Witness {
     /// How many messages have come to theirs behind a DATA.
     messages: usize,
     unanswered: VecDeque<Asked>,
-    /// The reply that is under way.
+    /// The line of a reply that is under way.
     reply: Vec<u8>,
+    /// The line that is under way of an upstream that may say anything.
+    said: Vec<u8>,
     /// The message whose final answer came last, if nothing has been answered since.
     answered: Option<Answered>,
 }
@@ -136,10 +138,13 @@ impl Witness {
     }
 
     /// As [`says`](Self::says), before the machine has seen it. What is no reply answers nothing: it ends the session.
-    pub(crate) fn says_anything(&mut self, line: &[u8]) {
-        let is_reply = line.len() > 4 && line[..3].iter().all(u8::is_ascii_digit) && line.ends_with(b"\n");
-        if is_reply && self.reply.is_empty() {
-            self.says(line);
+    pub(crate) fn says_anything(&mut self, octets: &[u8]) {
+        self.said.extend_from_slice(octets);
+        while let Some(end) = self.said.iter().position(|octet| *octet == b'\n') {
+            let line: Vec<u8> = self.said.drain(..=end).collect();
+            if is_reply(&line) {
+                self.says(&line);
+            }
         }
     }
 
@@ -161,6 +166,13 @@ impl Witness {
             assert_eq!((report.octets, report.accepted), (answered.octets as u64, answered.accepted));
         }
     }
+}
+
+/// Whether this line, with its end, is one of a reply. A code may stand alone (RFC 5321 section 4.2.1).
+fn is_reply(line: &[u8]) -> bool {
+    let is_code = |code: &[u8]| code.len() == 3 && code.iter().all(u8::is_ascii_digit);
+    line.split_at_checked(3)
+        .is_some_and(|(code, rest)| is_code(code) && rest.first().is_some_and(|octet| b" -\r\n".contains(octet)))
 }
 
 /// Adds what belongs to the message; how much that is, and whether the message has ended with it.
