@@ -1,15 +1,12 @@
 //! What an idle session weighs, that a panic in one login stays there, and that strangers do not fill the log.
 
-use std::io;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::yield_now;
 use tokio::time::Instant;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use super::*;
 use crate::config::Environment;
@@ -18,6 +15,7 @@ use crate::oauth::credentials::{CredentialFuture, Generation};
 use crate::proto::sasl::{self, plain::Plain};
 use crate::proto::{LoginRequest, Mechanism};
 use crate::secret::Password;
+use crate::telemetry::testing::Logged;
 
 /// What a session's task may take, in octets, whatever the session is doing.
 const TASK: usize = 512;
@@ -135,35 +133,6 @@ async fn connect(shared: &Arc<Shared>, listener: &Arc<Listener>) -> BufReader<Tc
     let (stream, peer) = socket.accept().await.unwrap();
     admit(shared, listener, stream, peer);
     BufReader::new(client)
-}
-
-/// What this thread logs at `info` and above while the test runs.
-#[derive(Clone, Default)]
-pub(super) struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl Logged {
-    pub(super) fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let logged = Self::default();
-        let writer = logged.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-        (logged, subscriber.set_default())
-    }
-
-    /// The lines since the last call.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let octets = std::mem::take(&mut *self.0.lock().unwrap());
-        String::from_utf8(octets).unwrap().lines().map(str::to_owned).collect()
-    }
-}
-
-impl io::Write for Logged {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        io::Write::write(&mut *self.0.lock().unwrap(), octets)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Waits past the time in which nuisances are counted.

@@ -116,7 +116,7 @@ impl Carrier<Peer> {
         self.upstream.stream.calls = 0;
         loop {
             match self.poll(&mut Context::from_waker(Waker::noop()), false) {
-                Poll::Ready(Carried::MailWanted) => self.transaction.admit(Ok(stamp())),
+                Poll::Ready(Carried::MailWanted) => self.transaction.admit(Ok(stamp(1))),
                 carried => return carried,
             }
         }
