@@ -128,7 +128,10 @@ mod tests {
         let (crowd, sender) = (Crowd::default(), Sender::whole("a@b", "floor"));
         let take = |address: &str| crowd.seat(&sender, Origin::of(address.parse().unwrap()));
         let mut seats: Vec<_> = (1..9).map(|host| take(&format!("2001:db8:0:1::{host}")).unwrap()).collect();
-        assert!(take("2001:db8:0:1:ffff:ffff:ffff:ffff").is_none(), "who has one address of a network may have them all");
+        assert!(
+            take("2001:db8:0:1:ffff:ffff:ffff:ffff").is_none(),
+            "who has one address of a network may have them all"
+        );
         seats.extend((0..3).map(|_| take("2001:db8:0:2::1").unwrap()));
         assert!(take("2001:db8:0:2::1").is_none());
         seats.remove(0);

@@ -458,7 +458,14 @@ mod tests {
     }
 
     fn report(accepted: bool, reply: &str) -> MessageReport {
-        MessageReport { mail: 1, accepted, sender: b"a@example.com".into(), recipients: 1, octets: 5, reply: reply.into() }
+        MessageReport {
+            mail: 1,
+            accepted,
+            sender: b"a@example.com".into(),
+            recipients: 1,
+            octets: 5,
+            reply: reply.into(),
+        }
     }
 
     #[test]

@@ -78,3 +78,49 @@ fn one_address(network: &IpNet) -> Option<Origin> {
 fn one_network(network: &IpNet) -> Option<Origin> {
     (network.max_prefix_len() == 128 && network.prefix_len() >= 64).then(|| Origin::of(network.network()).network())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests::{Panicking, shared};
+    use super::*;
+
+    /// Whoever opens a login for these networks at this address; with a password unless it is said how.
+    fn sender(admission: Option<Admission>, networks: &[&str], peer: &str) -> Sender {
+        let shared = shared(Arc::new(Panicking), 1);
+        let account = Arc::clone(&shared.directory.borrow().accounts[0]);
+        let mut login = account.logins[0].clone();
+        login.admission = admission.unwrap_or(login.admission);
+        login.networks = Some(networks.iter().map(|network| network.parse().unwrap()).collect());
+        Sender::of(&account, &login, peer.parse().unwrap())
+    }
+
+    #[test]
+    fn where_there_are_several_addresses_each_is_by_itself() {
+        let whole = Sender::whole("scanner@contoso.example", "scanner");
+        for (networks, peer, parts, is_alone) in [
+            (&["192.168.7.20/32"][..], "192.168.7.20", 0, false),
+            (&["127.0.0.0/8", "::1/128"], "127.0.0.7", 0, false),
+            (&["2001:db8::1/128"], "2001:db8::1", 0, false),
+            (&["192.168.7.0/24"], "192.168.7.20", 1, false),
+            (&["192.168.7.20/32", "192.168.7.21/32"], "192.168.7.20", 1, false),
+            (&["192.168.7.20/32", "127.0.0.1/32"], "127.0.0.1", 1, false),
+            // The scanners of a floor.
+            (&["2001:db8::/64"], "2001:db8::1", 2, true),
+            (&["2001:db8::1/128", "2001:db8::2/128"], "2001:db8::1", 2, true),
+            (&["2001:db8::/63"], "2001:db8::1", 2, false),
+            (&["2001:db8::/64", "2001:db8:0:1::/64"], "2001:db8::1", 2, false),
+            (&["2001:db8::/64", "192.168.7.0/24"], "2001:db8::1", 2, false),
+        ] {
+            assert_eq!(sender(None, networks, peer), whole, "{networks:?}");
+            let sender = sender(Some(Admission::Address), networks, peer);
+            let origins = Origin::of(peer.parse().unwrap()).with_network().take(parts);
+            let expected: Vec<_> = origins
+                .map(|origin| Sender { origin: Some(origin), is_alone, ..whole.clone() })
+                .collect();
+            let expected = if parts == 0 { vec![whole.clone()] } else { expected };
+            assert_eq!(sender.with_network(), expected, "{networks:?}");
+        }
+    }
+}

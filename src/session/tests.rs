@@ -58,7 +58,7 @@ fn an_idle_session_stays_within_its_budget() {
 }
 
 /// Breaks where every login comes by.
-struct Panicking;
+pub(super) struct Panicking;
 
 impl Credentials for Panicking {
     fn credential<'a>(&'a self, _: &'a Arc<Account>, _: Protocol, _: Option<Generation>) -> CredentialFuture<'a> {
@@ -67,7 +67,7 @@ impl Credentials for Panicking {
 }
 
 /// One listener of each protocol, the login `scanner` with the password `a plain password`, and so many sessions.
-fn shared(credentials: Arc<dyn Credentials>, sessions: usize) -> Arc<Shared> {
+pub(super) fn shared(credentials: Arc<dyn Credentials>, sessions: usize) -> Arc<Shared> {
     let hash = include_str!("../../tests/common/cheap-hash.txt").trim();
     let listeners = Protocol::ALL.map(|protocol| {
         format!("[[listener]]\nname = \"{protocol}\"\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\n")

@@ -19,7 +19,9 @@ fn held(refusals: &Refusals, login: &str) -> Option<Duration> {
 }
 
 fn refuse(refusals: &Refusals, login: &str) -> Option<Duration> {
-    refusals.refused(&sender(login), Stage::Message, SEND_AS).map(|silenced| silenced.lasts)
+    refusals
+        .refused(&sender(login), Stage::Message, SEND_AS)
+        .map(|silenced| silenced.lasts)
 }
 
 #[tokio::test(start_paused = true)]

@@ -172,10 +172,10 @@ impl Transaction {
 
     /// The end of a mail transaction.
     fn conclude(&mut self, accepted: bool, octets: u64, lines: &[ReplyLine]) -> MessageReport {
-        let mail = self
-            .open
-            .take()
-            .unwrap_or_else(|| OpenMail { number: 0, sender: Vec::new(), recipients: 0, octets });
+        let mail =
+            self.open
+                .take()
+                .unwrap_or_else(|| OpenMail { number: 0, sender: Vec::new(), recipients: 0, octets });
         report(&mail, accepted, octets, lines)
     }
 
