@@ -396,3 +396,18 @@ async fn of_who_is_held_back_no_second_message_goes_ahead_of_the_reply_to_the_fi
     carrier.carries(&mut record, &clearance);
     assert_eq!(count("BDAT", &mut carrier.upstream.stream.heard), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn messages_without_an_answer_count_and_what_came_to_nothing_does_not() {
+    let clearance = Clearance::default();
+    for passing in [4, 3] {
+        let (mut carrier, mut record) = (open_carrier(), limited());
+        carrier.downstream_says(&ahead(4));
+        carrier.carries(&mut record, &clearance);
+        assert_eq!(count("BDAT", &mut carrier.upstream.stream.heard), passing, "of six, three of the first session");
+        carrier.upstream_says(b"550 5.1.0 no\r\n503 no\r\n503 no\r\n");
+        carrier.carries(&mut record, &clearance);
+        record.message_lost(&Ending::UpstreamEnded, &carrier.transaction.mails());
+        record.has_ended();
+    }
+}
