@@ -26,7 +26,7 @@ const MOST_FOR_UPSTREAM: usize = MOST_FOR_DOWNSTREAM + MAX_REPLY_LINES * MAX_REP
 const MOST_HELD: usize = 64 * 1024;
 
 /// When and with what luck every message is sent.
-const STAMP: Stamp = Stamp { now: SystemTime::UNIX_EPOCH, unguessable: 42 };
+const STAMP: Stamp = Stamp { number: 1, now: SystemTime::UNIX_EPOCH, unguessable: 42 };
 
 /// What anyone can see of a session.
 #[derive(Debug, Default, PartialEq)]

@@ -55,6 +55,12 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
         self.entry(key, || value);
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Forgets `key`.
     pub(crate) fn remove(&mut self, key: &K) {
         if let Some((touch, _)) = self.entries.remove(key) {

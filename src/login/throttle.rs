@@ -84,6 +84,18 @@ impl Origin {
         }
     }
 
+    /// It, and behind it its /64 if it is an address of one.
+    pub fn with_network(self) -> impl Iterator<Item = Self> {
+        let network = self.network();
+        std::iter::once(self).chain((network != self).then_some(network))
+    }
+
+    /// Whether it is all of a /64.
+    #[must_use]
+    pub const fn is_network(&self) -> bool {
+        matches!(self, Self::Network(_))
+    }
+
     /// Whether it is this machine.
     #[must_use]
     pub const fn is_loopback(&self) -> bool {

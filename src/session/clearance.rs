@@ -1,21 +1,20 @@
 //! Whether a login may send the message it announces: within its rate, and not held back after one refusal too many. What is
 //! said to the device and in the log stands here.
 //!
-//! Devices that are let in by their address share a login with whoever else is in its networks. What one of them does is its
-//! own fault: refusals are counted for each address, and of the rate each has a part.
+//! What one of the addresses does that share a login is its own fault: refusals are counted for each, and of the rate each
+//! has a part.
 
 use std::net::IpAddr;
 use std::time::Duration;
-
-use ipnet::IpNet;
 
 use super::crowd::{Crowd, Seat};
 use super::echo::without_echo;
 use super::failure::MAX_WORDS;
 use super::rates::{Counted, Exceeded, Rates};
-use super::refusals::{Held, Probe, Refusals, Stage};
+use super::refusals::{Held, Probe, Refusals, Silenced, Stage};
+use super::sender::Sender;
 use super::words;
-use crate::config::{Account, Admission, Login, Rate};
+use crate::config::Rate;
 use crate::login::throttle::Origin;
 use crate::proto::smtp::reply::{Reply, ReplyLine};
 use crate::proto::smtp::transaction::{EnvelopeCommand, EnvelopeRefusal, MessageReport};
@@ -24,38 +23,6 @@ use crate::telemetry::log::PeerText;
 /// Where an address, or a login, has as many sessions as it may.
 const TOO_MANY_SESSIONS: Reply =
     Reply::fixed(454, "4.7.0", "Too many sessions of this login at once, please try again later");
-
-/// Who sends: one login of one account, or one of the addresses that it lets in.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Sender {
-    /// The account's address.
-    pub(crate) account: String,
-    /// The login's user name.
-    pub(crate) login: String,
-    /// The address, where an address lets in and there are several that do.
-    pub(crate) origin: Option<Origin>,
-}
-
-impl Sender {
-    /// Whoever uses `login` of `account` at `peer`.
-    pub(crate) fn of(account: &Account, login: &Login, peer: IpAddr) -> Self {
-        let shared = login.admission == Admission::Address && !is_for_one(login);
-        Self {
-            account: account.address.clone(),
-            login: login.username.clone(),
-            origin: shared.then(|| Origin::of(peer)),
-        }
-    }
-}
-
-/// Whether only one address is let in, or of IPv6 one network of a host.
-fn is_for_one(login: &Login) -> bool {
-    match login.networks.as_deref() {
-        Some([IpNet::V4(network)]) => network.prefix_len() == 32,
-        Some([IpNet::V6(network)]) => network.prefix_len() >= 64,
-        _ => false,
-    }
-}
 
 /// Leave to send one message. Dropped, it is given back: then it was not sent.
 #[derive(Debug)]
@@ -73,6 +40,25 @@ impl Permit {
             counted.keep();
         }
     }
+}
+
+/// Why a message may not go on now.
+#[derive(Debug)]
+pub(crate) struct NotNow {
+    pub(crate) why: Why,
+    /// What is said to its MAIL.
+    pub(crate) reply: Reply,
+}
+
+/// What stands against a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// As many sessions as there may be are open.
+    TooManySessions,
+    /// As many messages as there may be have been sent.
+    RateExceeded,
+    /// The ones before were refused, and for a while no others are tried.
+    HeldBack,
 }
 
 /// What all sessions know of what logins have sent.
@@ -97,22 +83,24 @@ impl Clearance {
     /// shown no password must not have logins there for nothing.
     ///
     /// # Errors
-    /// What is said to its MAIL if it may not.
-    pub(crate) fn admit(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<Admitted, Reply> {
-        let seat = self.crowd.seat(sender, Origin::of(peer)).ok_or(TOO_MANY_SESSIONS)?;
+    /// [`NotNow`] if it may not.
+    pub(crate) fn admit(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<Admitted, NotNow> {
+        let full = NotNow { why: Why::TooManySessions, reply: TOO_MANY_SESSIONS };
+        let seat = self.crowd.seat(sender, Origin::of(peer)).ok_or(full)?;
         Ok(Admitted { seat, permit: self.ask(sender, rate, peer)? })
     }
 
     /// Whether a message of `sender`, at `peer`, may go on to the upstream.
     ///
     /// # Errors
-    /// What is said to its MAIL if it may not.
-    pub(crate) fn ask(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<Permit, Reply> {
-        let probe = self.refusals.pass(sender).map_err(|held| held_back(&held))?;
+    /// [`NotNow`] if it may not.
+    pub(crate) fn ask(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<Permit, NotNow> {
+        let held_back = |held| NotNow { why: Why::HeldBack, reply: held_back(&held) };
+        let probe = self.refusals.pass(sender).map_err(held_back)?;
         let Some(rate) = rate else { return Ok(Permit { counted: None, _probe: probe }) };
         match self.rates.take(sender, rate) {
             Ok(counted) => Ok(Permit { counted: Some(counted), _probe: probe }),
-            Err(exceeded) => Err(too_many(sender, rate, &exceeded, peer)),
+            Err(exceeded) => Err(NotNow { why: Why::RateExceeded, reply: too_many(rate, &exceeded, peer) }),
         }
     }
 
@@ -142,27 +130,25 @@ impl Clearance {
     }
 
     fn refused(&self, sender: &Sender, stage: Stage, reply: &[u8], peer: IpAddr) {
-        let Some(lasts) = self.refusals.refused(sender, stage, reply) else { return };
-        let Sender { account, login, origin } = sender;
+        let Some(Silenced { whom, lasts }) = self.refusals.refused(sender, stage, reply) else { return };
+        let (Sender { account, login, .. }, whose) = (&whom, whom.part());
         let cure = words::of_reply(reply)
             .map_or("Find out from the reply what is wrong with this device's messages, and correct it", |meaning| {
                 meaning.cure
             });
         let (lasts, reply) = (in_words(lasts), PeerText(reply));
-        let whose = if origin.is_some() { "from this address of the login" } else { "of this login" };
         tracing::error!(
             login, account, %peer, %reply,
-            "the upstream refuses every message {whose}, which would hold back the whole mailbox: they are refused here for \
+            "the upstream refuses every message of {whose}, which would hold back the whole mailbox: they are refused here for \
              {lasts}, the account's others go on. {cure}"
         );
     }
 }
 
 /// What is said where a message is beyond the rate. The log has it once.
-fn too_many(sender: &Sender, rate: Rate, exceeded: &Exceeded, peer: IpAddr) -> Reply {
-    let Sender { account, login, .. } = sender;
-    let Exceeded { most, of_address, wait, first } = *exceeded;
-    let who = if of_address { "One address of this login" } else { "This login" };
+fn too_many(rate: Rate, exceeded: &Exceeded, peer: IpAddr) -> Reply {
+    let &Exceeded { ref whom, most, wait, first } = exceeded;
+    let (Sender { account, login, .. }, who) = (whom, whom.part());
     let (within, wait) = (in_words(rate.within), in_words(wait));
     if first {
         tracing::warn!(
@@ -171,6 +157,8 @@ fn too_many(sender: &Sender, rate: Rate, exceeded: &Exceeded, peer: IpAddr) -> R
              send more, raise rate of this login"
         );
     }
+    let (initial, rest) = who.split_at(1);
+    let who = initial.to_ascii_uppercase() + rest;
     Reply::new(450, "4.7.1", format!("{who} may send {most} messages in {within}, the next one in {wait}"))
 }
 
@@ -201,7 +189,7 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 7, 20));
 
     fn sender() -> Sender {
-        Sender { account: "scanner@contoso.example".into(), login: "scanner".into(), origin: None }
+        Sender::whole("scanner@contoso.example", "scanner")
     }
 
     #[tokio::test(start_paused = true)]
@@ -209,7 +197,8 @@ mod tests {
         let clearance = Clearance::default();
         let rate = Some(Rate { messages: 1, within: Duration::from_secs(3600) });
         clearance.ask(&sender(), rate, PEER).unwrap().keep();
-        let reply = clearance.ask(&sender(), rate, PEER).unwrap_err();
+        let NotNow { why, reply } = clearance.ask(&sender(), rate, PEER).unwrap_err();
+        assert_eq!(why, Why::RateExceeded);
         assert_eq!((reply.code, reply.enhanced), (450, "4.7.1"));
         assert_eq!(reply.text, "This login may send 1 messages in 60 min, the next one in 61 min");
         assert!(clearance.ask(&sender(), None, PEER).is_ok(), "where there is no rate, nothing is counted");
@@ -225,7 +214,9 @@ mod tests {
             clearance.refused(&sender(), Stage::Message, said.as_bytes(), PEER);
         }
         let mut line = Vec::new();
-        clearance.ask(&sender(), None, PEER).unwrap_err().write(&mut line);
+        let NotNow { why, reply } = clearance.ask(&sender(), None, PEER).unwrap_err();
+        assert_eq!(why, Why::HeldBack);
+        reply.write(&mut line);
         let line = String::from_utf8(line).unwrap();
         assert!(line.starts_with("554 5.2.252 SendAsDenied; SendAsDenied; "), "{line}");
         assert!(line.ends_with(" (said before, and not asked again for 15 min)\r\n") && line.len() <= 512, "{line}");
@@ -243,7 +234,7 @@ mod tests {
             let said = b"550 5.1.8 <\"call 555\"@bad.example> Sender \"x\" rejected";
             clearance.refused(&bad, Stage::Mail, said, peer);
         }
-        let reply = clearance.ask(&bad, None, peer).unwrap_err();
+        let NotNow { reply, .. } = clearance.ask(&bad, None, peer).unwrap_err();
         assert_eq!(reply.text, "5.1.8 <...> Sender \"...\" rejected (said before, and not asked again for 15 min)");
         let (good, peer) = at(20);
         assert!(clearance.ask(&good, None, peer).is_ok());
@@ -251,7 +242,7 @@ mod tests {
         for _ in 0..2 {
             clearance.ask(&good, rate, peer).unwrap().keep();
         }
-        let text = clearance.ask(&good, rate, peer).unwrap_err().text;
+        let text = clearance.ask(&good, rate, peer).unwrap_err().reply.text;
         assert!(text.starts_with("One address of this login may send 2 messages in 60 min"), "{text}");
     }
 

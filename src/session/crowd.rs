@@ -1,21 +1,35 @@
-//! How many sessions that an address has opened there may be at once: of a login, and of one address. Each of them has a
-//! connection to the upstream, and costs whoever holds it nothing.
+//! How many sessions that an address has opened there may be at once: of a login, of one address, and of one IPv6 /64, of
+//! which one host may have every address. Each of them has a connection to the upstream, and costs whoever holds it nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::clearance::Sender;
+use super::sender::Sender;
 use crate::login::throttle::Origin;
 
 /// How many sessions one address may have. Exchange lets a mailbox send over three connections at a time.
 const MOST_OF_ADDRESS: usize = 3;
+
+/// How many all addresses of one /64 may have.
+const MOST_OF_NETWORK: usize = 8;
+
+/// How many loopback may have, which may be many programs.
+const MOST_OF_LOOPBACK: usize = 12;
 
 /// How many there may be of one login.
 const MOST_OF_LOGIN: usize = 16;
 
 /// The sessions there are. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Crowd(Arc<Mutex<HashMap<Sender, HashMap<Origin, usize>>>>);
+pub(super) struct Crowd(Arc<Mutex<HashMap<Sender, Taken>>>);
+
+/// The seats of one login.
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    /// Those of each address, and of each /64.
+    by_origin: HashMap<Origin, usize>,
+}
 
 /// One session's seat. Dropped, it is free again.
 #[derive(Debug)]
@@ -26,23 +40,53 @@ pub(crate) struct Seat {
 }
 
 impl Crowd {
-    /// A seat for a session from `origin`, or `None` where too many are taken. Loopback may be many programs, and counts
-    /// for the login alone.
+    /// A seat for a session from `origin`, or `None` where too many are taken.
     pub(super) fn seat(&self, sender: &Sender, origin: Origin) -> Option<Seat> {
-        let login = Sender { origin: None, ..sender.clone() };
+        let login = Sender::whole(&sender.account, &sender.login);
         let mut logins = self.logins();
-        let taken = logins.get(&login);
-        let of_login: usize = taken.map_or(0, |taken| taken.values().sum());
-        let of_address = taken.and_then(|taken| taken.get(&origin)).copied().unwrap_or_default();
-        let is_free = of_login < MOST_OF_LOGIN && (of_address < MOST_OF_ADDRESS || origin.is_loopback());
-        is_free.then(|| {
-            *logins.entry(login.clone()).or_default().entry(origin).or_default() += 1;
-            Seat { crowd: self.clone(), login, origin }
-        })
+        if logins.get(&login).is_some_and(|taken| !taken.has_room(origin)) {
+            return None;
+        }
+        logins.entry(login.clone()).or_default().add(origin);
+        Some(Seat { crowd: self.clone(), login, origin })
     }
 
-    fn logins(&self) -> MutexGuard<'_, HashMap<Sender, HashMap<Origin, usize>>> {
+    fn logins(&self) -> MutexGuard<'_, HashMap<Sender, Taken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn has_room(&self, origin: Origin) -> bool {
+        let has_room = |origin| self.by_origin.get(&origin).copied().unwrap_or_default() < most_of(origin);
+        self.all < MOST_OF_LOGIN && origin.with_network().all(has_room)
+    }
+
+    fn add(&mut self, origin: Origin) {
+        self.all += 1;
+        for origin in origin.with_network() {
+            *self.by_origin.entry(origin).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, origin: Origin) {
+        self.all -= 1;
+        for origin in origin.with_network() {
+            if let Some(count) = self.by_origin.get_mut(&origin) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_origin.remove(&origin);
+                }
+            }
+        }
+    }
+}
+
+const fn most_of(origin: Origin) -> usize {
+    match origin {
+        Origin::Here => MOST_OF_LOOPBACK,
+        Origin::Address(_) => MOST_OF_ADDRESS,
+        Origin::Network(_) => MOST_OF_NETWORK,
     }
 }
 
@@ -50,13 +94,8 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut logins = self.crowd.logins();
         let Some(taken) = logins.get_mut(&self.login) else { return };
-        if let Some(count) = taken.get_mut(&self.origin) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.origin);
-            }
-        }
-        if taken.is_empty() {
+        taken.remove(self.origin);
+        if taken.all == 0 {
             logins.remove(&self.login);
         }
     }
@@ -69,7 +108,7 @@ mod tests {
     #[test]
     fn an_address_has_three_seats_and_a_login_sixteen() {
         let crowd = Crowd::default();
-        let sender = |login: &str| Sender { account: "a@b".into(), login: login.into(), origin: None };
+        let sender = |login: &str| Sender::whole("a@b", login);
         let at = |last: u8| Origin::of([192, 168, 7, last].into());
         let mut seats: Vec<_> = (0..3).map(|_| crowd.seat(&sender("floor"), at(66)).unwrap()).collect();
         assert!(crowd.seat(&sender("floor"), at(66)).is_none());
@@ -83,5 +122,26 @@ mod tests {
         let ours: Vec<_> = (0..5).map(|_| crowd.seat(&sender("mine"), loopback).unwrap()).collect();
         drop((seats, ours));
         assert_eq!(crowd.logins().len(), 1, "nothing is remembered of who has gone");
+    }
+    #[test]
+    fn of_ipv6_a_network_has_eight_seats_and_loopback_twelve() {
+        let (crowd, sender) = (Crowd::default(), Sender::whole("a@b", "floor"));
+        let take = |address: &str| crowd.seat(&sender, Origin::of(address.parse().unwrap()));
+        let mut seats: Vec<_> = (1..9).map(|host| take(&format!("2001:db8:0:1::{host}")).unwrap()).collect();
+        assert!(
+            take("2001:db8:0:1:ffff:ffff:ffff:ffff").is_none(),
+            "who has one address of a network may have them all"
+        );
+        seats.extend((0..3).map(|_| take("2001:db8:0:2::1").unwrap()));
+        assert!(take("2001:db8:0:2::1").is_none());
+        seats.remove(0);
+        seats.push(take("2001:db8:0:1:ffff:ffff:ffff:ffff").unwrap());
+        drop(seats);
+        let mut seats: Vec<_> = (0..12).map(|host| take(&format!("127.0.0.{host}")).unwrap()).collect();
+        assert!(take("::1").is_none(), "loopback leaves the others some");
+        seats.extend((1..5).map(|host| take(&format!("192.0.2.{host}")).unwrap()));
+        assert!(take("192.0.2.5").is_none(), "each of them is one of the login's");
+        drop(seats);
+        assert!(crowd.logins().is_empty(), "nothing is remembered of who has gone");
     }
 }

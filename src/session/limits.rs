@@ -90,7 +90,7 @@ impl Counts {
         if is_crowded || count(origin) >= most {
             return false;
         }
-        for origin in both(origin) {
+        for origin in origin.with_network() {
             *self.by_origin.entry(origin).or_default() += 1;
         }
         true
@@ -98,7 +98,7 @@ impl Counts {
 
     /// One of `origin` has gone.
     fn release(&mut self, origin: Origin) {
-        for origin in both(origin) {
+        for origin in origin.with_network() {
             if let Some(count) = self.by_origin.get_mut(&origin) {
                 *count -= 1;
                 if *count == 0 {
@@ -107,12 +107,6 @@ impl Counts {
             }
         }
     }
-}
-
-/// An address, and the /64 it is in.
-fn both(origin: Origin) -> impl Iterator<Item = Origin> {
-    let network = origin.network();
-    std::iter::once(origin).chain((network != origin).then_some(network))
 }
 
 impl Place {

@@ -52,7 +52,7 @@ pub(crate) async fn carry(
     let mut carrier = Carrier::new(transaction, downstream, upstream.side, times);
     let ending = carrier.run(shared, pin!(warrant.revoked()), record).await;
     if carrier.transaction.has_body_in_flight() {
-        record.message_lost(&ending);
+        record.message_lost(&ending, &carrier.transaction.mails());
     }
     record.has_ended();
     record.to_upstream += carrier.to_upstream.moved;
@@ -156,8 +156,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                     Carried::Envelope(refusal) => record.envelope_refused(&refusal, clearance),
                     Carried::Denied(denial) => record.denied(&denial),
                     Carried::MailWanted => {
-                        let verdict = record.ask(clearance, self.transaction.has_body_in_flight());
-                        self.transaction.admit(verdict.map(|()| stamp()));
+                        let verdict = record.ask(clearance, &self.transaction.mails());
+                        self.transaction.admit(verdict.map(stamp));
                     }
                     Carried::Quiet => return self.say_goodbye(Goodbye::Draining, Ending::Drained),
                     Carried::Overdue => return self.say_goodbye(Goodbye::Idle, Ending::Idle),
@@ -352,9 +352,9 @@ impl Carrier {
     }
 }
 
-/// For the MAIL that may pass now.
-fn stamp() -> Stamp {
-    Stamp { now: chance::now(), unguessable: u128::from_be_bytes(chance::octets()) }
+/// For the MAIL of this number, which may pass now.
+fn stamp(number: u64) -> Stamp {
+    Stamp { number, now: chance::now(), unguessable: u128::from_be_bytes(chance::octets()) }
 }
 
 impl Clock {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::clearance::Sender;
+use super::sender::Sender;
 use crate::config::Rate;
 use crate::login::bounded::Bounded;
 
@@ -35,12 +35,12 @@ struct Key {
 }
 
 /// A message too many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exceeded {
+    /// Whose rate it is, or whose part of one: the login's, a /64's or an address's.
+    pub(crate) whom: Sender,
     /// How many there may be.
     pub(crate) most: u32,
-    /// Whether that is the part of one address, and not the whole login's.
-    pub(crate) of_address: bool,
     /// How long until the next one may pass.
     pub(crate) wait: Duration,
     /// Whether it is the first since one passed.
@@ -72,7 +72,7 @@ impl Default for Rates {
 
 impl Rates {
     /// Counts one more message of `sender`, if it may be sent. Of a login that several addresses share, each may use half of
-    /// the rate: so none of them takes it from all others.
+    /// the rate, and so may each IPv6 /64 where there are others: so none of them takes it from all others.
     ///
     /// # Errors
     /// [`Exceeded`] if it may not; it is not counted then.
@@ -81,12 +81,12 @@ impl Rates {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = keys(sender, rate);
         for key in &keys {
-            let of_address = key.sender.origin.is_some();
-            let most = if of_address { rate.messages.div_ceil(2) } else { rate.messages };
+            let is_part = key.sender.origin.is_some();
+            let most = if is_part { rate.messages.div_ceil(2) } else { rate.messages };
             windows
                 .entry(key.clone(), Window::default)
                 .room(most, rate, now)
-                .map_err(|(wait, first)| Exceeded { most, of_address, wait, first })?;
+                .map_err(|(wait, first)| Exceeded { whom: key.sender.clone(), most, wait, first })?;
         }
         for key in &keys {
             windows.entry(key.clone(), Window::default).count(rate, now);
@@ -104,11 +104,13 @@ impl Rates {
     }
 }
 
-/// The login's window, and behind it the address's.
+/// The login's window, and behind it that of the /64, unless that is all there is, and that of the address. Addresses without
+/// end come last: who has them makes no more windows than it may send messages.
 fn keys(sender: &Sender, rate: Rate) -> Vec<Key> {
-    let login = Sender { origin: None, ..sender.clone() };
-    let address = sender.origin.map(|_| sender.clone());
-    [login].into_iter().chain(address).map(|sender| Key { sender, rate }).collect()
+    let parts = sender.with_network().into_iter().rev();
+    let parts = parts.filter(|part| part.origin.is_some() && !(part.is_network() && part.is_alone));
+    let login = Sender::whole(&sender.account, &sender.login);
+    [login].into_iter().chain(parts).map(|sender| Key { sender, rate }).collect()
 }
 
 impl Counted {
@@ -182,7 +184,7 @@ mod tests {
     const RATE: Rate = Rate { messages: 3, within: Duration::from_secs(3600) };
 
     fn sender(login: &str) -> Sender {
-        Sender { account: "scanner@contoso.example".into(), login: login.into(), origin: None }
+        Sender::whole("scanner@contoso.example", login)
     }
 
     /// One message that is sent.
@@ -200,8 +202,9 @@ mod tests {
         }
         // The first was half an hour ago: it counts for another half, and a step.
         let wait = Duration::from_secs(1800 + 60);
-        assert_eq!(send(&rates, &scanner, RATE), Err(Exceeded { most: 3, of_address: false, wait, first: true }));
-        assert_eq!(send(&rates, &scanner, RATE), Err(Exceeded { most: 3, of_address: false, wait, first: false }));
+        let exceeded = |first| Exceeded { whom: scanner.clone(), most: 3, wait, first };
+        assert_eq!(send(&rates, &scanner, RATE), Err(exceeded(true)));
+        assert_eq!(send(&rates, &scanner, RATE), Err(exceeded(false)));
         assert_eq!(send(&rates, &sender("copier"), RATE), Ok(()));
         advance(wait).await;
         assert_eq!(send(&rates, &scanner, RATE), Ok(()), "what was refused does not count");
@@ -254,13 +257,33 @@ mod tests {
             assert_eq!(send(&rates, &at(66), RATE), Ok(()));
         }
         let exceeded = rates.take(&at(66), RATE).unwrap_err();
-        assert_eq!((exceeded.most, exceeded.of_address), (2, true));
+        assert_eq!((exceeded.most, exceeded.whom), (2, at(66)));
         assert_eq!(send(&rates, &at(20), RATE), Ok(()));
         let exceeded = rates.take(&at(21), RATE).unwrap_err();
-        assert_eq!((exceeded.most, exceeded.of_address), (3, false));
+        assert_eq!((exceeded.most, exceeded.whom), (3, sender("floor")));
         rates.count(&at(22), RATE);
         advance(Duration::from_secs(4000)).await;
         assert_eq!(send(&rates, &at(66), RATE), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_ipv6_one_host_with_many_addresses_uses_half_of_what_it_shares_with_other_networks() {
+        for (is_alone, passing) in [(false, 3), (true, 6)] {
+            let (rates, rate) = (Rates::default(), Rate { messages: 6, ..RATE });
+            let at = |network: u16, host: u16| {
+                let peer = std::net::Ipv6Addr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
+                Sender { origin: Some(Origin::of(peer.into())), is_alone, ..sender("floor") }
+            };
+            for host in 0..passing {
+                assert_eq!(send(&rates, &at(1, host), rate), Ok(()), "{is_alone} {host}");
+            }
+            let windows = || rates.0.lock().unwrap().len();
+            let before = windows();
+            let exceeded = rates.take(&at(1, 99), rate).unwrap_err();
+            assert_eq!(exceeded.whom.origin, (!is_alone).then(|| at(1, 99).origin.unwrap().network()));
+            assert_eq!(windows(), before, "nothing is remembered of further addresses");
+            assert_eq!(send(&rates, &at(2, 1), rate).is_ok(), !is_alone);
+        }
     }
 
     proptest! {

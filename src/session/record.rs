@@ -8,13 +8,15 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::clearance::{Admitted, Clearance, Permit, Sender};
+use super::clearance::{Admitted, Clearance, NotNow, Why};
 use super::crowd::Seat;
 use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
 use super::nuisance::{Nuisance, Nuisances};
+use super::permits::Permits;
 use super::protocol::Asked;
 use super::relay::{RelayEnd, Relayed};
+use super::sender::Sender;
 use super::watch::Tap;
 use super::watch::advice::Clue;
 use super::words::{self, Meaning};
@@ -45,11 +47,9 @@ pub(crate) struct Record {
     messages: u64,
     /// How many of its senders, recipients and messages were refused but for those the upstream refused after the data.
     refusals: u64,
-    /// What its next message may go out with, or the one that is under way. Boxed: an idle session has none.
-    permit: Option<Box<Permit>>,
-    /// Whether that is for the session's first message, which was asked for before the login.
-    is_first: bool,
-    /// Where an address has let it in. Boxed likewise.
+    /// What its messages go out with. Of a session that an address has opened the first one's is there before the login.
+    permits: Permits,
+    /// Where an address has let it in. Boxed: most have none.
     seat: Option<Box<Seat>>,
     /// Who watches it.
     pub(crate) tap: Tap,
@@ -133,11 +133,6 @@ const fn closed(reason: CloseReason) -> &'static str {
     }
 }
 
-/// A message went out with it.
-fn kept(mut permit: Permit) {
-    permit.keep();
-}
-
 impl Record {
     /// Of the session with this number.
     pub(crate) fn new(session: u64, peer: IpAddr) -> Self {
@@ -153,8 +148,7 @@ impl Record {
             to_downstream: 0,
             messages: 0,
             refusals: 0,
-            permit: None,
-            is_first: false,
+            permits: Permits::default(),
             seat: None,
             tap: Tap::default(),
         }
@@ -186,11 +180,12 @@ impl Record {
         let Some(who) = &self.who else { return Ok(()) };
         match clearance.admit(&who.sender(self.peer), who.login().mail.rate, self.peer) {
             Ok(Admitted { seat, permit }) => {
-                (self.seat, self.permit, self.is_first) = (Some(Box::new(seat)), Some(Box::new(permit)), true);
+                self.seat = Some(Box::new(seat));
+                self.permits.put(permit);
                 Ok(())
             }
-            Err(reply) => {
-                self.tap_not_now(&reply);
+            Err(NotNow { why, reply }) => {
+                self.tap_not_now(why);
                 Err(Failure::not_now(reply))
             }
         }
@@ -199,53 +194,46 @@ impl Record {
     /// The upstream has let us in. By address that counts, whether a message comes or not.
     pub(crate) fn logged_in(&mut self, server: &str) {
         self.is_open = true;
-        if let Some(permit) = &mut self.permit {
-            permit.keep();
-        }
+        self.permits.keep_all();
         self.tap.learn(Clue::LoggedIn);
         self.tap.tell(|| format!("logged in at {server}"));
     }
 
-    /// Whether a message may go on to the upstream. The one before it, if it is not `under_way`, has come to nothing and does
-    /// not count.
+    /// Whether a message may go on to the upstream, and the number of its MAIL then. Those before it that are not among
+    /// `mails` have come to nothing and do not count.
     ///
     /// # Errors
     /// What is said to its MAIL if it may not.
-    pub(crate) fn ask(&mut self, clearance: &Clearance, under_way: bool) -> Result<(), Reply> {
-        if std::mem::take(&mut self.is_first) {
-            return Ok(());
-        }
-        if let Some(permit) = self.permit.take()
-            && under_way
+    pub(crate) fn ask(&mut self, clearance: &Clearance, mails: &[u64]) -> Result<u64, Reply> {
+        self.permits.give_back_all_but(mails);
+        if !self.permits.has_next()
+            && let Some(who) = &self.who
         {
-            kept(*permit);
-        }
-        let Some(who) = &self.who else { return Ok(()) };
-        match clearance.ask(&who.sender(self.peer), who.login().mail.rate, self.peer) {
-            Ok(permit) => {
-                self.permit = Some(Box::new(permit));
-                Ok(())
-            }
-            Err(reply) => {
-                self.tap_not_now(&reply);
-                Err(reply)
+            match clearance.ask(&who.sender(self.peer), who.login().mail.rate, self.peer) {
+                Ok(permit) => self.permits.put(permit),
+                Err(NotNow { why, reply }) => {
+                    self.tap_not_now(why);
+                    return Err(reply);
+                }
             }
         }
+        Ok(self.permits.pass_next())
     }
 
-    fn tap_not_now(&self, reply: &Reply) {
+    fn tap_not_now(&self, why: Why) {
         let login = self.names().0.to_owned();
-        match reply.code {
-            450 => self.tap.learn(Clue::RateExceeded { login }),
-            500.. => self.tap.learn(Clue::HeldBack { login }),
-            _ => {}
+        match why {
+            Why::RateExceeded => self.tap.learn(Clue::RateExceeded { login }),
+            Why::HeldBack => self.tap.learn(Clue::HeldBack { login }),
+            Why::TooManySessions => {}
         }
     }
 
     /// A login was not accepted.
     pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, asked: &Asked, failure: &Failure) {
         self.failures += 1;
-        (self.permit, self.is_first, self.seat) = (None, false, None);
+        self.permits.give_back();
+        self.seat = None;
         if failure.reply.is_some() {
             return self.not_now(nuisances, at, failure);
         }
@@ -304,14 +292,13 @@ impl Record {
         if let Some(who) = &self.who {
             let sender = who.sender(self.peer);
             clearance.message(&sender, report, self.peer);
-            match self.permit.take() {
-                Some(permit) => kept(*permit),
-                None => clearance.count(&sender, who.login().mail.rate),
+            if !self.permits.used(report.mail) {
+                clearance.count(&sender, who.login().mail.rate);
             }
         }
         self.tap_refusal(report.accepted, &report.reply);
         let (session, (login, account)) = (self.session, self.names());
-        let MessageReport { accepted, sender, recipients, octets, reply } = report;
+        let MessageReport { accepted, sender, recipients, octets, reply, .. } = report;
         let (sender, reply) = (PeerText(sender), PeerText(reply));
         if *accepted {
             tracing::info!(session, login, account, %sender, recipients, octets, %reply, "message accepted");
@@ -393,18 +380,18 @@ impl Record {
         self.refusals <= REFUSALS_TOLD
     }
 
-    /// The session ends with a message whose fate the upstream has not told.
-    pub(crate) fn message_lost(&mut self, ending: &Ending) {
-        if let Some(permit) = self.permit.take() {
-            kept(*permit);
-        }
+    /// The session ends with messages whose fate the upstream has not told, of MAILs that are among `mails`.
+    pub(crate) fn message_lost(&mut self, ending: &Ending, mails: &[u64]) {
+        self.permits.give_back_all_but(mails);
+        self.permits.keep_all();
         let (session, (login, account)) = (self.session, self.names());
         tracing::warn!(session, login, account, "message without an answer, the sender has to send it again: {ending}");
     }
 
     /// No more mail comes. What it has not used is free before the client sees the end, and comes again.
     pub(crate) fn has_ended(&mut self) {
-        (self.permit, self.seat) = (None, None);
+        self.permits.give_back();
+        self.seat = None;
     }
 
     /// What the relay moved.
@@ -459,38 +446,26 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Mutex;
-
     use super::*;
     use crate::config::{ListenerTls, Protocol};
+    use crate::telemetry::testing::Logged;
 
     /// What the log says meanwhile.
     fn logged(work: impl FnOnce(&mut Record)) -> String {
-        #[derive(Clone, Default)]
-        struct Lines(Arc<Mutex<Vec<u8>>>);
-        impl io::Write for Lines {
-            fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-                self.0.lock().unwrap().extend_from_slice(octets);
-                Ok(octets.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, || work(&mut Record::new(7, [192, 0, 2, 7].into())));
-        let octets = lines.0.lock().unwrap().clone();
-        String::from_utf8(octets).unwrap()
+        let (logged, _guard) = Logged::start();
+        work(&mut Record::new(7, [192, 0, 2, 7].into()));
+        logged.lines().join("\n")
     }
 
     fn report(accepted: bool, reply: &str) -> MessageReport {
-        MessageReport { accepted, sender: b"a@example.com".into(), recipients: 1, octets: 5, reply: reply.into() }
+        MessageReport {
+            mail: 1,
+            accepted,
+            sender: b"a@example.com".into(),
+            recipients: 1,
+            octets: 5,
+            reply: reply.into(),
+        }
     }
 
     #[test]

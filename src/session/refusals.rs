@@ -11,6 +11,10 @@
 //! When the while is over one message is tried, and no other before it is known what became of that one. If it is refused
 //! in the same words, the next while is twice as long. An accepted message ends the while, and takes back no refusal: one
 //! good message in between does not make four bad ones free.
+//!
+//! Where addresses share a login, each of them has its own refusals. All of an IPv6 /64 has a ceiling of four times as many,
+//! for one host may have every address of it: beyond that all of it is refused for the first while, which no probe ends and
+//! no other doubles.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,10 +22,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::clearance::Sender;
 use super::echo::without_echo;
+use super::sender::Sender;
 use super::words;
 use crate::login::bounded::Bounded;
+use crate::login::throttle::ADDRESSES_PER_NETWORK;
 use crate::proto::RefusalKind;
 use crate::proto::smtp::reply::ReplyLine;
 
@@ -80,6 +85,15 @@ pub(crate) struct Probe {
     number: u64,
 }
 
+/// A while that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Silenced {
+    /// Who is held back: a login, an address of one, or a whole /64.
+    pub(crate) whom: Sender,
+    /// For how long.
+    pub(crate) lasts: Duration,
+}
+
 /// What a login that is held back is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
@@ -135,11 +149,14 @@ impl Refusals {
     pub(crate) fn pass(&self, sender: &Sender) -> Result<Option<Probe>, Held> {
         let now = Instant::now();
         let mut troubles = self.troubles();
-        let Some(Trouble { held: Some(hold), probes, .. }) = troubles.get_mut(sender) else { return Ok(None) };
-        let awaited = hold.probe.map_or(hold.until, |(_, until)| until.max(hold.until));
-        if now < awaited {
-            return Err(Held { reply: hold.reply.clone(), left: awaited - now });
+        for sender in sender.with_network() {
+            let Some(Trouble { held: Some(hold), .. }) = troubles.get(&sender) else { continue };
+            let awaited = hold.probe.map_or(hold.until, |(_, until)| until.max(hold.until));
+            if now < awaited {
+                return Err(Held { reply: hold.reply.clone(), left: awaited - now });
+            }
         }
+        let Some(Trouble { held: Some(hold), probes, .. }) = troubles.get_mut(sender) else { return Ok(None) };
         if !hold.is_remembered(now) {
             return Ok(None);
         }
@@ -148,14 +165,20 @@ impl Refusals {
         Ok(Some(Probe { refusals: self.clone(), sender: sender.clone(), number: *probes }))
     }
 
-    /// The upstream has refused a message of `sender` with this last line of a reply. For how long it is held back, if that
-    /// begins now.
-    pub(crate) fn refused(&self, sender: &Sender, stage: Stage, reply: &[u8]) -> Option<Duration> {
+    /// The upstream has refused a message of `sender` with this last line of a reply. Who is held back, if that begins now.
+    pub(crate) fn refused(&self, sender: &Sender, stage: Stage, reply: &[u8]) -> Option<Silenced> {
         let words = counted(stage, reply)?;
         let now = Instant::now();
-        self.troubles()
-            .entry(sender.clone(), Trouble::default)
-            .refused(words, reply, now)
+        let mut troubles = self.troubles();
+        let mut silenced = None;
+        // The widest last, which is what is told: and the /64 is remembered longer than its addresses.
+        for whom in sender.with_network() {
+            let trouble = troubles.entry(whom.clone(), Trouble::default);
+            let addresses = if whom.is_network() { ADDRESSES_PER_NETWORK as usize } else { 1 };
+            let lasts = trouble.refused(&words, reply, now, addresses);
+            silenced = lasts.map(|lasts| Silenced { whom, lasts }).or(silenced);
+        }
+        silenced
     }
 
     /// The upstream has accepted a message of `sender`: what was wrong with all of them is not any more.
@@ -189,8 +212,9 @@ impl Hold {
 }
 
 impl Trouble {
-    fn refused(&mut self, words: String, reply: &[u8], now: Instant) -> Option<Duration> {
-        let (same, all) = self.count(&words, now);
+    /// One more, of so many addresses. Of several together no while is longer than the first.
+    fn refused(&mut self, words: &str, reply: &[u8], now: Instant, addresses: usize) -> Option<Duration> {
+        let first = self.count(words, now, addresses);
         if self.held.as_ref().is_some_and(|hold| now < hold.until) {
             // Of a session that was let pass before.
             return None;
@@ -198,30 +222,32 @@ impl Trouble {
         let before = self
             .held
             .as_ref()
-            .filter(|hold| hold.is_remembered(now) && hold.words.as_ref().is_none_or(|held| *held == words));
+            .filter(|hold| addresses == 1 && hold.is_remembered(now))
+            .filter(|hold| hold.words.as_ref().is_none_or(|held| *held == words));
         let (lasts, words) = match before {
             Some(hold) => ((2 * hold.lasted).min(LONGEST_WHILE), hold.words.clone()),
-            None if same >= MOST => (FIRST_WHILE, Some(words)),
-            None if all >= MOST_IN_ALL => (FIRST_WHILE, None),
-            None => return None,
+            None => first?,
         };
         self.held = Some(Hold { words, reply: reply.to_vec(), until: now + lasts, lasted: lasts, probe: None });
         Some(lasts)
     }
 
-    /// How many refusals there are of late, with this one: in these words, and in all.
-    fn count(&mut self, words: &str, now: Instant) -> (usize, usize) {
+    /// Counts a refusal. If there are too many of late for so many addresses: the first while, and the words it is for.
+    fn count(&mut self, words: &str, now: Instant, addresses: usize) -> Option<(Duration, Option<String>)> {
+        let (most, most_in_all) = (MOST * addresses, MOST_IN_ALL * addresses);
         let mut kind = match self.kinds.iter().position(|kind| kind.words == words) {
             Some(at) => self.kinds.remove(at),
             None => None,
         }
         .unwrap_or_else(|| Kind { words: words.to_owned(), times: VecDeque::new() });
-        let counts = (add(&mut kind.times, now, MOST), add(&mut self.times, now, MOST_IN_ALL));
+        let same = add(&mut kind.times, now, most);
+        let all = add(&mut self.times, now, most_in_all);
         self.kinds.push_back(kind);
         if self.kinds.len() > MOST_KINDS {
             self.kinds.pop_front();
         }
-        counts
+        let words = (same >= most).then(|| words.to_owned());
+        (words.is_some() || all >= most_in_all).then_some((FIRST_WHILE, words))
     }
 }
 

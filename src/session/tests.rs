@@ -1,15 +1,12 @@
 //! What an idle session weighs, that a panic in one login stays there, and that strangers do not fill the log.
 
-use std::io;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::yield_now;
 use tokio::time::Instant;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use super::*;
 use crate::config::Environment;
@@ -18,6 +15,7 @@ use crate::oauth::credentials::{CredentialFuture, Generation};
 use crate::proto::sasl::{self, plain::Plain};
 use crate::proto::{LoginRequest, Mechanism};
 use crate::secret::Password;
+use crate::telemetry::testing::Logged;
 
 /// What a session's task may take, in octets, whatever the session is doing.
 const TASK: usize = 512;
@@ -60,7 +58,7 @@ fn an_idle_session_stays_within_its_budget() {
 }
 
 /// Breaks where every login comes by.
-struct Panicking;
+pub(super) struct Panicking;
 
 impl Credentials for Panicking {
     fn credential<'a>(&'a self, _: &'a Arc<Account>, _: Protocol, _: Option<Generation>) -> CredentialFuture<'a> {
@@ -69,7 +67,7 @@ impl Credentials for Panicking {
 }
 
 /// One listener of each protocol, the login `scanner` with the password `a plain password`, and so many sessions.
-fn shared(credentials: Arc<dyn Credentials>, sessions: usize) -> Arc<Shared> {
+pub(super) fn shared(credentials: Arc<dyn Credentials>, sessions: usize) -> Arc<Shared> {
     let hash = include_str!("../../tests/common/cheap-hash.txt").trim();
     let listeners = Protocol::ALL.map(|protocol| {
         format!("[[listener]]\nname = \"{protocol}\"\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:0\"\n")
@@ -135,35 +133,6 @@ async fn connect(shared: &Arc<Shared>, listener: &Arc<Listener>) -> BufReader<Tc
     let (stream, peer) = socket.accept().await.unwrap();
     admit(shared, listener, stream, peer);
     BufReader::new(client)
-}
-
-/// What this thread logs at `info` and above while the test runs.
-#[derive(Clone, Default)]
-pub(super) struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl Logged {
-    pub(super) fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let logged = Self::default();
-        let writer = logged.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-        (logged, subscriber.set_default())
-    }
-
-    /// The lines since the last call.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let octets = std::mem::take(&mut *self.0.lock().unwrap());
-        String::from_utf8(octets).unwrap().lines().map(str::to_owned).collect()
-    }
-}
-
-impl io::Write for Logged {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        io::Write::write(&mut *self.0.lock().unwrap(), octets)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Waits past the time in which nuisances are counted.

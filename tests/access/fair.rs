@@ -124,3 +124,23 @@ async fn one_address_silences_no_other_that_shares_its_login() {
     let mut good = from(&setup, "192.168.7.20").await;
     assert!(send(&mut good).await.starts_with("250 "));
 }
+
+#[tokio::test]
+async fn of_ipv6_one_host_silences_its_own_network_and_no_other() {
+    let mut wanted = floor("rate = \"6/h\"");
+    wanted.listener_keys = "proxy_protocol = [\"127.0.0.0/8\"]\nallow = [\"fd00::/16\", \"127.0.0.0/8\"]\n".into();
+    wanted.tables = wanted.tables.replace("192.168.7.0/24", "fd00:7::/48");
+    let setup = Setup::with(wanted).await;
+    // One host, with an address for each message.
+    for (host, start) in
+        [(1, "250 "), (2, "250 "), (3, "250 "), (4, "450 4.7.1 One /64 network of this login may send 3 ")]
+    {
+        let mut busy = from(&setup, &format!("fd00:7:0:1::{host}")).await;
+        let answer = send(&mut busy).await;
+        assert!(answer.starts_with(start), "{answer}");
+        busy.ask("QUIT").await;
+        busy.rest().await;
+    }
+    let mut good = from(&setup, "fd00:7:0:2::1").await;
+    assert!(send(&mut good).await.starts_with("250 "));
+}

@@ -129,3 +129,22 @@ async fn a_login_sends_no_more_than_its_rate_and_the_session_goes_on() {
     let mut other = setup.logged_in(Protocol::Smtp).await;
     assert!(send(&mut other, "Subject: a copy").await.starts_with("250 "));
 }
+
+#[tokio::test]
+async fn messages_that_wait_for_no_reply_count_once_each() {
+    let limited = login_table("copier", PASSWORD.as_bytes(), "rate = \"4/h\"");
+    let setup = Setup::with(Wanted { tables: limited, ..Wanted::default() }).await;
+    let mut device = setup.client(Protocol::Smtp).await;
+    assert_eq!(device.log_in(Protocol::Smtp, "copier", PASSWORD).await, Answer::Accepted);
+    let message = "MAIL FROM:<scanner@contoso.example>\r\nRCPT TO:<scanner@contoso.example>\r\n\
+                   BDAT 17 LAST\r\nSubject: x\r\n\r\nx\r\n";
+    device.send(message.repeat(3).as_bytes()).await;
+    for _ in 0..9 {
+        let answer = device.line().await;
+        assert!(answer.starts_with("250 "), "{answer}");
+    }
+    for start in ["250 ", "450 4.7.1 "] {
+        let answer = send(&mut device, "Subject: a scan").await;
+        assert!(answer.starts_with(start), "{answer}");
+    }
+}

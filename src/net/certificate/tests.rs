@@ -3,10 +3,10 @@
 use std::fs;
 
 use tempfile::TempDir;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use super::*;
 use crate::net::self_signed::{KeyKind, make_certificate, make_key};
+use crate::telemetry::testing::Logged;
 
 const HOSTS: [&str; 4] = ["gateway.example", "localhost", "192.0.2.7", "2001:db8::7"];
 
@@ -156,10 +156,7 @@ fn a_renewed_key_that_others_can_read_is_told_once() {
     use std::os::unix::fs::PermissionsExt;
     let (_folder, files) = made(KeyKind::P256);
     let shown = Shown::open(files.clone()).unwrap();
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _logging = subscriber.set_default();
+    let (logged, _guard) = Logged::start();
     let (_other_folder, other) = made(KeyKind::P256);
     for (mode, told) in [(0o640, 0), (0o644, 1)] {
         fs::copy(&other.private_key, &files.private_key).unwrap();
@@ -169,22 +166,7 @@ fn a_renewed_key_that_others_can_read_is_told_once() {
         shown.look();
         shown.look();
         let line = format!("chmod o= {}", files.private_key.display());
-        let said = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let said = logged.lines().join("\n");
         assert_eq!(said.matches(&line).count(), told, "{mode:o}: {said}");
-    }
-}
-
-/// What is logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::config::UpstreamTls;
-use crate::session::tests::Logged;
+use crate::telemetry::testing::Logged;
 
 const SECOND: Duration = Duration::from_secs(1);
 

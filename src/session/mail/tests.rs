@@ -1,12 +1,17 @@
 //! The carrier between two peers that take and say only what the test lets them: it never spins, and nothing waits in vain.
 
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::time::advance;
 
+use super::super::Clearance;
+use super::super::protocol::Asked;
+use super::super::tests::{Panicking, shared};
 use super::*;
+use crate::config::{Account, Rate};
 use crate::proto::CloseReason;
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::ReplyLine;
@@ -116,8 +121,26 @@ impl Carrier<Peer> {
         self.upstream.stream.calls = 0;
         loop {
             match self.poll(&mut Context::from_waker(Waker::noop()), false) {
-                Poll::Ready(Carried::MailWanted) => self.transaction.admit(Ok(stamp())),
+                Poll::Ready(Carried::MailWanted) => self.transaction.admit(Ok(stamp(1))),
                 carried => return carried,
+            }
+        }
+    }
+
+    /// Polls until it waits, for a session that may not send everything.
+    fn carries(&mut self, record: &mut Record, clearance: &Clearance) {
+        loop {
+            self.downstream.stream.calls = 0;
+            self.upstream.stream.calls = 0;
+            match self.poll(&mut Context::from_waker(Waker::noop()), false) {
+                Poll::Pending => return,
+                Poll::Ready(Carried::Message(report)) => record.message(&report, clearance),
+                Poll::Ready(Carried::Envelope(refusal)) => record.envelope_refused(&refusal, clearance),
+                Poll::Ready(Carried::MailWanted) => {
+                    let verdict = record.ask(clearance, &self.transaction.mails());
+                    self.transaction.admit(verdict.map(stamp));
+                }
+                Poll::Ready(_) => panic!("it ends"),
             }
         }
     }
@@ -317,4 +340,74 @@ async fn a_message_that_is_too_big_ends_the_session_once_that_is_said() {
     assert!(matches!(carrier.wake(), Poll::Ready(Carried::Denied(_))));
     assert!(matches!(carrier.wake(), Poll::Ready(Carried::Ended(Ending::Closed(CloseReason::TooBig)))));
     assert!(carrier.pipes.to_downstream.starts_with(b"552 5.3.4 Message too big\r\n421 "));
+}
+
+/// A session of a login that may send six messages an hour.
+fn limited() -> Record {
+    let shared = shared(Arc::new(Panicking), 1);
+    let mut account = Account::clone(&shared.directory.borrow().accounts[0]);
+    account.logins[0].mail.rate = Some(Rate { messages: 6, within: Duration::from_secs(3600) });
+    let mut record = Record::new(1, [192, 168, 7, 20].into());
+    record.known(&Arc::new(account), 0, &Asked::Address);
+    record
+}
+
+/// So many messages that wait for no reply.
+fn ahead(count: usize) -> Vec<u8> {
+    b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1 LAST\r\nx".repeat(count)
+}
+
+fn count(of: &str, octets: &mut Vec<u8>) -> usize {
+    String::from_utf8(std::mem::take(octets)).unwrap().matches(of).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_wait_for_no_reply_count_once_each() {
+    let (mut carrier, mut record, clearance) = (open_carrier(), limited(), Clearance::default());
+    carrier.downstream_says(&ahead(4));
+    carrier.carries(&mut record, &clearance);
+    assert_eq!(count("BDAT", &mut carrier.upstream.stream.heard), 4);
+    // The second one comes to nothing.
+    let (taken, refused) = (b"250 Ok\r\n".repeat(3), b"550 5.1.0 no\r\n503 no\r\n503 no\r\n");
+    carrier.upstream_says(&[&taken[..], refused, &taken, &taken].concat());
+    carrier.carries(&mut record, &clearance);
+    assert_eq!(count("250 Ok", &mut carrier.downstream.stream.heard), 9);
+    carrier.downstream_says(&ahead(4));
+    carrier.carries(&mut record, &clearance);
+    assert_eq!(count("BDAT", &mut carrier.upstream.stream.heard), 3, "six in all");
+    carrier.upstream_says(&taken.repeat(3));
+    carrier.carries(&mut record, &clearance);
+    assert_eq!(count("450 4.7.1", &mut carrier.downstream.stream.heard), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_who_is_held_back_no_second_message_goes_ahead_of_the_reply_to_the_first() {
+    let (mut carrier, mut record, clearance) = (open_carrier(), limited(), Clearance::default());
+    for _ in 0..5 {
+        carrier.downstream_says(&ahead(1));
+        carrier.carries(&mut record, &clearance);
+        carrier.upstream_says(b"250 Ok\r\n250 Ok\r\n554 5.2.252 SendAsDenied\r\n");
+        carrier.carries(&mut record, &clearance);
+    }
+    // The while is over, and not yet forgotten; nor do the first five count any more.
+    advance(Duration::from_secs(3661)).await;
+    carrier.upstream.stream.heard.clear();
+    carrier.downstream_says(&ahead(3));
+    carrier.carries(&mut record, &clearance);
+    assert_eq!(count("BDAT", &mut carrier.upstream.stream.heard), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_without_an_answer_count_and_what_came_to_nothing_does_not() {
+    let clearance = Clearance::default();
+    for passing in [4, 3] {
+        let (mut carrier, mut record) = (open_carrier(), limited());
+        carrier.downstream_says(&ahead(4));
+        carrier.carries(&mut record, &clearance);
+        assert_eq!(count("BDAT", &mut carrier.upstream.stream.heard), passing, "of six, three of the first session");
+        carrier.upstream_says(b"550 5.1.0 no\r\n503 no\r\n503 no\r\n");
+        carrier.carries(&mut record, &clearance);
+        record.message_lost(&Ending::UpstreamEnded, &carrier.transaction.mails());
+        record.has_ended();
+    }
 }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use tokio::time::advance;
 
 use super::*;
+use crate::login::throttle::Origin;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -9,7 +10,7 @@ const SEND_AS: &[u8] = b"554 5.2.252 SendAsDenied; scanner@contoso.com not allow
     STOREDRV.Submission.Exception:SendAsDeniedException [Hostname=VI1PR01MB1234.eurprd01.prod.outlook.com]";
 
 fn sender(login: &str) -> Sender {
-    Sender { account: "scanner@contoso.com".into(), login: login.into(), origin: None }
+    Sender::whole("scanner@contoso.com", login)
 }
 
 /// Whether a message may pass that is never sent, and how long not.
@@ -18,7 +19,9 @@ fn held(refusals: &Refusals, login: &str) -> Option<Duration> {
 }
 
 fn refuse(refusals: &Refusals, login: &str) -> Option<Duration> {
-    refusals.refused(&sender(login), Stage::Message, SEND_AS)
+    refusals
+        .refused(&sender(login), Stage::Message, SEND_AS)
+        .map(|silenced| silenced.lasts)
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,7 +54,8 @@ async fn refusals_far_apart_or_in_other_words_are_no_series() {
         assert_eq!(refusals.refused(&sender("copier"), Stage::Message, full), None);
         assert_eq!(refuse(&refusals, "copier"), None);
     }
-    assert_eq!(refusals.refused(&sender("copier"), Stage::Message, full), Some(FIRST_WHILE));
+    let silenced = Silenced { whom: sender("copier"), lasts: FIRST_WHILE };
+    assert_eq!(refusals.refused(&sender("copier"), Stage::Message, full), Some(silenced));
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +100,9 @@ async fn fifteen_refusals_in_whatever_words_are_too_many() {
             .split_at(usize::try_from(number).unwrap())
             .0
             .to_owned();
-        refusals.refused(&sender("scanner"), Stage::Message, format!("550 5.2.1 no {word}").as_bytes())
+        let said = format!("550 5.2.1 no {word}");
+        let silenced = refusals.refused(&sender("scanner"), Stage::Message, said.as_bytes());
+        silenced.map(|silenced| silenced.lasts)
     };
     for number in 0..14 {
         assert_eq!(other(number), None);
@@ -142,6 +148,35 @@ async fn long_after_a_while_it_is_forgotten() {
     }
     advance(15 * MINUTE + PROBATION).await;
     assert_eq!(refuse(&refusals, "scanner"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_ipv6_a_host_with_addresses_without_end_is_silenced_with_its_network() {
+    let refusals = Refusals::default();
+    let at = |network: u16, host: u16| {
+        let peer = std::net::Ipv6Addr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
+        Sender { origin: Some(Origin::of(peer.into())), ..sender("floor") }
+    };
+    let refuse = |sender: &Sender| refusals.refused(sender, Stage::Message, SEND_AS);
+    for _ in 0..4 {
+        assert_eq!(refuse(&at(1, 1)), None);
+    }
+    assert_eq!(refuse(&at(1, 1)), Some(Silenced { whom: at(1, 1), lasts: FIRST_WHILE }));
+    assert!(refusals.pass(&at(1, 1)).is_err() && refusals.pass(&at(1, 2)).is_ok(), "one bad device silences itself");
+    for host in 0..14 {
+        assert_eq!(refuse(&at(1, 100 + host)), None);
+    }
+    let network = at(1, 1).with_network().pop().unwrap();
+    assert_eq!(refuse(&at(1, 200)), Some(Silenced { whom: network, lasts: FIRST_WHILE }), "as those of four");
+    refusals.accepted(&at(1, 2));
+    let held = refusals.pass(&at(1, 2)).unwrap_err();
+    assert_eq!((held.left, &held.reply[..]), (FIRST_WHILE, SEND_AS));
+    assert!(refusals.pass(&at(2, 1)).is_ok(), "and no other network");
+    advance(FIRST_WHILE).await;
+    let all = (2..5).map(|host| refusals.pass(&at(1, host)).unwrap());
+    assert!(all.collect::<Vec<_>>().iter().all(Option::is_none), "neighbours need not wait for each other");
+    assert!(refusals.pass(&at(1, 1)).unwrap().is_some(), "the one whose own while is over is tried");
+    assert_eq!(refuse(&at(1, 3)), None, "it begins anew");
 }
 
 #[test]

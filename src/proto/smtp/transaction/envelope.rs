@@ -11,6 +11,24 @@ use crate::proto::smtp::envelope::{Envelope, EnvelopeError, Side};
 use crate::proto::smtp::reply::Reply;
 
 impl Transaction {
+    /// The numbers of the MAILs that may still become messages, or have become some whose answers are outstanding, in
+    /// order. There are no more than replies may be outstanding, and one that the upstream has accepted.
+    #[must_use]
+    pub fn mails(&self) -> Vec<u64> {
+        let mut mails: Vec<_> = self.open.iter().map(|mail| mail.number).collect();
+        let mut with_data = 0;
+        for asked in self.owed.asked() {
+            match asked {
+                Asked::Mail { number, .. } => mails.push(*number),
+                // Whichever of them the upstream accepts, the data is that one's.
+                asked if asked.is_about_message_data() => with_data = mails.len(),
+                Asked::Rset | Asked::Hello { .. } => mails.truncate(with_data),
+                _ => {}
+            }
+        }
+        mails
+    }
+
     pub(super) fn mail(&mut self, arguments: &[u8]) -> State {
         // A count that began anew with it would let any size pass, and what is held would be lost.
         if self.chunks.have_begun() {
@@ -51,7 +69,7 @@ impl Transaction {
                 let sender = mail.path.as_bytes().to_vec();
                 (self.last_stamp, self.last_sender) = (stamp, sender.clone());
                 mail.write(&mut pipes.to_upstream);
-                self.owed.upstreams(Asked::Mail { sender });
+                self.owed.upstreams(Asked::Mail { number: stamp.number, sender });
             }
             Err(reply) => return self.refuse_mail(reply),
         }

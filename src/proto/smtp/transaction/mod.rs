@@ -118,6 +118,8 @@ pub enum Flow {
 /// What a message may need of the world at its MAIL. The machine has no clock and no source of chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
+    /// Which of the session's MAILs that passed it is: the first is 1, and each has a greater one than those before it.
+    pub number: u64,
     /// When it was.
     pub now: SystemTime,
     /// A number that nobody can guess.
@@ -127,6 +129,8 @@ pub struct Stamp {
 /// What became of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageReport {
+    /// The number of its MAIL, from the [`Stamp`]; 0 where the upstream takes data without one.
+    pub mail: u64,
     /// Whether the upstream has taken it over.
     pub accepted: bool,
     /// The reverse-path without its brackets, empty for `<>`. Peer text.
@@ -254,6 +258,8 @@ enum BlindData {
 /// A mail transaction, from an accepted MAIL on.
 #[derive(Debug)]
 struct OpenMail {
+    /// As its stamp has it.
+    number: u64,
     sender: Vec<u8>,
     recipients: u32,
     /// What came in BDAT chunks so far.
@@ -271,7 +277,7 @@ impl Transaction {
             replies: ReplyReader::default(),
             open: None,
             international: false,
-            last_stamp: Stamp { now: SystemTime::UNIX_EPOCH, unguessable: 0 },
+            last_stamp: Stamp { number: 0, now: SystemTime::UNIX_EPOCH, unguessable: 0 },
             last_sender: Vec::new(),
             chunks: Chunks::default(),
             mail_was_refused: false,

@@ -11,8 +11,9 @@ pub(super) const MAX_OWED: usize = 64;
 /// A reply of the upstream, by what was asked.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// MAIL with this reverse-path.
+    /// MAIL of this number, with this reverse-path.
     Mail {
+        number: u64,
         sender: Vec<u8>,
     },
     Rcpt,

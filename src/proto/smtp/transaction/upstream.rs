@@ -83,9 +83,9 @@ impl Transaction {
 
     fn learn_accepted(&mut self, asked: Asked, lines: &[ReplyLine]) -> Option<MessageReport> {
         match asked {
-            Asked::Mail { sender } => {
+            Asked::Mail { number, sender } => {
                 self.a_command_was_taken();
-                self.open = Some(OpenMail { sender, recipients: 0, octets: 0 });
+                self.open = Some(OpenMail { number, sender, recipients: 0, octets: 0 });
             }
             Asked::Rcpt => {
                 if let Some(mail) = &mut self.open {
@@ -113,7 +113,7 @@ impl Transaction {
 
     fn learn_refused(&mut self, asked: Asked, lines: &[ReplyLine], pipes: &mut Pipes) -> Option<Flow> {
         let report = match asked {
-            Asked::Mail { sender } => return Some(envelope_refused(EnvelopeCommand::Mail, sender, lines)),
+            Asked::Mail { sender, .. } => return Some(envelope_refused(EnvelopeCommand::Mail, sender, lines)),
             // Without a sender all recipients are refused, and of that the sender's refusal has told.
             Asked::Rcpt => {
                 self.count_refused_recipient(lines, pipes);
@@ -172,10 +172,10 @@ impl Transaction {
 
     /// The end of a mail transaction.
     fn conclude(&mut self, accepted: bool, octets: u64, lines: &[ReplyLine]) -> MessageReport {
-        let mail = self
-            .open
-            .take()
-            .unwrap_or_else(|| OpenMail { sender: Vec::new(), recipients: 0, octets });
+        let mail =
+            self.open
+                .take()
+                .unwrap_or_else(|| OpenMail { number: 0, sender: Vec::new(), recipients: 0, octets });
         report(&mail, accepted, octets, lines)
     }
 
@@ -220,7 +220,7 @@ fn code(lines: &[ReplyLine]) -> u16 {
 
 fn report(mail: &OpenMail, accepted: bool, octets: u64, lines: &[ReplyLine]) -> MessageReport {
     let (sender, reply) = (mail.sender.clone(), last_line(lines));
-    MessageReport { accepted, sender, recipients: mail.recipients, octets, reply }
+    MessageReport { mail: mail.number, accepted, sender, recipients: mail.recipients, octets, reply }
 }
 
 fn envelope_refused(command: EnvelopeCommand, sender: Vec<u8>, lines: &[ReplyLine]) -> Flow {

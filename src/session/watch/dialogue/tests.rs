@@ -418,7 +418,7 @@ proptest! {
                         input.skip(octets);
                     }
                     Flow::MailWanted => {
-                        transaction.admit(Ok(Stamp { now: SystemTime::UNIX_EPOCH, unguessable: 1 }));
+                        transaction.admit(Ok(Stamp { number: 1, now: SystemTime::UNIX_EPOCH, unguessable: 1 }));
                     }
                     _ => {}
                 }

@@ -1,7 +1,7 @@
 //! Golden dialogues: message data, taken and refused.
 
-use super::super::{MAX_COMMAND_LINE, MAX_HELD, Options};
-use super::driver::{Driver, FULL, full, in_message, options, with_envelope, with_envelope_of};
+use super::super::{MAX_COMMAND_LINE, MAX_HELD, Options, Stamp};
+use super::driver::{Driver, FULL, STAMP, full, in_message, options, with_envelope, with_envelope_of};
 use crate::proto::{CloseReason, ProtoError};
 
 #[test]
@@ -351,4 +351,38 @@ fn a_refusal_in_the_middle_of_a_message_is_told_and_ends_the_session() {
     let mut driver = in_message();
     driver.upstream_sends(b"250 already?\r\n");
     assert!(matches!(driver.ending, Some(Err(ProtoError::UpstreamMisbehaved(_)))));
+}
+
+#[test]
+fn each_message_is_told_of_by_the_number_of_its_mail() {
+    let mut driver = full();
+    let send = |driver: &mut Driver, number, rest: &str| {
+        driver.verdict = Ok(Stamp { number, ..STAMP });
+        driver.downstream_sends(format!("MAIL FROM:<a@example.com>\r\n{rest}").as_bytes());
+    };
+    let message = "RCPT TO:<b@example.com>\r\nBDAT 1 LAST\r\nx";
+    send(&mut driver, 1, message);
+    send(&mut driver, 2, message);
+    send(&mut driver, 3, "");
+    send(&mut driver, 4, "");
+    assert_eq!(driver.machine.mails(), [1, 2, 3, 4], "the upstream may take any of them");
+    driver.downstream_sends(b"RSET\r\n");
+    assert_eq!(driver.machine.mails(), [1, 2], "what had its data before");
+    send(&mut driver, 5, message);
+    driver.upstream_sends(b"550 no\r\n503 no\r\n503 no\r\n");
+    assert_eq!((driver.machine.mails(), driver.reports.len()), (vec![2, 5], 0), "of a refused one there is no message");
+    driver.upstream_sends(b"250 ok\r\n250 ok\r\n250 ok\r\n");
+    assert_eq!((driver.machine.mails(), driver.reports[0].mail), (vec![5], 2));
+    driver.upstream_sends(b"250 ok\r\n503 nested\r\n250 reset\r\n250 ok\r\n250 ok\r\n554 no\r\n");
+    assert_eq!((driver.machine.mails(), driver.reports[1].mail), (vec![], 5));
+    send(&mut driver, 6, "");
+    send(&mut driver, 7, "");
+    driver.upstream_sends(b"250 ok\r\n503 nested\r\n");
+    assert_eq!(driver.machine.mails(), [6], "the second one was not taken, and the first one is open still");
+    driver.downstream_sends(b"RCPT TO:<b@example.com>\r\nDATA\r\n");
+    driver.upstream_sends(b"250 ok\r\n354 go\r\n");
+    driver.downstream_sends(b"x\r\n.\r\nEHLO x\r\n");
+    assert_eq!(driver.machine.mails(), [6]);
+    driver.upstream_sends(b"250 ok\r\n");
+    assert_eq!((driver.machine.mails(), driver.reports[2].mail), (vec![], 6));
 }

@@ -17,7 +17,7 @@ const MAX_FROM_DOWNSTREAM: usize = FLUSH_AT + 3 * MAX_COMMAND_LINE;
 const MAX_FROM_UPSTREAM: usize = MAX_FROM_DOWNSTREAM + MAX_REPLY_LINES * MAX_REPLY_LINE;
 
 /// When and with what luck every message is sent.
-pub(super) const STAMP: Stamp = Stamp { now: SystemTime::UNIX_EPOCH, unguessable: 42 };
+pub(super) const STAMP: Stamp = Stamp { number: 1, now: SystemTime::UNIX_EPOCH, unguessable: 42 };
 
 /// Whose session it is.
 pub(super) const ACCOUNT: &str = "scans@contoso.com";
