@@ -245,6 +245,38 @@ async fn the_octets_of_refused_chunks_are_not_read_as_commands() {
 }
 
 #[tokio::test]
+async fn a_last_chunk_refused_midway_leaves_room_for_the_next_message() {
+    for refused_by_the_provider in [true, false] {
+        let mut wanted = Wanted::default();
+        wanted.provider.max_message = 150_000;
+        let setup = Setup::with(wanted).await;
+        if refused_by_the_provider {
+            // Pieces that came behind the refused one would be out of order, and it counts them.
+            setup.control().fail(sim::Protocol::Smtp, Fault::Withhold("PIPELINING"));
+            say(&setup, Moment::DataDue, "452 4.3.1 Full");
+        }
+        let mut client = setup.logged_in(Protocol::Smtp).await;
+        expect(&mut client, MAIL, "250 ").await;
+        expect(&mut client, RCPT, "250 ").await;
+        let refusal = if refused_by_the_provider {
+            "452 4.3.1 Full"
+        } else {
+            expect(&mut client, "BDAT 3\r\nx", "250 ").await;
+            "552 5.3.4 "
+        };
+        let evil = EVIL.repeat(if refused_by_the_provider { 1500 } else { 3000 });
+        expect(&mut client, &format!("BDAT {} LAST\r\n{evil}NOOP", evil.len()), refusal).await;
+        assert!(client.line().await.starts_with("250 "));
+        send(&mut client, "Subject: next").await;
+        part(&setup, client).await;
+        assert_eq!(taken(setup.control()), ["Subject: next\r\n"]);
+        let resets = told(setup.control()).iter().filter(|line| *line == "RSET").count();
+        assert_eq!(resets, 1);
+        assert!(!heard_evil(&setup));
+    }
+}
+
+#[tokio::test]
 async fn message_data_before_the_login_is_not_read_as_commands() {
     let setup = Setup::new().await;
     for (data, refused) in [("DATA\r\n".to_owned(), 3), (format!("BDAT {} LAST\r\n", EVIL.len()), 3)] {

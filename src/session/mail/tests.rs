@@ -230,6 +230,30 @@ async fn message_data_that_the_upstream_does_not_take_is_waited_with() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reset_of_ours_does_not_land_in_a_chunk() {
+    let mut carrier = carrier();
+    carrier.downstream.stream.takes = usize::MAX;
+    carrier.upstream.stream.takes = 100_000;
+    carrier.downstream_says(&[b"BDAT 131072 LAST\r\n".as_slice(), &[b'x'; 131_072]].concat());
+    carrier.waits();
+    // It does not wait for the end of what it does not want.
+    carrier.upstream_says(b"452 4.3.1 full\r\n503 5.5.1 what\r\n");
+    carrier.waits();
+    assert_eq!(carrier.downstream.stream.heard, b"452 4.3.1 full\r\n");
+    assert!(carrier.poll(&mut Context::from_waker(Waker::noop()), true).is_pending(), "nor has a drain its moment");
+    carrier.upstream.stream.takes = usize::MAX;
+    carrier.waits();
+    let piece = |command: &[u8]| [command, &[b'x'; 65_536]].concat();
+    let pieces = [&piece(b"BDAT 65536\r\n")[..], &piece(b"BDAT 65536 LAST\r\n"), b"RSET\r\n"];
+    assert!(carrier.upstream.stream.heard == pieces.concat());
+    carrier.downstream.stream.has_left = true;
+    assert!(
+        matches!(carrier.wake(), Poll::Ready(Carried::Ended(Ending::DownstreamEnded))),
+        "nothing more is to be told"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn peers_that_take_nothing_are_not_waited_for_for_ever() {
     let mut carrier = carrier();
     carrier.downstream_says(&recipients());

@@ -4,7 +4,8 @@
 //! The downstream's counts are for us alone. An upstream that reads one of them otherwise, as a number of 32 bits or as
 //! none at all, would take what follows for commands. So what goes upstream is cut anew, into chunks whose octets are all
 //! at hand when they are announced. The downstream gets one reply to each of its own: the upstream's to the last piece of
-//! it, or to the first that is refused; of a refused chunk nothing more is sent.
+//! it, or to the first that is refused; of a refused chunk nothing more is sent. So an upstream may never see the last chunk
+//! of a message that is over for the downstream, and would take the next MAIL for a nested one: then RSET is ours to send.
 
 use super::body::{BULK, Written};
 use super::command::Chunk;
@@ -60,7 +61,7 @@ impl Chunks {
         matches!(self.fate, Fate::Held(_) | Fate::Passing)
     }
 
-    /// Whether one of them was, and RSET has not come since.
+    /// Whether one of them was, and neither the last nor RSET has come since.
     pub(super) const fn were_refused(&self) -> bool {
         matches!(self.fate, Fate::Void)
     }
@@ -75,10 +76,10 @@ impl Chunks {
 impl Transaction {
     pub(super) fn bdat(&mut self, chunk: Chunk) -> State {
         if matches!(self.chunks.fate, Fate::Void) {
-            return self.swallow(chunk.octets, Some(was_refused()));
+            return self.swallow(chunk, Some(was_refused()));
         }
         let octets = self.chunks.octets.checked_add(chunk.octets);
-        let Some(octets) = octets.filter(|octets| *octets <= self.size()) else { return self.void(chunk.octets) };
+        let Some(octets) = octets.filter(|octets| *octets <= self.size()) else { return self.void(chunk) };
         self.chunks.octets = octets;
         if matches!(self.chunks.fate, Fate::Open) && self.holds_header() {
             self.chunks.fate = Fate::Held(Box::new(Held::new(false)));
@@ -89,10 +90,10 @@ impl Transaction {
         State::InChunk(chunk)
     }
 
-    /// Drops so many octets of a chunk, and then says this. Of too many they are not waited for: no device sends them.
-    pub(super) fn swallow(&mut self, left: u64, answer: Option<Reply>) -> State {
-        if left <= MAX_SWALLOWED {
-            return State::SwallowingChunk { left, answer };
+    /// Drops the octets of a chunk, and then says this. Too many of them are not waited for: no device sends them.
+    pub(super) fn swallow(&mut self, rest: Chunk, answer: Option<Reply>) -> State {
+        if rest.octets <= MAX_SWALLOWED {
+            return State::SwallowingChunk { rest, answer };
         }
         if let Some(answer) = answer {
             self.owed.ours(answer);
@@ -103,11 +104,11 @@ impl Transaction {
     }
 
     /// The message is refused here, and the octets of this chunk that are still to come with it.
-    fn void(&mut self, left: u64) -> State {
+    fn void(&mut self, rest: Chunk) -> State {
         self.chunks.fate = Fate::Void;
         let answer = super::too_big();
         self.deny(Denied::Message, &answer);
-        self.swallow(left, Some(answer))
+        self.swallow(rest, Some(answer))
     }
 
     /// The upstream has refused a piece of a chunk of this message, and the downstream has been told. `whole`: it was the
@@ -116,6 +117,13 @@ impl Transaction {
         // What else of that chunk has gone upstream is answered too, but not to the downstream.
         let is_all_sent = whole || self.owed.drop_chunk();
         if message != self.chunks.message {
+            // All of the message was sent before that was known. An upstream to which the last piece alone is too much has
+            // had the end from a sender like any other. One that refuses a piece before it was to see one chunk, not
+            // several, and may discard the last with the others (RFC 3030 section 2) and keep the transaction. Behind a
+            // command that was sent since, RSET would come too late, and undo that one.
+            self.reset_is_due |= !whole
+                && matches!(self.state, State::AwaitingCommand)
+                && self.owed.asked().all(|asked| matches!(asked, Asked::DroppedChunk));
             return;
         }
         self.chunks.fate = Fate::Void;
@@ -126,10 +134,7 @@ impl Transaction {
                 if is_all_sent {
                     self.owed.drop_last_chunk();
                 }
-                if chunk.last {
-                    self.chunks.reset();
-                }
-                self.swallow(chunk.octets, answer)
+                self.swallow(chunk, answer)
             }
             state => state,
         };
@@ -166,7 +171,7 @@ impl Transaction {
         }
         left -= input.take_into(octets, held.octets()) as u64;
         match held.look(chunk.last && left == 0) {
-            Look::TooLong => (self.void(left), None),
+            Look::TooLong => (self.void(Chunk { octets: left, ..chunk }), None),
             Look::Whole => (self.send_held(*held, Chunk { octets: left, last: chunk.last }), None),
             Look::Incomplete => {
                 self.chunks.fate = Fate::Held(held);
@@ -182,7 +187,7 @@ impl Transaction {
 
     /// What was held goes upstream, and then what is still to come of its last chunk.
     fn send_held(&mut self, held: Held, rest: Chunk) -> State {
-        let Some(sender) = self.sender() else { return self.void(rest.octets) };
+        let Some(sender) = self.sender() else { return self.void(rest) };
         let head = Written::new(rewritten(held, &sender));
         self.chunks.fate = Fate::Passing;
         State::SendingHead { head, rest }

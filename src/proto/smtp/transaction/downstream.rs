@@ -4,7 +4,7 @@ use std::mem;
 
 use super::body::{Body, Passage, swallow};
 use super::chunks::at_hand;
-use super::command::Command;
+use super::command::{Chunk, Command};
 use super::owed::Asked;
 use super::{BlindData, Denied, Flow, MAX_COMMAND_LINE, MAX_SWALLOWED, MAX_UNKNOWN_VERBS, Pipes, State, Transaction};
 use crate::message::line_ends::LineEnds;
@@ -43,7 +43,7 @@ impl Transaction {
                 State::HoldingChunk(chunk) => self.hold_chunk(chunk, input),
                 State::SendingHead { head, rest } => self.send_head(head, rest, pipes),
                 State::InChunk(chunk) => self.pass_chunk(chunk, input, pipes),
-                State::SwallowingChunk { left, answer } => self.swallow_chunk(left, answer, input),
+                State::SwallowingChunk { rest, answer } => self.swallow_chunk(rest, answer, input),
                 State::AwaitingFarewell => (State::AwaitingFarewell, Some(Flow::NeedInput)),
             };
             self.settle(pipes);
@@ -60,6 +60,10 @@ impl Transaction {
     fn next_command(&mut self, input: &mut Input, pipes: &mut Pipes) -> (State, Option<Flow>) {
         if !self.may_take_a_command() {
             return (State::AwaitingCommand, Some(Flow::NeedInput));
+        }
+        if mem::take(&mut self.reset_is_due) {
+            self.ask(Asked::OurReset, b"RSET", pipes);
+            return (State::AwaitingCommand, None);
         }
         let blind_data_possible = self.blind_data != BlindData::Excluded;
         match input.line(MAX_COMMAND_LINE) {
@@ -92,20 +96,20 @@ impl Transaction {
                 self.ask(Asked::Data, b"DATA", pipes);
                 return State::AwaitingGoAhead { held: false };
             }
-            Command::Bdat(Ok(chunk)) if self.mail_was_refused => return self.swallow(chunk.octets, Some(no_mail())),
+            Command::Bdat(Ok(chunk)) if self.mail_was_refused => return self.swallow(chunk, Some(no_mail())),
             Command::Bdat(Ok(chunk)) if self.options.extensions.has("CHUNKING") => return self.bdat(chunk),
             Command::Bdat(Ok(chunk)) => {
                 let answer = Reply::new(503, "5.5.1", "BDAT is not offered here");
-                return self.swallow(chunk.octets, Some(answer));
+                return self.swallow(chunk, Some(answer));
             }
             Command::Bdat(Err(bad)) => {
                 let answer = Reply::new(501, "5.5.4", "Syntax: BDAT size [LAST]");
-                let Some(left) = bad.octets else {
+                let Some(octets) = bad.octets else {
                     // How much data follows is unknown, so none of it can be told from commands.
                     self.owed.farewell(answer, CloseReason::RefusedData);
                     return State::AwaitingFarewell;
                 };
-                return self.swallow(left, Some(answer));
+                return self.swallow(Chunk { octets, last: false }, Some(answer));
             }
             Command::Rset => {
                 self.chunks.reset();
@@ -229,13 +233,23 @@ impl Transaction {
         State::AwaitingFarewell
     }
 
-    fn swallow_chunk(&mut self, left: u64, answer: Option<Reply>, input: &mut Input) -> (State, Option<Flow>) {
-        let left = left - input.skip(at_hand(left, input)) as u64;
-        if left > 0 {
-            return (State::SwallowingChunk { left, answer }, Some(Flow::NeedInput));
+    fn swallow_chunk(
+        &mut self,
+        mut rest: Chunk,
+        answer: Option<Reply>,
+        input: &mut Input,
+    ) -> (State, Option<Flow>) {
+        rest.octets -= input.skip(at_hand(rest.octets, input)) as u64;
+        if rest.octets > 0 {
+            return (State::SwallowingChunk { rest, answer }, Some(Flow::NeedInput));
         }
         if let Some(answer) = answer {
             self.owed.ours(answer);
+        }
+        if rest.last && self.chunks.were_refused() {
+            // For the downstream its message is over. The upstream has not seen the end of it.
+            self.chunks.reset();
+            self.reset_is_due = true;
         }
         (State::AwaitingCommand, None)
     }

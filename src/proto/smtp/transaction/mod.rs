@@ -202,6 +202,9 @@ pub struct Transaction {
     last_stamp: Stamp,
     last_sender: Vec<u8>,
     chunks: Chunks,
+    /// Whether a message has ended for the downstream, and the upstream may not know: RSET goes first of all. Only
+    /// [`from_downstream`](Self::from_downstream) sends it: the driver may be in the middle of a chunk before.
+    reset_is_due: bool,
     /// Whether the last MAIL was refused here. What follows it belongs to none, or else to an older one.
     mail_was_refused: bool,
     blind_data: BlindData,
@@ -238,7 +241,7 @@ enum State {
     /// The rest of a BDAT chunk that goes upstream a piece at a time, and at least one more piece.
     InChunk(Chunk),
     /// The rest of a BDAT chunk that goes nowhere, and what is said after it, unless that was said already.
-    SwallowingChunk { left: u64, answer: Option<Reply> },
+    SwallowingChunk { rest: Chunk, answer: Option<Reply> },
     /// Nothing that would be used any more.
     AwaitingFarewell,
 }
@@ -280,6 +283,7 @@ impl Transaction {
             last_stamp: Stamp { number: 0, now: SystemTime::UNIX_EPOCH, unguessable: 0 },
             last_sender: Vec::new(),
             chunks: Chunks::default(),
+            reset_is_due: false,
             mail_was_refused: false,
             blind_data: BlindData::Excluded,
             unknown_verbs: 0,
@@ -323,7 +327,10 @@ impl Transaction {
     /// Whether the session can end without harm: no reply outstanding, no mail transaction open, no message under way.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
-        self.owed.is_empty() && self.open.is_none() && matches!(self.state, State::AwaitingCommand)
+        self.owed.is_empty()
+            && self.open.is_none()
+            && !self.reset_is_due
+            && matches!(self.state, State::AwaitingCommand)
     }
 
     /// Whether a message is under way: DATA or BDAT was sent, and its final answer has not come.
@@ -346,13 +353,14 @@ impl Transaction {
     /// downstream that has closed its side has nothing left to wait for.
     #[must_use]
     pub fn awaits_upstream(&self) -> bool {
-        !self.owed.is_empty()
-            && match self.state {
-                State::InMessage(_) | State::HoldingChunk(_) => false,
-                // What the next piece needs may be there already, and wait for its turn.
-                State::SendingHead { .. } | State::InChunk(_) => !self.may_take_a_command(),
-                _ => true,
-            }
+        match self.state {
+            State::InMessage(_) | State::HoldingChunk(_) => false,
+            // What the next piece needs may be there already, and wait for its turn.
+            State::SendingHead { .. } | State::InChunk(_) => !self.may_take_a_command(),
+            // So may the next command, behind what is answered to us alone.
+            State::AwaitingCommand => self.owed.is_awaited() || !self.may_take_a_command(),
+            _ => self.owed.is_awaited(),
+        }
     }
 
     /// Answers [`Flow::MailWanted`]: the MAIL passes, or this is said to it in its turn. Recipients and messages that come
@@ -377,7 +385,7 @@ impl Transaction {
         if self.ending.is_some() {
             return;
         }
-        let next = self.owed.asked().next();
+        let next = self.owed.asked().find(|asked| !asked.is_silent());
         let (farewell, reason) = match next {
             Some(Asked::Quit) => (Some(Reply::new(221, "2.0.0", "Bye")), CloseReason::Quit),
             // The upstream may be tired of a message that gets no end.

@@ -18,6 +18,8 @@ pub(super) enum Asked {
     },
     Rcpt,
     Rset,
+    /// RSET that the downstream knows nothing of.
+    OurReset,
     /// The answer is 354 or a refusal.
     Data,
     /// The final answer to a message of this size.
@@ -46,6 +48,11 @@ pub(super) enum Asked {
 impl Asked {
     pub(super) const fn is_about_message_data(&self) -> bool {
         matches!(self, Self::Data | Self::EndOfData { .. } | Self::Chunk { .. })
+    }
+
+    /// Whether the downstream gets no answer to it. Only that the upstream is about to close is told at any time.
+    pub(super) const fn is_silent(&self) -> bool {
+        matches!(self, Self::DroppedChunk | Self::OurReset)
     }
 
     /// Whether nothing may be sent behind it before its answer (RFC 2920 section 3.1).
@@ -83,6 +90,13 @@ impl Owed {
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Whether one of them is for the downstream.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| !matches!(entry, Entry::Upstreams(asked) if asked.is_silent()))
     }
 
     /// Whether another command may follow those that wait.

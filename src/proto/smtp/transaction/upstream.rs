@@ -49,8 +49,7 @@ impl Transaction {
         // One reply to one chunk of the downstream, whatever it has become upstream.
         let is_silent = match asked {
             Asked::Chunk { whole, .. } => accepted && !whole,
-            Asked::DroppedChunk => code(lines) != 421,
-            _ => false,
+            _ => asked.is_silent() && code(lines) != 421,
         };
         if !is_silent {
             write(lines, &mut pipes.to_downstream);
@@ -96,6 +95,8 @@ impl Transaction {
                 self.a_command_was_taken();
                 self.open = None;
             }
+            // No answer that the downstream has read.
+            Asked::OurReset => self.open = None,
             Asked::Data => {
                 let lone_lf_ends = self.options.rules.lone_lf_ends_message;
                 self.state = State::InMessage(Box::new(Body::new(lone_lf_ends, self.holds_header())));
@@ -133,7 +134,8 @@ impl Transaction {
                 self.ending = Some(CloseReason::Quit);
                 None
             }
-            Asked::Rset | Asked::Hello { .. } | Asked::DroppedChunk | Asked::Other => None,
+            // RSET cannot be refused either (section 4.1.1.5). Where it is, the answer to the next MAIL tells the downstream.
+            Asked::Rset | Asked::OurReset | Asked::Hello { .. } | Asked::DroppedChunk | Asked::Other => None,
         };
         report.map(Flow::Message)
     }
@@ -158,8 +160,10 @@ impl Transaction {
             self.state = State::AwaitingCommand;
             self.blind_data = BlindData::Possible;
         }
-        // The transaction stays open at the upstream until RSET, EHLO or its end; DATA is not taken again before (RFC 5321
-        // section 3.3 would allow it): what follows may be the message that was sent blindly.
+        // The transaction stays open at the upstream until RSET, EHLO or its end; DATA is not taken again before, not even
+        // behind a RCPT that mends it (RFC 5321 section 3.3 would allow it): what follows may be the message that was sent
+        // blindly, in whose writer's hands each such line is one more way to have the rest read as commands, and who has
+        // waited can do without.
         self.open.as_ref().map(|mail| report(mail, false, 0, lines))
     }
 

@@ -84,8 +84,8 @@ fn chunks_behind_a_refused_one_go_nowhere() {
     driver.downstream_sends(b"BDAT 3\r\nabc");
     driver.upstream_sends(b"552 5.3.4 too big\r\n");
     driver.downstream_sends(b"BDAT 6 LAST\r\nRSET\r\nNOOP\r\n");
-    driver.upstream_sends(b"250 ok\r\n");
-    assert_eq!(driver.upstream_got(), "BDAT 3\r\nabcNOOP\r\n");
+    assert_eq!(driver.upstream_got(), "BDAT 3\r\nabcRSET\r\nNOOP\r\n", "with the last the message is over");
+    driver.upstream_sends(b"250 forgotten\r\n250 ok\r\n");
     let swallowed = "503 5.5.1 The message was refused, RSET first\r\n";
     assert_eq!(driver.downstream_got(), format!("552 5.3.4 too big\r\n{swallowed}250 ok\r\n"));
     assert_eq!(driver.reports.len(), 1, "the message was refused once");
@@ -167,11 +167,12 @@ fn a_refusal_in_the_middle_of_a_chunk_is_told_once_and_its_rest_goes_nowhere() {
         driver.upstream_sends(b"501 5.5.4 what\r\n");
         driver.downstream_sends(&chunk(300_000)[140_000..]);
         driver.upstream_sends(b"503 5.5.1 what\r\n");
-        assert_eq!(driver.to_upstream.len(), sent);
         assert_eq!(driver.downstream_got(), "501 5.5.4 what\r\n");
+        let reset = driver.to_upstream.split_off(sent);
+        assert_eq!(reset, if last.is_empty() { &b""[..] } else { b"RSET\r\n" }, "{last:?}");
         driver.to_upstream.clear();
-        driver.downstream_sends(b"BDAT 6 LAST\r\nQUIT\r\nRSET\r\n");
-        let rest = if last.is_empty() { "RSET\r\n" } else { "BDAT 6 LAST\r\nQUIT\r\nRSET\r\n" };
+        driver.downstream_sends(b"BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n");
+        let rest = if last.is_empty() { "RSET\r\nNOOP\r\n" } else { "BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n" };
         assert_eq!(driver.upstream_got(), rest, "{last:?}");
         assert_eq!((driver.reports.len(), driver.reports[0].accepted), (1, false));
     }
@@ -199,7 +200,141 @@ fn the_chunk_behind_a_refused_one_has_its_own_answer() {
     driver.upstream_sends(b"503 5.5.1 what\r\n");
     driver.downstream_sends(b"NOOP\r\n");
     assert_eq!(driver.downstream_got(), "452 4.3.1 full\r\n503 5.5.1 The message was refused, RSET first\r\n");
-    assert!(driver.upstream_got().ends_with("RSETNOOP\r\n"), "65536 octets went before the refusal");
+    assert!(driver.upstream_got().ends_with("RSETRSET\r\nNOOP\r\n"), "65536 octets went before the refusal");
+}
+
+/// At an upstream that has the first of many pieces of a last chunk, and refuses it with this; the rest is still to come.
+fn refused_midway(keywords: &[&str], refusal: &str) -> Driver {
+    let mut driver = with_envelope_of(options(keywords));
+    driver.downstream_sends(&[b"BDAT 100000 LAST\r\n".as_slice(), &chunk(70_000)].concat());
+    driver.upstream_sends(format!("{refusal}\r\n").as_bytes());
+    assert_eq!(driver.downstream_got(), format!("{refusal}\r\n"));
+    assert_eq!((driver.reports.len(), driver.reports[0].accepted), (1, false));
+    driver.upstream_got();
+    driver
+}
+
+#[test]
+fn an_upstream_that_has_not_seen_the_last_chunk_is_told_to_forget_the_message() {
+    let next = "MAIL FROM:<c@example.com>\r\nRCPT TO:<d@example.com>\r\nBDAT 1 LAST\r\nx";
+    for pipelining in [true, false] {
+        let keywords: &[&str] = if pipelining { FULL } else { &["CHUNKING"] };
+        let mut driver = refused_midway(keywords, "452 4.3.1 full");
+        assert_eq!(driver.upstream_got(), "", "a chunk may still be on its way upstream");
+        assert!(!driver.machine.is_between_messages());
+        driver.downstream_sends(&[&chunk(100_000)[70_000..], next.as_bytes()].concat());
+        if pipelining {
+            assert_eq!(driver.upstream_got(), format!("RSET\r\n{next}"));
+            driver.upstream_sends(b"250 forgotten\r\n250 sender\r\n250 recipient\r\n");
+        } else {
+            assert_eq!(driver.upstream_got(), "RSET\r\n");
+            assert!(!driver.machine.wants_downstream(0) && driver.machine.awaits_upstream(), "MAIL waits for its turn");
+            for (reply, asked) in [
+                ("250 forgotten", "MAIL FROM:<c@example.com>\r\n"),
+                ("250 sender", "RCPT TO:<d@example.com>\r\n"),
+                ("250 recipient", "BDAT 1 LAST\r\nx"),
+            ] {
+                driver.upstream_sends(format!("{reply}\r\n").as_bytes());
+                assert_eq!(driver.upstream_got(), asked);
+            }
+        }
+        driver.upstream_sends(b"250 taken\r\n");
+        assert_eq!(driver.downstream_got(), "250 sender\r\n250 recipient\r\n250 taken\r\n", "of RSET it hears nothing");
+        let report = &driver.reports[1];
+        assert_eq!((report.accepted, report.sender.as_slice(), report.octets), (true, b"c@example.com".as_slice(), 1));
+        assert!(driver.machine.is_between_messages());
+    }
+}
+
+#[test]
+fn a_reset_of_ours_is_no_message_and_nothing_to_wait_for() {
+    let mut driver = refused_midway(FULL, "452 4.3.1 full");
+    driver.downstream_sends(&chunk(100_000)[70_000..]);
+    assert_eq!(driver.upstream_got(), "RSET\r\n");
+    let machine = &driver.machine;
+    assert!(!machine.is_between_messages(), "its answer is outstanding");
+    assert!(!machine.has_body_in_flight() && !machine.awaits_upstream() && machine.wants_downstream(0));
+    // Whatever the answer is.
+    driver.upstream_sends(b"500 5.5.1 what\r\n");
+    assert_eq!(driver.downstream_got(), "");
+    assert!(driver.machine.is_between_messages() && driver.ending.is_none());
+}
+
+#[test]
+fn an_upstream_that_is_about_to_close_says_so_to_a_reset_of_ours() {
+    let mut driver = refused_midway(FULL, "452 4.3.1 full");
+    driver.downstream_sends(&chunk(100_000)[70_000..]);
+    driver.upstream_sends(b"421 4.3.2 shutting down\r\n");
+    assert_eq!(driver.downstream_got(), "421 4.3.2 shutting down\r\n");
+
+    let mut driver = refused_midway(FULL, "421 4.3.2 shutting down");
+    driver.downstream_sends(&chunk(100_000)[70_000..]);
+    driver.upstream_ends();
+    assert_eq!(driver.downstream_got(), "", "it was said already");
+}
+
+#[test]
+fn a_last_chunk_refused_here_ends_the_message_upstream_too() {
+    for pipelining in [true, false] {
+        let keywords: &[&str] = if pipelining { FULL } else { &["CHUNKING"] };
+        let mut driver = with_envelope_of(Options { max_message: Some(10), ..options(keywords) });
+        driver.downstream_sends(b"BDAT 8\r\n12345678");
+        driver.upstream_sends(b"250 eight\r\n");
+        driver.downstream_sends(b"BDAT 6 LAST\r\nNOOP");
+        assert_eq!(driver.upstream_got(), "BDAT 8\r\n12345678", "the chunk has not ended");
+        driver.downstream_sends(b"\r\n");
+        assert_eq!(driver.upstream_got(), "RSET\r\n");
+        assert_eq!(driver.downstream_got(), "250 eight\r\n552 5.3.4 Message too big\r\n");
+        assert!(!driver.machine.is_between_messages());
+        driver.upstream_sends(b"250 forgotten\r\n");
+        assert!(driver.machine.is_between_messages());
+        driver.downstream_sends(b"MAIL FROM:<a@example.com>\r\n");
+        assert_eq!(driver.upstream_got(), "MAIL FROM:<a@example.com>\r\n");
+        assert_eq!(driver.downstream_got(), "");
+    }
+    // One that is not the last is not the end: the downstream knows that more has to come, or RSET.
+    let mut driver = with_envelope_of(Options { max_message: Some(10), ..options(FULL) });
+    driver.downstream_sends(b"BDAT 12\r\nRSET\r\nRSET\r\nVRFY a\r\n");
+    assert_eq!(driver.upstream_got(), "VRFY a\r\n");
+}
+
+#[test]
+fn an_upstream_without_the_message_is_not_told_to_forget_it() {
+    // Of chunks that are not taken at all, DATA may still be the cure.
+    let mut driver = with_envelope_of(options(&["PIPELINING"]));
+    driver.downstream_sends(b"BDAT 6 LAST\r\nRSET\r\nBDAT 6 FIRST\r\nRSET\r\nDATA\r\n");
+    assert_eq!(driver.upstream_got(), "DATA\r\n");
+}
+
+#[test]
+fn a_last_chunk_sent_before_its_beginning_was_refused_is_forgotten_too() {
+    let sent = [b"BDAT 140000 LAST\r\n".as_slice(), &chunk(140_000)].concat();
+    let mut driver = with_envelope();
+    driver.downstream_sends(&sent);
+    driver.upstream_got();
+    driver.upstream_sends(b"452 4.3.1 full\r\n");
+    assert_eq!(driver.upstream_got(), "RSET\r\n", "some servers keep the transaction");
+    driver.upstream_sends(b"503 5.5.1 what\r\n503 5.5.1 what\r\n250 forgotten\r\n");
+    assert_eq!(driver.downstream_got(), "452 4.3.1 full\r\n");
+    assert!(driver.machine.is_between_messages());
+
+    // The last piece alone is refused: that was the end of it.
+    let mut driver = with_envelope();
+    driver.downstream_sends(&sent);
+    driver.upstream_got();
+    driver.upstream_sends(b"250 one\r\n250 two\r\n554 5.6.0 no\r\n");
+    assert_eq!(driver.upstream_got(), "");
+    assert!(driver.machine.is_between_messages());
+
+    // The next message is on its way, or about to be.
+    for next in ["MAIL FROM:<c@example.com>\r\n", "NOOP\r\n"] {
+        let mut driver = with_envelope();
+        driver.downstream_sends(&[&sent, next.as_bytes()].concat());
+        driver.upstream_got();
+        driver.upstream_sends(b"452 4.3.1 full\r\n503 5.5.1 what\r\n503 5.5.1 what\r\n250 next\r\n");
+        assert_eq!(driver.upstream_got(), "", "{next}");
+        assert_eq!(driver.downstream_got(), "452 4.3.1 full\r\n250 next\r\n");
+    }
 }
 
 #[test]
@@ -288,6 +423,18 @@ fn a_lucky_first_line_makes_no_message_a_dialogue() {
             assert!(!upstream.contains("DATA") && !upstream.contains("RCPT"), "{upstream}");
         }
     }
+}
+
+#[test]
+fn a_recipient_mends_no_refused_data() {
+    let mut driver = with_envelope();
+    driver.downstream_sends(b"DATA\r\n");
+    driver.upstream_sends(b"554 5.5.1 No valid recipients\r\n");
+    driver.downstream_sends(b"RCPT TO:<c@example.com>\r\n");
+    driver.upstream_sends(b"250 2.1.5 fine\r\n");
+    driver.downstream_sends(b"DATA\r\nSubject: evil\r\n.\r\n");
+    assert_eq!(driver.upstream_got(), "DATA\r\nRCPT TO:<c@example.com>\r\n");
+    assert_eq!(driver.ending, Some(Ok(CloseReason::RefusedData)));
 }
 
 #[test]

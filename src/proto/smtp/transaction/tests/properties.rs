@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::owed::MAX_OWED;
 use super::super::{MAX_HELD, MessageReport, Options};
 use super::driver::{Driver, options};
-use super::upstream::SmallUpstream;
+use super::upstream::{SmallUpstream, UNWANTED};
 use crate::config::{MailRules, Recipients, SenderRule};
 use crate::message::line_ends::tests::{octets, reference};
 use crate::proto::{CloseReason, ProtoError};
@@ -96,6 +96,7 @@ struct Seen {
     reports: Vec<MessageReport>,
     ending: Option<Result<CloseReason, ProtoError>>,
     messages: Vec<Vec<u8>>,
+    is_at_rest: bool,
 }
 
 /// Plays a session with a downstream that waits for nothing. `schedule` says who goes on next, and by how many octets;
@@ -106,9 +107,16 @@ fn play(sent: &[u8], pipelining: bool, schedule: &[(u8, usize)]) -> Seen {
 
 /// The same, for a login of which more is known.
 fn play_by(rules: MailRules, sent: &[u8], pipelining: bool, schedule: &[(u8, usize)]) -> Seen {
-    let keywords: &[&str] = if pipelining { &["PIPELINING", "CHUNKING"] } else { &["CHUNKING"] };
-    let mut driver = Driver::new(Options { rules, ..options(keywords) });
-    let mut upstream = SmallUpstream::new(pipelining);
+    play_at(SmallUpstream::new(pipelining), Options { rules, ..options(keywords(pipelining)) }, sent, schedule)
+}
+
+const fn keywords(pipelining: bool) -> &'static [&'static str] {
+    if pipelining { &["PIPELINING", "CHUNKING"] } else { &["CHUNKING"] }
+}
+
+/// The same, at this upstream.
+fn play_at(mut upstream: SmallUpstream, options: Options, sent: &[u8], schedule: &[(u8, usize)]) -> Seen {
+    let mut driver = Driver::new(options);
     let mut heard = 0;
     let mut sent = sent.to_vec();
     let mut go_on = |driver: &mut Driver, who: u8, most: usize| {
@@ -137,6 +145,7 @@ fn play_by(rules: MailRules, sent: &[u8], pipelining: bool, schedule: &[(u8, usi
         go_on(&mut driver, who, most);
     }
     while [0, 1, 2].into_iter().any(|who| go_on(&mut driver, who, usize::MAX)) {}
+    let is_at_rest = driver.machine.is_between_messages();
     let ending = driver.ending;
     Seen {
         to_upstream: driver.to_upstream,
@@ -144,7 +153,21 @@ fn play_by(rules: MailRules, sent: &[u8], pipelining: bool, schedule: &[(u8, usi
         reports: driver.reports,
         ending,
         messages: upstream.messages,
+        is_at_rest,
     }
+}
+
+/// Octets of a chunk, some of them more than goes upstream at once, some of them not for every upstream.
+fn piece_of_text() -> impl Strategy<Value = Vec<u8>> {
+    let length = prop_oneof![3 => 0usize..40, 2 => 60_000usize..150_000];
+    (length, proptest::option::weighted(0.3, any::<proptest::sample::Index>())).prop_map(|(length, unwanted)| {
+        let mut octets: Vec<u8> = b"\r\n\r\nMAIL FROM:<e@f>".iter().copied().cycle().take(length).collect();
+        // Behind the header, where nothing is written anew.
+        if let (Some(at), text @ [_, ..]) = (unwanted, octets.get_mut(4..).unwrap_or_default()) {
+            text[at.index(text.len())] = UNWANTED;
+        }
+        octets
+    })
 }
 
 fn schedule() -> impl Strategy<Value = Vec<(u8, usize)>> {
@@ -189,6 +212,45 @@ proptest! {
         prop_assert_eq!(&play_by(rules, &sent, pipelining, &schedule), &whole);
         for message in &whole.messages {
             prop_assert!(message.starts_with(b"From: "), "{}", message.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_message_refused_in_the_middle_of_its_chunks_is_in_nobodys_way(
+        messages in proptest::collection::vec(proptest::collection::vec(piece_of_text(), 1..4), 1..5),
+        force in any::<bool>(),
+        pipelining in any::<bool>(),
+        max_message in proptest::option::of(50_000u64..200_000),
+        schedule in schedule(),
+    ) {
+        let (mut sent, mut replies, mut expected) = (Vec::new(), 0, Vec::new());
+        for chunks in &messages {
+            sent.extend_from_slice(b"MAIL FROM:<a@example.com>\r\nRCPT TO:<c@example.com>\r\n");
+            replies += 2 + chunks.len();
+            for (at, chunk) in chunks.iter().enumerate() {
+                let last = if at + 1 == chunks.len() { " LAST" } else { "" };
+                sent.extend_from_slice(format!("BDAT {}{last}\r\n", chunk.len()).as_bytes());
+                sent.extend_from_slice(chunk);
+            }
+            let message = chunks.concat();
+            if !message.contains(&UNWANTED) && max_message.is_none_or(|most| message.len() as u64 <= most) {
+                expected.push(message);
+            }
+        }
+        let sender = if force { SenderRule::Force { from_name: None, reply_to: None } } else { SenderRule::Keep };
+        let rules = MailRules { sender, ..MailRules::default() };
+        let options = Options { max_message, rules, ..options(keywords(pipelining)) };
+        let mut upstream = SmallUpstream::new(pipelining);
+        upstream.is_picky = true;
+        // The upstream fails the test itself where a MAIL is nested.
+        let seen = play_at(upstream, options, &sent, &schedule);
+        prop_assert_eq!(seen.ending, None);
+        prop_assert!(seen.is_at_rest);
+        prop_assert_eq!(seen.to_downstream.iter().filter(|octet| **octet == b'\n').count(), replies);
+        prop_assert_eq!(seen.messages.len(), expected.len());
+        for (message, expected) in seen.messages.iter().zip(&expected) {
+            let is_that = if force { message.starts_with(b"From: ") } else { message == expected };
+            prop_assert!(is_that, "{}", message.escape_ascii());
         }
     }
 

@@ -9,9 +9,22 @@ enum Expecting {
     Chunk { left: usize, last: bool },
 }
 
+/// What becomes of the chunks of a transaction.
+enum Kept {
+    Whole,
+    Void,
+}
+
+/// An octet that a picky upstream does not take.
+pub(super) const UNWANTED: u8 = b'!';
+
 pub(super) struct SmallUpstream {
     expecting: Expecting,
     pipelining: bool,
+    /// Whether it keeps to the order of RFC 5321 section 4.1.4, and refuses every chunk with [`UNWANTED`] in it; what is
+    /// left of its message is void, and only its last chunk or RSET ends that (RFC 3030 section 2).
+    pub(super) is_picky: bool,
+    transaction: Option<Kept>,
     heard: Vec<u8>,
     /// What it has said and the gateway has not read.
     pub(super) says: Vec<u8>,
@@ -26,6 +39,8 @@ impl SmallUpstream {
         Self {
             expecting: Expecting::Command,
             pipelining,
+            is_picky: false,
+            transaction: None,
             heard: Vec::new(),
             says: Vec::new(),
             chunks: Vec::new(),
@@ -67,13 +82,24 @@ impl SmallUpstream {
                     return false;
                 }
                 self.chunks.extend(self.heard.drain(..left));
+                if self.is_picky && (!self.keeps_chunks() || self.chunks.contains(&UNWANTED)) {
+                    self.chunks.clear();
+                    self.transaction = self.transaction.take().filter(|_| !last).map(|_| Kept::Void);
+                    self.say("552 5.3.4 chunk refused");
+                    return true;
+                }
                 if last {
                     self.messages.push(mem::take(&mut self.chunks));
+                    self.transaction = None;
                 }
                 self.say("250 2.6.0 chunk taken");
             }
         }
         true
+    }
+
+    const fn keeps_chunks(&self) -> bool {
+        matches!(self.transaction, Some(Kept::Whole))
     }
 
     fn obeys(&mut self, line: &str) {
@@ -84,6 +110,8 @@ impl SmallUpstream {
             "MAIL" | "RCPT" => {
                 let keyword = if verb == "MAIL" { "FROM:<" } else { "TO:<" };
                 assert!(rest.starts_with(keyword), "{line:?}");
+                assert!(!self.is_picky || self.transaction.is_some() == (verb == "RCPT"), "{line:?} is out of order");
+                self.transaction.get_or_insert(Kept::Whole);
                 self.say(if rest.contains("nobody") {
                     "550-5.1.1 no\r\n550 5.1.1 such user"
                 } else {
@@ -107,6 +135,7 @@ impl SmallUpstream {
             }
             "RSET" => {
                 self.chunks.clear();
+                self.transaction = None;
                 self.say("250 2.0.0 flushed");
             }
             "NOOP" => self.say("250 2.0.0 nothing"),
