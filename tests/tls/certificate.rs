@@ -10,7 +10,7 @@ use mailferry::net::self_signed::{KeyKind, make_certificate, make_key};
 use mailferry::sim::Simulator;
 use rustls::pki_types::CertificateDer;
 
-use crate::common::program::{finish, program};
+use crate::common::program::{Running, finish, program};
 use crate::common::{Answer, Client, PASSWORD, Setup, configuration_text, in_time, let_pass};
 use crate::{by_tls, every_listener, greeted, own, read, secured, trusting, wanted, with};
 
@@ -182,6 +182,32 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
+}
+
+/// A pipe is read for as long as somebody may still write to it: a disk that hangs.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_disk_that_hangs_does_not_hold_the_process() {
+    let provider = Simulator::start(wanted(ListenerTls::Implicit).provider).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    write(&files, HOST);
+    let text = configuration_text(&provider, &folder, &wanted(ListenerTls::Implicit)).replace(
+        "bind = \"127.0.0.1:0\"",
+        "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"one.pem\"\nprivate_key = \"one.key\"",
+    );
+    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    let mut gateway = Running::start(program(folder.path(), &["--config", "mailferry.toml", "serve"]));
+    gateway.listens(Protocol::Smtp).await;
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status();
+    assert!(made.unwrap().success());
+    std::fs::rename(folder.path().join("pipe"), &files.certificate).unwrap();
+    // Opened once somebody reads.
+    let open = move || std::fs::OpenOptions::new().write(true).open(&files.certificate).unwrap();
+    let writer = in_time(tokio::task::spawn_blocking(open)).await.unwrap();
+    gateway.signal(rustix::process::Signal::TERM);
+    assert_eq!(gateway.ended().await, Some(0));
+    drop(writer);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::fs;
 
 use tempfile::TempDir;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::*;
@@ -156,10 +157,7 @@ fn a_renewed_key_that_others_can_read_is_told_once() {
     use std::os::unix::fs::PermissionsExt;
     let (_folder, files) = made(KeyKind::P256);
     let shown = Shown::open(files.clone()).unwrap();
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _logging = subscriber.set_default();
+    let (lines, _logging) = Lines::logged();
     let (_other_folder, other) = made(KeyKind::P256);
     for (mode, told) in [(0o640, 0), (0o644, 1)] {
         fs::copy(&other.private_key, &files.private_key).unwrap();
@@ -169,14 +167,52 @@ fn a_renewed_key_that_others_can_read_is_told_once() {
         shown.look();
         shown.look();
         let line = format!("chmod o= {}", files.private_key.display());
-        let said = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let said = lines.text();
         assert_eq!(said.matches(&line).count(), told, "{mode:o}: {said}");
     }
+}
+
+/// Descriptors run out, or a disk fails for a moment: the files stay as they are, and only they were looked at.
+#[test]
+fn files_that_cannot_be_read_for_a_while_are_tried_again_and_told_once() {
+    let (_folder, files) = made(KeyKind::P256);
+    let shown = Shown::open(files.clone()).unwrap();
+    let (lines, _logging) = Lines::logged();
+    let (_other_folder, other) = made(KeyKind::P256);
+    fs::rename(&other.private_key, &files.private_key).unwrap();
+    fs::rename(&other.certificate, &files.certificate).unwrap();
+    let broken = |files: &CertificateFiles| {
+        let error = io::Error::other("out of order");
+        Err(CertificateError::Unread { file: files.certificate.clone(), error })
+    };
+    let first = shown.facts();
+    for _ in 0..3 {
+        shown.look_with(broken);
+        assert_eq!(shown.facts(), first);
+        assert_eq!(lines.text().matches("out of order").count(), 1, "{}", lines.text());
+    }
+    shown.look();
+    assert_ne!(shown.facts(), first, "tried again");
+    shown.look_with(|_| panic!("read, and not changed since"));
 }
 
 /// What is logged.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Those of this thread, for as long as the guard is held.
+    fn logged() -> (Self, DefaultGuard) {
+        let lines = Self::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        (lines, subscriber.set_default())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl io::Write for Lines {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
