@@ -152,6 +152,9 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
     assert_ne!(before, after);
     assert_eq!(read(&folder.join("state/certificate.pem.old")), before);
     assert!(!folder.join("state/certificate.key.old").exists(), "who has it could pretend to be this gateway");
+    let (status, _, said) = run(folder, &["cert", "--p256"]).await;
+    assert!(status == Some(0) && said.contains("--p256 changes nothing: `mailferry cert --new --p256`"), "{said}");
+    assert_eq!(own(&setup), after);
     comes_to_show(&setup, &after).await;
     by_tls(&setup, Protocol::Pop3).await;
 
@@ -170,8 +173,8 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
     for name in ["certificate.pem", "certificate.key"] {
         std::fs::remove_file(folder.join("state").join(name)).unwrap();
     }
-    let (status, again, _) = run(folder, &["cert"]).await;
-    assert_eq!(status, Some(0));
+    let (status, again, said) = run(folder, &["cert", "--p256"]).await;
+    assert_eq!((status, said.as_str()), (Some(0), ""), "it is made now");
     assert_ne!(value(&again, "fingerprint"), value(&result, "fingerprint"));
     #[cfg(unix)]
     {
@@ -246,4 +249,7 @@ async fn a_key_in_the_certificates_file_is_not_printed() {
     let (status, result, said) = run(folder.path(), &["cert"]).await;
     assert_eq!(status, Some(0), "{said}");
     assert!(result.ends_with(&pem) && !result.contains("PRIVATE"), "{result}");
+    // Every listener names it.
+    let (status, _, said) = run(folder.path(), &["cert", "--new"]).await;
+    assert!(status == Some(0) && said.contains("no listener shows the new certificate: "), "{said}");
 }
