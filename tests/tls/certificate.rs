@@ -132,6 +132,7 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
     let setup = with(ListenerTls::Implicit).await;
     let folder = setup.folder.path();
     let text = configuration_text(&setup.provider, &setup.folder, &wanted(ListenerTls::Implicit));
+    let text = text.replace("bind = \"127.0.0.1:0\"", "bind = \"127.0.0.1:0\"\ntls = \"implicit\"");
     std::fs::write(folder.join("mailferry.toml"), text).unwrap();
     let before = own(&setup);
 
