@@ -1,6 +1,8 @@
 //! The transcripts as the fuzz targets of the login machines begin with them, in the form that `fuzz/src/dialogue.rs` reads:
 //! what is kept in `fuzz/seeds` is compared with them, or written anew where `WRITE_SEEDS` is set.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
