@@ -99,6 +99,12 @@ pub fn old(file: &Path) -> PathBuf {
     name.into()
 }
 
+/// Whether a listener shows the certificate of our own.
+#[must_use]
+pub fn is_own_shown(config: &Config) -> bool {
+    wanted(config).contains(&None)
+}
+
 /// Every certificate that a listener shows, or our own where none speaks TLS.
 ///
 /// # Errors

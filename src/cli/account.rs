@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::Subcommand;
 
 use super::Failure;
-use super::card::{Card, WayIn};
+use super::card::{Card, Reach, WayIn};
 use super::login::NewLogin;
 use super::office::{ask, unexpected, within};
 use crate::config::Protocol;
@@ -83,7 +83,7 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
         provider: &app.provider,
         protocols: &add.protocols,
         device: "the device or program",
-        host: None,
+        reach: Reach::Unknown,
         way_in: WayIn::Login { username: login.username.as_deref().unwrap_or(&add.address), password: &login.password },
     };
     let mut text = card.text();

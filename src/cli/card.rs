@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 use crate::config::{Config, Listener, ListenerTls, Protocol, Provider, holds};
 
 /// What a card is for.
@@ -17,10 +19,21 @@ pub(super) struct Card<'a> {
     pub(super) protocols: &'a [Protocol],
     /// What it is, as in "Scanner 3rd floor".
     pub(super) device: &'a str,
-    /// This machine's address in the device's network, where that is known.
-    pub(super) host: Option<IpAddr>,
+    /// How the device reaches this machine.
+    pub(super) reach: Reach,
     /// What lets it in.
     pub(super) way_in: WayIn<'a>,
+}
+
+/// How a device reaches a listener that is bound to all addresses.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reach {
+    /// At this address of the machine, in the device's network.
+    At(IpAddr),
+    /// From this network, in which the machine has no address.
+    From(IpNet),
+    /// From somewhere.
+    Unknown,
 }
 
 /// What lets a device in.
@@ -79,12 +92,14 @@ impl Card<'_> {
         text
     }
 
-    /// What to type as the host: of a listener on all addresses the one in the device's network, or this machine's name.
+    /// What to type as the host: of a listener on all addresses the one in the device's network, or this machine's name. A
+    /// name alone helps no device where the machine is in another network.
     fn host(&self, bind: IpAddr) -> String {
-        match self.host {
+        match self.reach {
             _ if !bind.is_unspecified() => bind.to_string(),
-            Some(host) => host.to_string(),
-            None => self.config.hostname.clone(),
+            Reach::At(host) => host.to_string(),
+            Reach::From(network) => format!("this machine's address as seen from {network} (it has none in there now)"),
+            Reach::Unknown => self.config.hostname.clone(),
         }
     }
 

@@ -27,11 +27,24 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let config = super::configuration(config)?;
     let kind = if args.p256 { KeyKind::P256 } else { KeyKind::Rsa };
+    let has_own = || certificate::own_files(&config.state_dir).certificate.exists();
+    let had_own = has_own();
     let certificates = if args.new {
         vec![certificate::renew(&config, kind).context("no new certificate could be made")?]
     } else {
         certificate::shown(&config, kind).context("the certificate cannot be shown")?
     };
+    if args.new && !certificate::is_own_shown(&config) {
+        super::note(
+            "no listener shows the new certificate: each names one of its own in the configuration, or has tls = \"none\"",
+        );
+    }
+    if args.p256 && !args.new && (had_own || !has_own()) {
+        super::note(
+            "no certificate was made, so --p256 changes nothing: `mailferry cert --new --p256` makes another of the gateway's \
+             own",
+        );
+    }
     let mut result = String::new();
     for certificate in &certificates {
         result += &describe(certificate)?;

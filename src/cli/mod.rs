@@ -121,6 +121,12 @@ impl Failure {
     }
 }
 
+/// Says something beside the result, which standard output holds alone.
+fn note(what: &str) {
+    // Nobody is left to tell when standard error is gone too.
+    _ = writeln!(std::io::stderr(), "mailferry: {what}");
+}
+
 /// A protocol's name, as an argument.
 fn protocol(text: &str) -> Result<Protocol, String> {
     let known = Protocol::ALL.into_iter().find(|protocol| protocol.name() == text);

@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::Failure;
 use super::serve::Signals;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::{self, Answer, AskError, Request};
 
 /// Show live what a device tries, and what to change
@@ -30,8 +29,7 @@ pub(super) struct Args {
 
 /// An address or a network, as an argument.
 fn address(text: &str) -> Result<IpNet, String> {
-    let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    network.ok_or_else(|| "it must be an address or a network, as 192.168.7.20 or 192.168.7.0/24".into())
+    config::network(text).ok_or_else(|| format!("it must be {}", config::NETWORK))
 }
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {

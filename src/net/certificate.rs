@@ -33,6 +33,14 @@ pub enum CertificateError {
         /// What is wrong with it.
         why: String,
     },
+    /// A file of it cannot be read, now at least.
+    #[error("{}: {}", file.display(), unreadable(.error))]
+    Unread {
+        /// Which.
+        file: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
     /// None could be made.
     #[error("a certificate cannot be made: {0}")]
     NotMade(String),
@@ -147,7 +155,7 @@ impl Readable {
 /// Reads the certificates of a file.
 fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let unusable = |why: String| CertificateError::Unusable { file: file.to_owned(), why };
-    let octets = fs::read(file).map_err(|error| unusable(unreadable(&error)))?;
+    let octets = octets(file)?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
     match read {
         Ok(chain) if !chain.is_empty() => Ok(chain),
@@ -165,7 +173,7 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> 
 /// Reads the private key of a file.
 fn private_key_of(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
     let unusable = |why: &str| CertificateError::Unusable { file: file.to_owned(), why: why.to_owned() };
-    let octets = Zeroizing::new(fs::read(file).map_err(|error| unusable(&unreadable(&error)))?);
+    let octets = Zeroizing::new(octets(file)?);
     PrivateKeyDer::from_pem_slice(&octets).map_err(|_| {
         let holds = |text: &[u8]| octets.windows(text.len()).any(|window| window == text);
         unusable(if holds(b"ENCRYPTED") {
@@ -180,6 +188,10 @@ fn private_key_of(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateErro
     })
 }
 
+fn octets(file: &Path) -> Result<Vec<u8>, CertificateError> {
+    fs::read(file).map_err(|error| CertificateError::Unread { file: file.to_owned(), error })
+}
+
 fn unreadable(error: &io::Error) -> String {
     let cure = match error.kind() {
         io::ErrorKind::NotFound => "see that the path is right",
@@ -187,6 +199,16 @@ fn unreadable(error: &io::Error) -> String {
         _ => "see that it is a file on a disk that works",
     };
     format!("it cannot be read ({error}); {cure}")
+}
+
+/// What is known of the files.
+#[derive(Debug)]
+struct Known {
+    /// What they were when they were last read.
+    stamps: [Option<Stamp>; 2],
+    /// That they could not be read then. Descriptors may have run out or a disk may have failed, of which the stamps will
+    /// tell nothing when it is over: so they are tried again.
+    unread: bool,
 }
 
 /// By what it is known that a file is another, or may be read now: when it was written, how long it is, which it is on its
@@ -226,8 +248,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Sessions that are open know nothing of a change.
 pub struct Shown {
     files: CertificateFiles,
-    /// What the files were when they were last read. Held while they are looked at.
-    stamps: Mutex<[Option<Stamp>; 2]>,
+    /// Held while they are looked at.
+    known: Mutex<Known>,
     /// Held for as long as it takes to take a copy, or to put another in its place.
     now: Mutex<Arc<Readable>>,
 }
@@ -241,7 +263,8 @@ impl Shown {
         // Taken first: what changes while they are read is seen at the next look.
         let stamps = Stamp::of_both(&files);
         let certificate = Readable::read(&files)?;
-        Ok(Self { files, stamps: Mutex::new(stamps), now: Mutex::new(Arc::new(certificate)) })
+        let known = Known { stamps, unread: false };
+        Ok(Self { files, known: Mutex::new(known), now: Mutex::new(Arc::new(certificate)) })
     }
 
     /// Where it is.
@@ -272,22 +295,31 @@ impl Shown {
         }
     }
 
-    /// Reads the files again if they have changed. Where what they hold now cannot be shown, what was shown before still
-    /// is, and that is said once.
+    /// Reads the files again if they have changed, or could not be read the last time. Where what they hold now cannot be
+    /// shown, what was shown before still is, and that is said once.
     fn look(&self) {
-        let mut known = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look_with(Readable::read);
+    }
+
+    fn look_with(&self, read: impl FnOnce(&CertificateFiles) -> Result<Readable, CertificateError>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = Stamp::of_both(&self.files);
-        if *known == stamps {
+        let changed = known.stamps != stamps;
+        if !changed && !known.unread {
             return;
         }
-        *known = stamps;
-        match Readable::read(&self.files) {
+        let outcome = read(&self.files);
+        let unread = matches!(outcome, Err(CertificateError::Unread { .. }));
+        let said = !changed && unread;
+        *known = Known { stamps, unread };
+        match outcome {
             Ok(certificate) => {
                 let (file, facts) = (self.files.certificate.display(), &certificate.facts);
                 tracing::info!(%file, fingerprint = facts.fingerprint, "the certificate has changed and is shown from now on");
                 self.warn_if_others_can_read();
                 *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(certificate);
             }
+            Err(_) if said => {}
             Err(error) => {
                 tracing::warn!(
                     "the certificate has changed and cannot be shown, so the one from before still is: {error}"

@@ -88,7 +88,7 @@ fn authority(server: &Server) -> io::Result<String> {
     {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a host that cannot be told to a proxy"));
     }
-    Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+    Ok(super::authority(host, *port))
 }
 
 fn request(authority: &str, basic: Option<&Zeroizing<String>>) -> Zeroizing<Vec<u8>> {

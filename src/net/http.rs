@@ -155,7 +155,7 @@ impl HttpClient {
         };
         Ok(Self {
             outward: outward.build().map_err(setup)?,
-            proxy: proxy.map(address),
+            proxy: proxy.map(|proxy| super::authority(&proxy.host, proxy.port)),
             direct: builder().no_proxy().build().map_err(setup)?,
         })
     }
@@ -209,14 +209,9 @@ impl HttpClient {
     }
 }
 
-fn address(proxy: &ConnectProxy) -> String {
-    let ConnectProxy { host, port, .. } = proxy;
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 /// The proxy as reqwest has it: tunnels for all that it is asked for here, which is under TLS.
 fn through(proxy: &ConnectProxy) -> reqwest::Result<Proxy> {
-    let through = Proxy::all(format!("http://{}", address(proxy)))?;
+    let through = Proxy::all(format!("http://{}", super::authority(&proxy.host, proxy.port)))?;
     Ok(match &proxy.credentials {
         Some(credentials) => {
             let (user, password) = credentials

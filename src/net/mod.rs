@@ -14,3 +14,8 @@ pub mod redirect;
 pub mod self_signed;
 pub mod stream;
 pub mod tls;
+
+/// A host and a port as HTTP and URLs have them: an IPv6 address stands in brackets (RFC 3986 section 3.2.2).
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}

@@ -77,7 +77,7 @@ pub const OCTETS_BEFORE_TLS: ProtoError =
 pub const OCTETS_BEHIND_STARTTLS: ProtoError = ProtoError::DownstreamMisbehaved("octets behind STARTTLS, in the clear");
 
 /// How every TLS record of a handshake begins: no command of any protocol here does (RFC 8446 section 5.1).
-const HANDSHAKE: [u8; 2] = [0x16, 0x03];
+pub const HANDSHAKE: [u8; 2] = [0x16, 0x03];
 
 /// Whether what came where a command should begin is a TLS handshake.
 fn is_tls_hello(begun: &[u8]) -> bool {

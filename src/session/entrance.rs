@@ -12,9 +12,7 @@ use super::{Arrival, Shared};
 use crate::config::{Listener, ListenerTls};
 use crate::login::Visit;
 use crate::net::stream::Stream;
-
-/// What a TLS record of a handshake begins with (RFC 8446 section 5.1). No command does.
-const HANDSHAKE: u8 = 0x16;
+use crate::proto::HANDSHAKE;
 
 /// Takes a connection to where it can be greeted, and says until when it may take to log in.
 pub(super) async fn enter<'a>(
@@ -44,7 +42,7 @@ pub(super) async fn enter<'a>(
 async fn begins_tls(shared: &Shared, stream: &TcpStream) -> bool {
     let mut first = [0];
     match timeout(shared.config.budgets.first_octet, stream.peek(&mut first)).await {
-        Ok(Ok(1)) => first == [HANDSHAKE],
+        Ok(Ok(1)) => HANDSHAKE.starts_with(&first),
         // It is silent, or gone, which the next read will tell.
         _ => false,
     }

@@ -362,12 +362,21 @@ impl Record {
                     );
                 }
             }
+            Denied::Header => {
+                self.tap.learn(Clue::HeaderTooLong { login: login.to_owned() });
+                if is_told {
+                    tracing::info!(
+                        session, login, account, %sender, %reply,
+                        "message refused here: its header is over 256 KiB, which is too long for the login's `sender = \"force\"`"
+                    );
+                }
+            }
             Denied::Mail | Denied::Message => {
                 self.tap.learn(Clue::TooLarge { account: account.to_owned() });
                 if is_told {
                     tracing::info!(
                         session, login, account, %sender, %reply,
-                        "message refused here: larger than the account's `max_message` or the mail server takes, or a header over 256 KiB"
+                        "message refused here: larger than the account's `max_message` or the mail server takes"
                     );
                 }
             }

@@ -110,11 +110,12 @@ async fn an_office_from_nothing_to_the_first_message() {
     let devices = "Scanner 3rd floor, Printer, Plotter=127.0.7.20";
     let answers = [SCANNER, "1", "1", "", &client_id, &client_secret, devices, "1"];
     let told = answered_to(&stage, &["init", "--devices", "127.0.0.0/8"], &answers).await;
+    let is_root = rustix::process::geteuid().is_root();
+    assert_eq!(told.contains("setcap cap_net_bind_service"), !is_root, "root needs no right: {told}");
     holds_all(
         &told,
         &[
             "Application SMTP.SendAsApp",
-            "setcap cap_net_bind_service",
             "Type this into Scanner 3rd floor:",
             "127.0.0.1, port 587, security: SSL/TLS or STARTTLS\n",
             "the certificate is mailferry's own",
@@ -143,6 +144,18 @@ async fn an_office_from_nothing_to_the_first_message() {
             .await;
     }
     assert_ne!(typed(cards[0], "password "), typed(cards[1], "password "));
+}
+
+#[tokio::test]
+async fn a_public_network_is_warned_of_and_no_address_made_up_there() {
+    let stage = Stage::bare(of(Personality::Microsoft)).await;
+    let Options { client_id, client_secret, .. } = Options::default();
+    let answers = [SCANNER, "1", "1", "", &client_id, &client_secret, "Scanner", "1"].join("\n") + "\n";
+    // For documentation: no machine has an address there (RFC 5737).
+    let output = run_with(&stage, &["init", "--devices", "203.0.113.0/24"], &answers).await;
+    holds_all(text(&output.stderr), &["mailferry: 203.0.113.0/24 is not private: "]);
+    let card = "SMTP       this machine's address as seen from 203.0.113.0/24 (it has none in there now), port 587, ";
+    holds_all(text(&output.stdout), &[card]);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use mailferry::net::self_signed::{KeyKind, make_certificate, make_key};
 use mailferry::sim::Simulator;
 use rustls::pki_types::CertificateDer;
 
-use crate::common::program::{finish, program};
+use crate::common::program::{Running, finish, program};
 use crate::common::{Answer, Client, PASSWORD, Setup, configuration_text, in_time, let_pass};
 use crate::{by_tls, every_listener, greeted, own, read, secured, trusting, wanted, with};
 
@@ -132,6 +132,7 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
     let setup = with(ListenerTls::Implicit).await;
     let folder = setup.folder.path();
     let text = configuration_text(&setup.provider, &setup.folder, &wanted(ListenerTls::Implicit));
+    let text = text.replace("bind = \"127.0.0.1:0\"", "bind = \"127.0.0.1:0\"\ntls = \"implicit\"");
     std::fs::write(folder.join("mailferry.toml"), text).unwrap();
     let before = own(&setup);
 
@@ -152,6 +153,9 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
     assert_ne!(before, after);
     assert_eq!(read(&folder.join("state/certificate.pem.old")), before);
     assert!(!folder.join("state/certificate.key.old").exists(), "who has it could pretend to be this gateway");
+    let (status, _, said) = run(folder, &["cert", "--p256"]).await;
+    assert!(status == Some(0) && said.contains("--p256 changes nothing: `mailferry cert --new --p256`"), "{said}");
+    assert_eq!(own(&setup), after);
     comes_to_show(&setup, &after).await;
     by_tls(&setup, Protocol::Pop3).await;
 
@@ -170,8 +174,8 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
     for name in ["certificate.pem", "certificate.key"] {
         std::fs::remove_file(folder.join("state").join(name)).unwrap();
     }
-    let (status, again, _) = run(folder, &["cert"]).await;
-    assert_eq!(status, Some(0));
+    let (status, again, said) = run(folder, &["cert", "--p256"]).await;
+    assert_eq!((status, said.as_str()), (Some(0), ""), "it is made now");
     assert_ne!(value(&again, "fingerprint"), value(&result, "fingerprint"));
     #[cfg(unix)]
     {
@@ -182,6 +186,32 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
+}
+
+/// A pipe is read for as long as somebody may still write to it: a disk that hangs.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_disk_that_hangs_does_not_hold_the_process() {
+    let provider = Simulator::start(wanted(ListenerTls::Implicit).provider).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    write(&files, HOST);
+    let text = configuration_text(&provider, &folder, &wanted(ListenerTls::Implicit)).replace(
+        "bind = \"127.0.0.1:0\"",
+        "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"one.pem\"\nprivate_key = \"one.key\"",
+    );
+    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    let mut gateway = Running::start(program(folder.path(), &["--config", "mailferry.toml", "serve"]));
+    gateway.listens(Protocol::Smtp).await;
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status();
+    assert!(made.unwrap().success());
+    std::fs::rename(folder.path().join("pipe"), &files.certificate).unwrap();
+    // Opened once somebody reads.
+    let open = move || std::fs::OpenOptions::new().write(true).open(&files.certificate).unwrap();
+    let writer = in_time(tokio::task::spawn_blocking(open)).await.unwrap();
+    gateway.signal(rustix::process::Signal::TERM);
+    assert_eq!(gateway.ended().await, Some(0));
+    drop(writer);
 }
 
 #[tokio::test]
@@ -220,4 +250,7 @@ async fn a_key_in_the_certificates_file_is_not_printed() {
     let (status, result, said) = run(folder.path(), &["cert"]).await;
     assert_eq!(status, Some(0), "{said}");
     assert!(result.ends_with(&pem) && !result.contains("PRIVATE"), "{result}");
+    // Every listener names it.
+    let (status, _, said) = run(folder.path(), &["cert", "--new"]).await;
+    assert!(status == Some(0) && said.contains("no listener shows the new certificate: "), "{said}");
 }

@@ -1,8 +1,10 @@
-//! Writes the transcripts where the fuzz targets of the login machines begin, in the form that
-//! `fuzz/src/dialogue.rs` reads.
+//! The transcripts as the fuzz targets of the login machines begin with them, in the form that `fuzz/src/dialogue.rs` reads:
+//! what is kept in `fuzz/seeds` is compared with them, or written anew where `WRITE_SEEDS` is set.
 
-use std::fs;
-use std::path::Path;
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use mailferry::proto::sasl::encode_base64;
 
@@ -14,16 +16,41 @@ const NEXT_PART: u8 = 0xfe;
 /// Beside whole and octet by octet, a seed is played in pieces of one octet more than this.
 const PIECE: u8 = 6;
 
+/// A file's place in the folder of the seeds, and what it holds.
+type Seed = (PathBuf, Vec<u8>);
+
 #[test]
-#[ignore = "writes fuzz/seeds"]
-fn transcripts_become_seeds() {
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
-    for path in super::transcripts().unwrap() {
-        let script = Script::parse(&fs::read_to_string(&path).unwrap());
-        let folder = seeds.join(script.machine.replace('-', "_"));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(path.file_stem().unwrap()), seed(&script)).unwrap();
+fn the_seeds_are_those_of_the_transcripts() {
+    let folder = folder();
+    // The package has none.
+    if !folder.exists() {
+        return;
     }
+    let seeds = [of_transcripts(), of_logins(), of_mail()].concat();
+    assert!(!seeds.is_empty());
+    if env::var_os("WRITE_SEEDS").is_some() {
+        for (path, octets) in seeds {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, octets).unwrap();
+        }
+        return;
+    }
+    let is_other = |(path, octets): &&Seed| fs::read(folder.join(path)).ok().as_ref() != Some(octets);
+    let others: Vec<_> = seeds.iter().filter(is_other).map(|(path, _)| path).collect();
+    assert!(others.is_empty(), "not as the transcripts have them (CONTRIBUTING.md says how to write them): {others:?}");
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds")
+}
+
+fn of_transcripts() -> Vec<Seed> {
+    let of_one = |path: &PathBuf| {
+        let script = Script::parse(&fs::read_to_string(path).unwrap());
+        (Path::new(&script.machine.replace('-', "_")).join(path.file_stem().unwrap()), seed(&script))
+    };
+    super::transcripts().unwrap().iter().map(of_one).collect()
 }
 
 /// Option 0 is the machine's own; options 1 and 2 count the logins that are refused; option 3: a client is offered TLS.
@@ -102,23 +129,22 @@ const SECOND_TOKEN: u8 = 1 << 5;
 /// The tag of the gateway's commands upstream while it is fuzzed.
 const TAG: &str = "f0000000000000000";
 
-#[test]
-#[ignore = "writes fuzz/seeds"]
-fn logins_become_sessions() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/session");
-    fs::create_dir_all(&folder).unwrap();
+/// Each way to log in, and each transcript, in a whole session.
+fn of_logins() -> Vec<Seed> {
+    let mut seeds = Vec::new();
     let transcript = |path: &Path| Script::parse(&fs::read_to_string(path).unwrap());
     let all = super::transcripts().unwrap();
     for work in WORKS {
         let named = |name: &str| all.iter().find(|path| path.file_stem().unwrap() == name).unwrap();
         let usual = upstream_of(&transcript(named(work.upstream)));
-        let write = |name: &str, options: u8, flavour: u8, client: &[u8], upstream: &[u8]| {
+        let mut add = |name: &str, options: u8, flavour: u8, client: &[u8], upstream: &[u8]| {
             let then = work.then.iter().map(|said| said.as_bytes());
             let parts: Vec<_> = [client, upstream].into_iter().chain(then).collect();
-            fs::write(folder.join(name), [&[flavour, options, PIECE], &*parts.join(&NEXT_PART)].concat()).unwrap();
+            let octets = [&[flavour, options, PIECE], &*parts.join(&NEXT_PART)].concat();
+            seeds.push((Path::new("session").join(name), octets));
         };
         for (number, login) in work.logins.iter().enumerate() {
-            write(&format!("{}-login-{number}", work.protocol), 0, work.flavour, &filled(login), &usual);
+            add(&format!("{}-login-{number}", work.protocol), 0, work.flavour, &filled(login), &usual);
         }
         for path in &all {
             let (script, name) = (transcript(path), path.file_stem().unwrap().to_str().unwrap());
@@ -128,28 +154,25 @@ fn logins_become_sessions() {
                 // Each way that a server takes a login, and for each that it refuses, one that then takes it.
                 Some("-upstream") => {
                     let upstream = [upstream_of(&script), usual.clone()].concat();
-                    write(name, SECOND_TOKEN, work.flavour, &client, &upstream);
+                    add(name, SECOND_TOKEN, work.flavour, &client, &upstream);
                 }
                 Some("-downstream") => {
-                    write(name, 0, work.flavour, &[script.phases().concat(), client].concat(), &usual);
+                    add(name, 0, work.flavour, &[script.phases().concat(), client].concat(), &usual);
                 }
                 _ => {}
             }
         }
     }
+    seeds
 }
 
 /// The mail that the transaction is fuzzed with, behind a login.
-#[test]
-#[ignore = "writes fuzz/seeds"]
-fn mail_becomes_sessions() {
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+fn of_mail() -> Vec<Seed> {
     let [Work { flavour, logins, upstream, .. }, ..] = WORKS;
     let paths = super::transcripts().unwrap();
     let path = paths.iter().find(|path| path.file_stem().unwrap() == upstream).unwrap();
     let upstream = upstream_of(&Script::parse(&fs::read_to_string(path).unwrap()));
-    for entry in fs::read_dir(seeds.join("smtp_transaction")).unwrap() {
-        let entry = entry.unwrap();
+    let of_one = |entry: fs::DirEntry| {
         let seed = fs::read(entry.path()).unwrap();
         let [options, piece, mail @ ..] = seed.as_slice() else { panic!("{entry:?} is no seed") };
         // What the transaction is told there, the session learns from its configuration.
@@ -158,8 +181,10 @@ fn mail_becomes_sessions() {
             .fold(flavour, |flavour, (option, bit)| flavour | ((options >> option & 1) << bit));
         let parts = [filled(logins[0]), upstream.clone(), mail.to_vec()].join(&NEXT_PART);
         let name = format!("mail-{}", entry.file_name().to_str().unwrap());
-        fs::write(seeds.join("session").join(name), [&[flavour, 0, *piece], &*parts].concat()).unwrap();
-    }
+        (Path::new("session").join(name), [&[flavour, 0, *piece], &*parts].concat())
+    };
+    let mails = fs::read_dir(folder().join("smtp_transaction")).unwrap();
+    mails.map(|entry| of_one(entry.unwrap())).collect()
 }
 
 /// What an upstream says, with the tag that it will have heard.

@@ -68,13 +68,13 @@ async fn a_wrong_password_and_an_unknown_name_are_told_apart() {
     drop(device);
     watching.says("device -> USER scanner").await;
     watching.says("device -> PASS (not shown)").await;
-    watching.says("-- login as scanner (Command) refused: ").await;
+    watching.says("-- login as scanner (USER) refused: ").await;
     watching.says("** the password is not that of scanner: ").await;
     let mut device = stage.device(Protocol::Imap).await;
     device.log_in(Protocol::Imap, "scaner", PASSWORD).await;
     drop(device);
     watching
-        .says("-- login as a user name that no login has (not shown) (Command) refused: ")
+        .says("-- login as a user name that no login has (not shown) (LOGIN) refused: ")
         .await;
     watching.says("** no login has this user name: ").await;
 }

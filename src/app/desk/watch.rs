@@ -59,10 +59,8 @@ pub(super) async fn watch(parts: &Parts, from: Option<&str>, progress: &Progress
 async fn tell(progress: &Progress, watch: &Watch, told: &Told) {
     // Before what came after the gap; who has left is noticed above.
     let _ = progress.send(stamped(told.at, &told.to_string())).await;
-    let lost = watch.lost();
-    if lost > 0 {
-        let line = format!("-- {lost} lines are missing about here: more came than could be shown");
-        let _ = progress.send(stamped(SystemTime::now(), &line)).await;
+    if let Some(lost) = watch.lost() {
+        let _ = progress.send(stamped(SystemTime::now(), &lost.to_string())).await;
     }
 }
 

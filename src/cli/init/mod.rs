@@ -16,7 +16,7 @@ use self::answers::Answers;
 use self::devices::Device;
 use self::questions::Questions;
 use super::Failure;
-use super::card::{Card, WayIn};
+use super::card::{Card, Reach, WayIn};
 use super::login::NewLogin;
 use crate::config::{self, Config, Environment};
 
@@ -50,6 +50,12 @@ pub(super) fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("{file} is there already; choose another place with --config, or edit it")));
     }
     let office = args.devices.map(|network| Office { network, ports: ports(&args.ports) });
+    if let Some(network) = args.devices.filter(|network| !config::is_private(network)) {
+        super::note(&format!(
+            "{network} is not private: the listener will let everybody there connect and try passwords; where not all of it \
+             is yours, break off and name the network that the devices are in"
+        ));
+    }
     let input = std::io::stdin();
     let secretly = input.is_terminal();
     let answers = ask(&mut input.lock(), secretly, office.as_ref())?;
@@ -57,7 +63,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let written = file::write(&file, &answers, &logins, office.as_ref(), &environment)?;
     let config = Config::load(Some(&file), &environment)?;
     std::io::stdout()
-        .write_all(instructions(&config, &answers, &logins, office.as_ref(), &written).as_bytes())
+        .write_all(instructions(&config, &answers, &logins, office.as_ref(), environment.root, &written).as_bytes())
         .context("the result cannot be written to standard output")?;
     Ok(())
 }
@@ -111,6 +117,7 @@ fn instructions(
     answers: &Answers,
     logins: &[Option<NewLogin>],
     office: Option<&Office>,
+    as_root: bool,
     written: &[PathBuf],
 ) -> String {
     let mut text = String::new();
@@ -126,7 +133,8 @@ fn instructions(
         steps.push(format!("Sign in once:\n\n    mailferry {with_config} sign-in {}\n", answers.address));
     }
     steps.push(format!("See whether everything is in place:\n\n    mailferry {with_config} check --wait\n"));
-    let privileged = office.is_some_and(|office| office.ports.iter().any(|port| *port < 1024));
+    // Root may use them all.
+    let privileged = !as_root && office.is_some_and(|office| office.ports.iter().any(|port| *port < 1024));
     let hint = if privileged {
         "\n   A port below 1024 is for root only, unless the system is told otherwise; once, for this program:\n\n    \
          sudo setcap cap_net_bind_service=+ep \"$(command -v mailferry)\"\n"
@@ -135,7 +143,7 @@ fn instructions(
     };
     steps.push(format!("Run it:\n\n    mailferry {with_config} serve\n{hint}"));
     if let Some(account) = config.accounts.first() {
-        let host = office.and_then(|office| own_address_in(&office.network));
+        let reach = office.map_or(Reach::Unknown, |office| reach_from(office.network));
         for (device, login) in answers.devices.iter().zip(logins) {
             let way_in = match (login, device.address) {
                 (Some(login), _) => WayIn::Login { username: &device.username, password: &login.password },
@@ -148,7 +156,7 @@ fn instructions(
                 provider: &account.app.provider,
                 protocols: &answers.protocols,
                 device: if office.is_some() { &device.name } else { "the device or program" },
-                host,
+                reach,
                 way_in,
             };
             steps.push(card.text());
@@ -158,6 +166,10 @@ fn instructions(
         text.push_str(&format!("\n{}. {step}", number + 1));
     }
     text
+}
+
+fn reach_from(network: IpNet) -> Reach {
+    own_address_in(&network).map_or(Reach::From(network), Reach::At)
 }
 
 /// This machine's address in a network, as its routes say: a datagram socket that is connected sends nothing.

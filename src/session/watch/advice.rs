@@ -57,6 +57,8 @@ pub(crate) enum Clue {
     RecipientDenied { login: String },
     /// The message is larger than it may be.
     TooLarge { account: String },
+    /// The message's header is longer than what is read to rewrite it.
+    HeaderTooLong { login: String },
     /// The upstream does not let the account send in that name.
     SenderDenied { login: String },
     /// The upstream has refused a message or its envelope: what to do, where that is known.
@@ -212,6 +214,10 @@ impl Clue {
                 "the message is too large: have the device send smaller ones (fewer dots an inch, or in parts), or raise \
                  max_message in [[account]] address = \"{account}\" as far as the provider goes"
             ),
+            Self::HeaderTooLong { login } => format!(
+                "the message's header is over 256 KiB, which is too long to be rewritten: have the device send to fewer \
+                 recipients at a time, or take sender = \"force\" out of [[account.login]] username = \"{login}\""
+            ),
             Self::SenderDenied { login } => format!(
                 "the account may not send in the device's name: set the account's address as sender in the device, or {}",
                 of_login(login, "sender = \"force\"")
@@ -281,6 +287,10 @@ mod tests {
             (Clue::HeldBack { login: login() }, "scanner is refused here for a while"),
             (Clue::RecipientDenied { login: login() }, "username = \"scanner\" set recipients"),
             (Clue::TooLarge { account: "a@b.example".into() }, "max_message in [[account]] address = \"a@b.example\""),
+            (
+                Clue::HeaderTooLong { login: login() },
+                "take sender = \"force\" out of [[account.login]] username = \"scanner\"",
+            ),
             (Clue::SenderDenied { login: login() }, "username = \"scanner\" set sender = \"force\""),
             (Clue::Refused(Some("Empty it")), "Empty it"),
             (Clue::Refused(None), "the provider has refused it"),

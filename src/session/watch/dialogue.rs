@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::advice::Clue;
 use super::room::Room;
 use crate::config::Protocol;
-use crate::proto::Used;
 use crate::proto::smtp::envelope::{Envelope, Side};
+use crate::proto::{HANDSHAKE, Used};
 use crate::telemetry::log::PeerText;
 
 /// How much of a line is looked at, in octets.
@@ -124,8 +124,7 @@ impl Dialogue {
     pub(super) fn heard(&mut self, octets: &[u8]) -> (Vec<String>, Vec<Clue>) {
         let (mut lines, mut clues) = (Vec::new(), Vec::new());
         self.room.at_a_read(&mut lines);
-        // RFC 8446 section 5.1: a handshake record. No command begins so.
-        if self.heard == 0 && octets.first() == Some(&0x16) {
+        if self.heard == 0 && octets.first() == HANDSHAKE.first() {
             self.room.show("device -> a TLS handshake (ClientHello)".into(), &mut lines);
             clues.push(Clue::TlsHello);
         }

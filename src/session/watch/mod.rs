@@ -12,7 +12,7 @@ mod tap;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -31,6 +31,9 @@ const WAITING: usize = 4096;
 /// Which part of the room that is left one session may have taken. When a hundred sessions have each taken theirs, one that
 /// has said nothing yet still has some.
 const SHARE: usize = 32;
+
+/// How many sessions are named whose lines are missing.
+const LOST_NAMED: usize = 4;
 
 /// Those who watch now. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +59,7 @@ struct Watcher {
 struct Queue {
     /// How many there are of each session. All connections that did not become one count as one.
     waiting: Mutex<HashMap<Option<u64>, usize>>,
-    lost: AtomicU64,
+    lost: Mutex<Lost>,
 }
 
 /// One thing that happened.
@@ -71,11 +74,47 @@ pub(crate) struct Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.session {
-            Some(session) => write!(f, "#{session} {}", self.what),
-            None => write!(f, "#- {}", self.what),
+        write!(f, "{} {}", numbered(self.session), self.what)
+    }
+}
+
+/// Lines that there was no room for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lost {
+    lines: u64,
+    /// Whose they were: as many sessions as are named.
+    of: Vec<Option<u64>>,
+    /// Whether some were those of others.
+    and_of_others: bool,
+}
+
+impl Lost {
+    fn add(&mut self, session: Option<u64>) {
+        self.lines += 1;
+        if self.of.contains(&session) {
+            return;
+        }
+        if self.of.len() < LOST_NAMED {
+            self.of.push(session);
+        } else {
+            self.and_of_others = true;
         }
     }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lines, of, and_of_others } = self;
+        let named = of.iter().map(|session| numbered(*session)).collect::<Vec<_>>().join(", ");
+        let others = if *and_of_others { " and others" } else { "" };
+        let (lines_are, it) = if *lines == 1 { ("line", "is") } else { ("lines", "are") };
+        write!(f, "-- {lines} {lines_are} of {named}{others} {it} missing about here: more came than could be shown")
+    }
+}
+
+/// A session as its lines begin; a connection that became none has no number.
+fn numbered(session: Option<u64>) -> String {
+    session.map_or_else(|| "#-".into(), |session| format!("#{session}"))
 }
 
 /// A watcher's own end. Dropped, it watches no more.
@@ -130,7 +169,7 @@ impl Watcher {
         if own < self.lines.capacity().div_ceil(SHARE) && self.lines.try_send(told).is_ok() {
             waiting.insert(session, own + 1);
         } else {
-            self.queue.lost.fetch_add(1, Ordering::Relaxed);
+            self.queue.lost().add(session);
         }
     }
 }
@@ -149,6 +188,10 @@ impl Queue {
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<Option<u64>, usize>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Lost> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -172,9 +215,10 @@ impl Watch {
         Some(told)
     }
 
-    /// How many lines there was no room for since this was last asked.
-    pub(crate) fn lost(&self) -> u64 {
-        self.queue.lost.swap(0, Ordering::Relaxed)
+    /// The lines that there was no room for since this was last asked, if any.
+    pub(crate) fn lost(&self) -> Option<Lost> {
+        let lost = std::mem::take(&mut *self.queue.lost());
+        (lost.lines > 0).then_some(lost)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::mem;
 
+use super::Denied;
 use crate::message::header::{Held, Look};
 use crate::message::line_ends::{END_LINE, LineEnds};
 use crate::message::sender::{Sender, rewritten};
@@ -55,9 +56,10 @@ pub(super) enum Passage {
     ForwardLast(usize),
     /// The end of the message was written.
     Ended,
-    /// Nothing more of it may go upstream. `ended`: there is nothing more.
+    /// Nothing more of it may go upstream, for `what` is too big. `ended`: there is nothing more.
     TooBig {
         ended: bool,
+        what: Denied,
     },
 }
 
@@ -102,7 +104,7 @@ impl Body {
             Header::Written { mut rest, ended } => {
                 let count = rest.send(out);
                 if !self.counts(count, most) {
-                    return Passage::TooBig { ended };
+                    return Passage::TooBig { ended, what: Denied::Message };
                 }
                 match (rest.is_sent(), ended) {
                     (true, true) => end(out),
@@ -121,7 +123,7 @@ impl Body {
         if clean.ended || clean.octets == input.len() || clean.octets >= MIN_FORWARD {
             let text = if clean.ended { clean.octets - END_LINE.len() } else { clean.octets };
             if !self.counts(text, most) {
-                return Passage::TooBig { ended: false };
+                return Passage::TooBig { ended: false, what: Denied::Message };
             }
             self.ends.pass(clean);
             return if clean.ended { Passage::ForwardLast(clean.octets) } else { Passage::Forward(clean.octets) };
@@ -130,7 +132,7 @@ impl Body {
         let rewritten = self.ends.rewrite(input.unused(), out, BULK);
         input.skip(rewritten.used);
         if !self.counts(out.len() - before, most) {
-            return Passage::TooBig { ended: rewritten.ended };
+            return Passage::TooBig { ended: rewritten.ended, what: Denied::Message };
         }
         if rewritten.ended { end(out) } else { Passage::Moved }
     }
@@ -145,7 +147,9 @@ impl Body {
                 Header::Written { rest: Written::new(rewritten(held, sender)), ended: passed.ended }
             }
             // A header is only held for a sender.
-            (Look::TooLong, _) | (Look::Whole, None) => return Passage::TooBig { ended: passed.ended },
+            (Look::TooLong, _) | (Look::Whole, None) => {
+                return Passage::TooBig { ended: passed.ended, what: Denied::Header };
+            }
         };
         Passage::Moved
     }

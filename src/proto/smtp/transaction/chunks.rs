@@ -79,7 +79,9 @@ impl Transaction {
             return self.swallow(chunk, Some(was_refused()));
         }
         let octets = self.chunks.octets.checked_add(chunk.octets);
-        let Some(octets) = octets.filter(|octets| *octets <= self.size()) else { return self.void(chunk) };
+        let Some(octets) = octets.filter(|octets| *octets <= self.size()) else {
+            return self.void(chunk, Denied::Message);
+        };
         self.chunks.octets = octets;
         if matches!(self.chunks.fate, Fate::Open) && self.holds_header() {
             self.chunks.fate = Fate::Held(Box::new(Held::new(false)));
@@ -104,10 +106,10 @@ impl Transaction {
     }
 
     /// The message is refused here, and the octets of this chunk that are still to come with it.
-    fn void(&mut self, rest: Chunk) -> State {
+    fn void(&mut self, rest: Chunk, what: Denied) -> State {
         self.chunks.fate = Fate::Void;
         let answer = super::too_big();
-        self.deny(Denied::Message, &answer);
+        self.deny(what, &answer);
         self.swallow(rest, Some(answer))
     }
 
@@ -171,7 +173,7 @@ impl Transaction {
         }
         left -= input.take_into(octets, held.octets()) as u64;
         match held.look(chunk.last && left == 0) {
-            Look::TooLong => (self.void(Chunk { octets: left, ..chunk }), None),
+            Look::TooLong => (self.void(Chunk { octets: left, ..chunk }, Denied::Header), None),
             Look::Whole => (self.send_held(*held, Chunk { octets: left, last: chunk.last }), None),
             Look::Incomplete => {
                 self.chunks.fate = Fate::Held(held);
@@ -187,7 +189,7 @@ impl Transaction {
 
     /// What was held goes upstream, and then what is still to come of its last chunk.
     fn send_held(&mut self, held: Held, rest: Chunk) -> State {
-        let Some(sender) = self.sender() else { return self.void(rest) };
+        let Some(sender) = self.sender() else { return self.void(rest, Denied::Message) };
         let head = Written::new(rewritten(held, &sender));
         self.chunks.fate = Fate::Passing;
         State::SendingHead { head, rest }

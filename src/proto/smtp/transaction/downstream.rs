@@ -39,7 +39,7 @@ impl Transaction {
                 State::AwaitingAdmission { mail } => (State::AwaitingAdmission { mail }, Some(Flow::MailWanted)),
                 State::Judged { mail, verdict } => (self.carry_out(&mail, verdict, pipes), None),
                 State::InMessage(body) => self.pass_message(body, input, pipes),
-                State::SwallowingMessage { ends, left } => self.swallow_message(ends, left, input),
+                State::SwallowingMessage { ends, left, what } => self.swallow_message(ends, left, what, input),
                 State::HoldingChunk(chunk) => self.hold_chunk(chunk, input),
                 State::SendingHead { head, rest } => self.send_head(head, rest, pipes),
                 State::InChunk(chunk) => self.pass_chunk(chunk, input, pipes),
@@ -206,39 +206,40 @@ impl Transaction {
                 self.owed.upstreams(Asked::EndOfData { octets: body.octets });
                 return (State::AwaitingCommand, None);
             }
-            Passage::TooBig { ended: false } => {
+            Passage::TooBig { ended: false, what } => {
                 let ends = body.into_ends();
-                return (State::SwallowingMessage { ends, left: MAX_SWALLOWED }, None);
+                return (State::SwallowingMessage { ends, left: MAX_SWALLOWED, what }, None);
             }
-            Passage::TooBig { ended: true } => return (self.refuse_message(), None),
+            Passage::TooBig { ended: true, what } => return (self.refuse_message(what), None),
         };
         (State::InMessage(body), flow)
     }
 
     /// The rest of a message that is too big. Devices read the reply only once they have sent everything. What the
     /// upstream has of it has no end, and gets none.
-    fn swallow_message(&mut self, mut ends: LineEnds, left: u64, input: &mut Input) -> (State, Option<Flow>) {
+    fn swallow_message(
+        &mut self,
+        mut ends: LineEnds,
+        left: u64,
+        what: Denied,
+        input: &mut Input,
+    ) -> (State, Option<Flow>) {
         let before = input.len() as u64;
         if swallow(&mut ends, input) || before > left {
-            return (self.refuse_message(), None);
+            return (self.refuse_message(what), None);
         }
-        (State::SwallowingMessage { ends, left: left - before }, Some(Flow::NeedInput))
+        (State::SwallowingMessage { ends, left: left - before, what }, Some(Flow::NeedInput))
     }
 
-    fn refuse_message(&mut self) -> State {
-        self.deny(Denied::Message, &super::too_big());
+    fn refuse_message(&mut self, what: Denied) -> State {
+        self.deny(what, &super::too_big());
         self.owed.ours(super::too_big());
         let farewell = Reply::new(421, "4.3.0", "Closing, the message was not sent whole");
         self.owed.farewell(farewell, CloseReason::TooBig);
         State::AwaitingFarewell
     }
 
-    fn swallow_chunk(
-        &mut self,
-        mut rest: Chunk,
-        answer: Option<Reply>,
-        input: &mut Input,
-    ) -> (State, Option<Flow>) {
+    fn swallow_chunk(&mut self, mut rest: Chunk, answer: Option<Reply>, input: &mut Input) -> (State, Option<Flow>) {
         rest.octets -= input.skip(at_hand(rest.octets, input)) as u64;
         if rest.octets > 0 {
             return (State::SwallowingChunk { rest, answer }, Some(Flow::NeedInput));

@@ -175,6 +175,8 @@ pub enum Denied {
     Recipient(Vec<u8>),
     /// A message that was not announced, or not truly.
     Message,
+    /// A message whose header is too long to be rewritten.
+    Header,
 }
 
 /// A command of the envelope.
@@ -233,7 +235,7 @@ enum State {
     /// A message after the 354.
     InMessage(Box<Body>),
     /// The rest of a message that is too big; `left` octets of it are still put up with.
-    SwallowingMessage { ends: LineEnds, left: u64 },
+    SwallowingMessage { ends: LineEnds, left: u64, what: Denied },
     /// The rest of a BDAT chunk that is held for its header.
     HoldingChunk(HeldChunk),
     /// Nothing before the header that was held has been sent; then the rest of its chunk.

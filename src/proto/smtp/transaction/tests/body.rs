@@ -146,6 +146,7 @@ fn a_forced_header_that_is_too_long_is_refused_and_never_read_as_commands() {
     assert_eq!(driver.upstream_got(), "");
     assert!(driver.downstream_got().starts_with("552 5.3.4 Message too big\r\n421 "));
     assert_eq!(driver.ending, Some(Ok(CloseReason::TooBig)));
+    assert_eq!(driver.denials[0].what, Denied::Header, "and not the message, which may be larger");
 }
 
 #[test]
