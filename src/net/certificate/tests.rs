@@ -3,11 +3,10 @@
 use std::fs;
 
 use tempfile::TempDir;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use super::*;
 use crate::net::self_signed::{KeyKind, make_certificate, make_key};
+use crate::telemetry::testing::Logged;
 
 const HOSTS: [&str; 4] = ["gateway.example", "localhost", "192.0.2.7", "2001:db8::7"];
 
@@ -112,6 +111,31 @@ fn files_are_read_when_they_change_and_not_else() {
     assert_eq!(shown.facts().fingerprint, second, "gone");
 }
 
+/// Descriptors run out, or a disk fails for a moment: the files stay as they are, and only they were looked at.
+#[test]
+fn files_that_cannot_be_read_for_a_while_are_tried_again_and_told_once() {
+    let (_folder, files) = made(KeyKind::P256);
+    let shown = Shown::open(files.clone()).unwrap();
+    let (logged, _guard) = Logged::start();
+    let (_other_folder, other) = made(KeyKind::P256);
+    fs::rename(&other.private_key, &files.private_key).unwrap();
+    fs::rename(&other.certificate, &files.certificate).unwrap();
+    let broken = |files: &CertificateFiles| {
+        let error = io::Error::other("out of order");
+        Err(CertificateError::Unread { file: files.certificate.clone(), error })
+    };
+    let first = shown.facts();
+    for told in [1, 0, 0] {
+        shown.look_with(broken);
+        assert_eq!(shown.facts(), first);
+        let said = logged.lines().join("\n");
+        assert_eq!(said.matches("out of order").count(), told, "{said}");
+    }
+    shown.look();
+    assert_ne!(shown.facts(), first, "tried again");
+    shown.look_with(|_| panic!("read, and not changed since"));
+}
+
 #[test]
 fn what_is_printed_is_the_chain_and_no_key() {
     let (folder, files) = made(KeyKind::P256);
@@ -157,7 +181,7 @@ fn a_renewed_key_that_others_can_read_is_told_once() {
     use std::os::unix::fs::PermissionsExt;
     let (_folder, files) = made(KeyKind::P256);
     let shown = Shown::open(files.clone()).unwrap();
-    let (lines, _logging) = Lines::logged();
+    let (logged, _guard) = Logged::start();
     let (_other_folder, other) = made(KeyKind::P256);
     for (mode, told) in [(0o640, 0), (0o644, 1)] {
         fs::copy(&other.private_key, &files.private_key).unwrap();
@@ -167,60 +191,7 @@ fn a_renewed_key_that_others_can_read_is_told_once() {
         shown.look();
         shown.look();
         let line = format!("chmod o= {}", files.private_key.display());
-        let said = lines.text();
+        let said = logged.lines().join("\n");
         assert_eq!(said.matches(&line).count(), told, "{mode:o}: {said}");
-    }
-}
-
-/// Descriptors run out, or a disk fails for a moment: the files stay as they are, and only they were looked at.
-#[test]
-fn files_that_cannot_be_read_for_a_while_are_tried_again_and_told_once() {
-    let (_folder, files) = made(KeyKind::P256);
-    let shown = Shown::open(files.clone()).unwrap();
-    let (lines, _logging) = Lines::logged();
-    let (_other_folder, other) = made(KeyKind::P256);
-    fs::rename(&other.private_key, &files.private_key).unwrap();
-    fs::rename(&other.certificate, &files.certificate).unwrap();
-    let broken = |files: &CertificateFiles| {
-        let error = io::Error::other("out of order");
-        Err(CertificateError::Unread { file: files.certificate.clone(), error })
-    };
-    let first = shown.facts();
-    for _ in 0..3 {
-        shown.look_with(broken);
-        assert_eq!(shown.facts(), first);
-        assert_eq!(lines.text().matches("out of order").count(), 1, "{}", lines.text());
-    }
-    shown.look();
-    assert_ne!(shown.facts(), first, "tried again");
-    shown.look_with(|_| panic!("read, and not changed since"));
-}
-
-/// What is logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    /// Those of this thread, for as long as the guard is held.
-    fn logged() -> (Self, DefaultGuard) {
-        let lines = Self::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-        (lines, subscriber.set_default())
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
