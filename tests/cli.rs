@@ -332,7 +332,9 @@ async fn the_lines_of_one_session_carry_its_number() {
     for (client, lines) in clients.iter_mut().zip(&mut lines) {
         client.reply().await;
         assert_ne!(client.log_in(Protocol::Smtp, "scanner", "another").await, Answer::Accepted);
-        lines.push(gateway.says("login failed").await);
+        let failed = gateway.says("login failed").await;
+        assert!(failed.contains("mechanism=\"AUTH PLAIN\""), "{failed}");
+        lines.push(failed);
         assert_eq!(client.log_in(Protocol::Smtp, "scanner", PASSWORD).await, Answer::Accepted);
     }
     for (client, lines) in clients.iter_mut().zip(&mut lines) {

@@ -11,7 +11,9 @@ use crate::config::Protocol;
 use crate::proto::imap::capability::Capabilities;
 use crate::proto::smtp::extensions::Extensions;
 use crate::proto::smtp::reply::Reply;
-use crate::proto::{Access, Credential, LoginAnswer, LoginRequest, Machine, UpstreamEvent, imap, pop3, smtp};
+use crate::proto::{
+    Access, Credential, LoginAnswer, LoginRequest, Machine, Mechanism, UpstreamEvent, imap, pop3, smtp,
+};
 
 /// How a client asks to be let in.
 #[derive(Debug)]
@@ -20,6 +22,21 @@ pub(crate) enum Asked {
     Password(LoginRequest),
     /// By its address alone.
     Address,
+}
+
+impl Asked {
+    /// How, as the protocol says it.
+    pub(crate) const fn mechanism(&self, protocol: Protocol) -> &'static str {
+        let Self::Password(request) = self else { return "by address" };
+        match (protocol, request.mechanism) {
+            (Protocol::Imap, Mechanism::Plain) => "AUTHENTICATE PLAIN",
+            (Protocol::Imap, Mechanism::Login) => "AUTHENTICATE LOGIN",
+            (Protocol::Imap, Mechanism::Command) => "LOGIN",
+            (Protocol::Pop3, Mechanism::Command) => "USER",
+            (_, Mechanism::Plain) => "AUTH PLAIN",
+            (_, Mechanism::Login | Mechanism::Command) => "AUTH LOGIN",
+        }
+    }
 }
 
 impl From<LoginRequest> for Asked {

@@ -239,17 +239,18 @@ impl Record {
         }
         self.tap.failed(at, asked, failure);
         let known = self.names().0.to_owned();
-        let (login, mechanism): (&[u8], &dyn fmt::Debug) = match asked {
-            Asked::Password(request) => (&request.username, &request.mechanism),
-            Asked::Address => (known.as_bytes(), &format_args!("ByAddress")),
+        let login: &[u8] = match asked {
+            Asked::Password(request) => &request.username,
+            Asked::Address => known.as_bytes(),
         };
+        let mechanism = asked.mechanism(at.protocol);
         let (listener, login) = (&at.name, PeerName(login));
         let (session, peer, reason, detail) = (self.session, self.peer, failure.kind, &failure.detail);
         let tell = || match failure.kind {
             FailureKind::NeedsPerson | FailureKind::MissingRights => {
-                tracing::error!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}");
+                tracing::error!(session, listener, %peer, %login, mechanism, ?reason, "login failed: {detail}");
             }
-            _ => tracing::warn!(session, listener, %peer, %login, ?mechanism, ?reason, "login failed: {detail}"),
+            _ => tracing::warn!(session, listener, %peer, %login, mechanism, ?reason, "login failed: {detail}"),
         };
         match self.nuisance(asked, failure.kind) {
             Some(nuisance) => {

@@ -10,7 +10,7 @@ use super::advice::{Clue, Scene};
 use super::dialogue::Dialogue;
 use crate::config::{Listener, ListenerTls, Login, Protocol, holds};
 use crate::login::directory::Directory;
-use crate::proto::{Mechanism, Overhears, Used};
+use crate::proto::{Overhears, Used};
 use crate::session::failure::{Failure, FailureKind};
 use crate::session::protocol::Asked;
 
@@ -153,7 +153,7 @@ impl Tap {
             }
         };
         let name = self.name(&request.username);
-        let mechanism = mechanism_name(listener.protocol, request.mechanism);
+        let mechanism = asked.mechanism(listener.protocol);
         self.tell(|| match failure.kind {
             // No more than the log: the reason, and no secret.
             FailureKind::Credentials | FailureKind::ImpossibleName => {
@@ -263,18 +263,6 @@ pub(crate) const fn tls_name(tls: ListenerTls) -> &'static str {
         ListenerTls::StartTls => "starttls",
         ListenerTls::Implicit => "implicit",
         ListenerTls::Auto => "auto",
-    }
-}
-
-/// As the protocol says it.
-const fn mechanism_name(protocol: Protocol, mechanism: Mechanism) -> &'static str {
-    match (protocol, mechanism) {
-        (Protocol::Imap, Mechanism::Plain) => "AUTHENTICATE PLAIN",
-        (Protocol::Imap, Mechanism::Login) => "AUTHENTICATE LOGIN",
-        (Protocol::Imap, Mechanism::Command) => "LOGIN",
-        (Protocol::Pop3, Mechanism::Command) => "USER",
-        (_, Mechanism::Plain) => "AUTH PLAIN",
-        (_, Mechanism::Login | Mechanism::Command) => "AUTH LOGIN",
     }
 }
 

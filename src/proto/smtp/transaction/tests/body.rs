@@ -147,6 +147,11 @@ fn a_forced_header_that_is_too_long_is_refused_and_never_read_as_commands() {
     assert!(driver.downstream_got().starts_with("552 5.3.4 Message too big\r\n421 "));
     assert_eq!(driver.ending, Some(Ok(CloseReason::TooBig)));
     assert_eq!(driver.denials[0].what, Denied::Header, "and not the message, which may be larger");
+    let mut driver = with_envelope_of(force());
+    let header = b"X: y\r\n".repeat(MAX_HEADER / 5);
+    driver.downstream_sends(&[format!("BDAT {} LAST\r\n", header.len()).as_bytes(), &header].concat());
+    assert!(driver.downstream_got().ends_with("552 5.3.4 Message too big\r\n"));
+    assert_eq!(driver.denials[0].what, Denied::Header);
 }
 
 #[test]
