@@ -233,12 +233,7 @@ impl Transaction {
         State::AwaitingFarewell
     }
 
-    fn swallow_chunk(
-        &mut self,
-        mut rest: Chunk,
-        answer: Option<Reply>,
-        input: &mut Input,
-    ) -> (State, Option<Flow>) {
+    fn swallow_chunk(&mut self, mut rest: Chunk, answer: Option<Reply>, input: &mut Input) -> (State, Option<Flow>) {
         rest.octets -= input.skip(at_hand(rest.octets, input)) as u64;
         if rest.octets > 0 {
             return (State::SwallowingChunk { rest, answer }, Some(Flow::NeedInput));
