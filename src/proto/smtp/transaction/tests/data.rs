@@ -1,8 +1,8 @@
 //! Golden dialogues: message data, taken and refused.
 
-use super::super::{MAX_COMMAND_LINE, MAX_HELD, Options, Stamp};
+use super::super::{Flow, MAX_COMMAND_LINE, MAX_HELD, Options, Pipes, Stamp, Transaction};
 use super::driver::{Driver, FULL, STAMP, full, in_message, options, with_envelope, with_envelope_of};
-use crate::proto::{CloseReason, ProtoError};
+use crate::proto::{CloseReason, Input, ProtoError};
 
 #[test]
 fn a_message_sent_ahead_waits_for_the_354() {
@@ -334,6 +334,27 @@ fn a_last_chunk_sent_before_its_beginning_was_refused_is_forgotten_too() {
         driver.upstream_sends(b"452 4.3.1 full\r\n503 5.5.1 what\r\n503 5.5.1 what\r\n250 next\r\n");
         assert_eq!(driver.upstream_got(), "", "{next}");
         assert_eq!(driver.downstream_got(), "452 4.3.1 full\r\n250 next\r\n");
+    }
+}
+
+#[test]
+fn a_reset_goes_before_the_next_mail_or_not_at_all() {
+    for next in ["", "MAIL FROM:<c@example.com>\r\n"] {
+        let mut machine = Transaction::new(options(FULL));
+        let (mut sent, mut said, mut pipes) = (Input::new(), Input::new(), Pipes::default());
+        sent.extend(&[b"BDAT 140000 LAST\r\n".as_slice(), &chunk(140_000), next.as_bytes()].concat());
+        while let Flow::Forward { octets } = machine.from_downstream(&mut sent, &mut pipes).unwrap() {
+            sent.skip(octets);
+        }
+        // The refusal comes while that MAIL waits to be admitted.
+        said.extend(b"452 4.3.1 full\r\n503 5.5.1 what\r\n503 5.5.1 what\r\n");
+        assert_eq!(machine.from_upstream(&mut said, &mut pipes), Ok(Flow::NeedInput));
+        assert!(!machine.is_between_messages(), "{next}");
+        machine.admit(Ok(STAMP));
+        pipes.to_upstream.clear();
+        assert_eq!(machine.from_downstream(&mut sent, &mut pipes), Ok(Flow::NeedInput));
+        let expected = if next.is_empty() { "RSET\r\n" } else { next };
+        assert_eq!(pipes.to_upstream, expected.as_bytes());
     }
 }
 
