@@ -60,6 +60,10 @@ pub(super) async fn announced(
         () = shared.drain.began() => return Err(Ending::Drained),
     };
     let session = record.session();
+    let for_nobody = || {
+        record.tap.is_for_nobody();
+        Speaker { may_log_in: false, ..itself }
+    };
     match header {
         Err(why) => {
             shared.nuisances.tell(listener, Nuisance::NoProxyHeader, || {
@@ -72,11 +76,9 @@ pub(super) async fn announced(
             record.tap.learn(Clue::NoProxyHeader);
             Err(Ending::TurnedAway("no PROXY header"))
         }
-        Ok(Announced::Local) => Ok(Speaker { may_log_in: false, ..itself }),
+        Ok(Announced::Local) => Ok(for_nobody()),
         // Loopback is whoever may use this machine. That of another machine is not, and says nothing of who it is.
-        Ok(Announced::Proxied { source, .. }) if source.ip().is_loopback() && !proxy.is_loopback() => {
-            Ok(Speaker { may_log_in: false, ..itself })
-        }
+        Ok(Announced::Proxied { source, .. }) if source.ip().is_loopback() && !proxy.is_loopback() => Ok(for_nobody()),
         Ok(Announced::Proxied { source, encrypted }) => {
             let address = source.ip();
             record.peer = address;

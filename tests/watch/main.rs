@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod advice;
 mod clearance;
 mod command;
 mod secrets;

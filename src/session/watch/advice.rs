@@ -19,6 +19,8 @@ pub(crate) enum Clue {
     TooManySessions,
     /// A peer that has to send a PROXY header sent none, or a wrong one.
     NoProxyHeader,
+    /// A proxy that said for whom it speaks, and named nobody who may log in.
+    ProxyNamesNobody,
     /// It connected and said nothing.
     SaidNothing,
     /// It began a TLS handshake where none was awaited.
@@ -41,6 +43,8 @@ pub(crate) enum Clue {
     TlsRequired { login: String },
     /// The user name is right, and the password is not.
     WrongPassword { login: String },
+    /// The login of this name has no password: an address opens it, and nothing that is typed in.
+    NoPassword { login: String },
     /// The password was not looked at: why.
     NotChecked(String),
     /// The password was right, and yet it failed: what happened and what to do.
@@ -109,6 +113,7 @@ impl Clue {
                 | Self::WrongNetwork { .. }
                 | Self::TlsRequired { .. }
                 | Self::WrongPassword { .. }
+                | Self::NoPassword { .. }
                 | Self::NotChecked(_)
                 | Self::LoginFailed(_)
                 | Self::AddressFailed(_)
@@ -135,6 +140,10 @@ impl Clue {
                 "{peer} stands in proxy_protocol of this listener, so it must begin with a PROXY header: switch that on at the \
                  proxy, or take the address out of proxy_protocol"
             ),
+            Self::ProxyNamesNobody => format!(
+                "the PROXY header of {peer} names no client (UNKNOWN or LOCAL, as for the proxy's own checks) or one on the \
+                 proxy's own machine, and for these nobody may log in: have the proxy send the device's address"
+            ),
             Self::SaidNothing => {
                 "it connected and said nothing: a port scan, a health check, or a device that waits for \
                                   another protocol; check its settings for server type, port and TLS"
@@ -154,8 +163,14 @@ impl Clue {
             Self::TlsFailed { why, cure } => format!("the TLS handshake failed: {why}. {cure}"),
             Self::PlaintextForbidden => {
                 let key = format!("plaintext_login = {}", scene.with_peer(&listener.plaintext_login));
+                let with_tls = match listener.tls {
+                    ListenerTls::None => {
+                        format!("{} and switch on TLS in the device", scene.listener("tls = \"auto\""))
+                    }
+                    _ => "switch on TLS in the device".into(),
+                };
                 let key = scene.listener(&key);
-                format!("a password is not taken in the clear from there: switch on TLS in the device, or {key}")
+                format!("a password is not taken in the clear from there: {with_tls}, or {key}")
             }
             Self::Mechanism => {
                 "the device tries a way to log in that is not offered: set its authentication to LOGIN or \
@@ -188,6 +203,10 @@ impl Clue {
             Self::WrongPassword { login } => format!(
                 "the password is not that of {login}: type it into the device again from its card (some devices cut it off or \
                  change its case), or make a new one with `mailferry login rotate` or `mailferry passwd --generate`"
+            ),
+            Self::NoPassword { login } => format!(
+                "the login {login} has no password, and lets in by their address devices that log in with none: take user name \
+                 and password out of this one, or give it a login with a password (`mailferry login add`)"
             ),
             Self::NotChecked(detail) => format!(
                 "the password was not looked at: {detail}; correct it in the device if it may be wrong, then wait: [limits] \
@@ -259,6 +278,7 @@ mod tests {
             (Clue::NotAllowed, "in [[listener]] name = \"office\" set allow = [\"127.0.0.0/8\", \"192.168.7.20/32\"]"),
             (Clue::TooManySessions, "sessions_per_address"),
             (Clue::NoProxyHeader, "192.168.7.20 stands in proxy_protocol"),
+            (Clue::ProxyNamesNobody, "the PROXY header of 192.168.7.20 names no client"),
             (Clue::SaidNothing, "said nothing"),
             (Clue::TlsHello, "in [[listener]] name = \"office\" set tls = \"auto\""),
             (Clue::TlsFailed { why: "too old", cure: "Update it" }, "too old. Update it"),
@@ -279,6 +299,7 @@ mod tests {
             ),
             (Clue::TlsRequired { login: login() }, "tls = \"required\""),
             (Clue::WrongPassword { login: login() }, "`mailferry passwd --generate`"),
+            (Clue::NoPassword { login: login() }, "the login scanner has no password"),
             (Clue::NotChecked("too many failed logins".into()), "too many failed logins; correct it in the device"),
             (Clue::LoginFailed("Renew the secret".into()), "Renew the secret"),
             (Clue::AddressFailed("Sign in".into()), "the address opens a login, and what it wants failed: Sign in"),
@@ -305,5 +326,10 @@ mod tests {
         }
         let advice = Clue::TlsHello.advice(&Scene { listener: &implicit, peer });
         assert!(advice.ends_with("set tls = \"implicit\""), "{advice}");
+        for (listener, asks_for_tls) in [(&plain, true), (&implicit, false)] {
+            let advice = Clue::PlaintextForbidden.advice(&Scene { listener, peer });
+            let line = "name = \"office\" set tls = \"auto\" and switch on TLS in the device, or in [[listener]]";
+            assert_eq!(advice.contains(line), asks_for_tls, "{advice}");
+        }
     }
 }

@@ -231,6 +231,8 @@ impl Dialogue {
             Protocol::Smtp if begins(b"530 ") && self.last != Verb::Login => Some(Clue::NoLogin),
             Protocol::Smtp if begins(b"504 ") && self.last == Verb::Login => Some(Clue::Mechanism),
             Protocol::Imap if holds(b"[PRIVACYREQUIRED]") => Some(Clue::PlaintextForbidden),
+            // POP3 has no code for it that a wrong password has not.
+            Protocol::Pop3 if begins(b"-ERR [AUTH] Passwords are not taken ") => Some(Clue::PlaintextForbidden),
             _ => None,
         }
     }

@@ -42,6 +42,8 @@ struct State {
     peer: IpAddr,
     dialogue: Dialogue,
     under_tls: bool,
+    /// A proxy speaks for nobody who may log in.
+    is_for_nobody: bool,
     clues: Vec<Clue>,
 }
 
@@ -52,8 +54,13 @@ impl Watchers {
             return Tap::default();
         }
         let Watched { listener, directory, session, peer } = watched;
-        let state =
-            State { peer: *peer, dialogue: Dialogue::new(listener.protocol), under_tls: false, clues: Vec::new() };
+        let state = State {
+            peer: *peer,
+            dialogue: Dialogue::new(listener.protocol),
+            under_tls: false,
+            is_for_nobody: false,
+            clues: Vec::new(),
+        };
         let tap = Tap(Some(Arc::new(Tapped {
             watchers: self.clone(),
             listener: Arc::clone(listener),
@@ -101,6 +108,16 @@ impl Tap {
         if before != peer {
             self.tell(|| format!("the PROXY header of {before} says that this is {peer}"));
         }
+    }
+
+    /// A PROXY header has named nobody who may log in: the proxy is greeted, and no more.
+    pub(crate) fn is_for_nobody(&self) {
+        let Some(tapped) = &self.0 else { return };
+        let mut state = tapped.state();
+        state.is_for_nobody = true;
+        let peer = state.peer;
+        drop(state);
+        self.tell(|| format!("the PROXY header of {peer} names nobody who may log in"));
     }
 
     /// The TLS handshake with the device is done.
@@ -173,6 +190,10 @@ impl Tap {
                 Clue::LoginFailed(failure.detail.clone())
             }
             (_, None) => Clue::UnknownName,
+            // To add its network would let in without a password whoever is there.
+            (_, Some(logins)) if logins.iter().all(|login| login.password_hash().is_none()) => {
+                Clue::NoPassword { login: name }
+            }
             (_, Some(logins)) => why_not(&logins, name, listener.protocol, peer, under_tls),
         });
     }
@@ -237,6 +258,8 @@ impl Tapped {
 
 impl State {
     fn learn(&mut self, clue: Clue) {
+        // Whatever it lacks for a login, the proxy can have none.
+        let clue = if self.is_for_nobody && clue.is_about_login() { Clue::ProxyNamesNobody } else { clue };
         // Whoever tried a password means to log in: mail behind its refusal says nothing of a device that cannot.
         if clue == Clue::NoLogin && self.clues.iter().any(Clue::is_about_password) {
             return;

@@ -181,6 +181,8 @@ fn clues_are_found_in_what_passes() {
     assert_eq!(smtp(&[">DATA\r\n", "<354 go\r\n", "!a\n", "!.\n", "<421 too late\r\n"]), [Clue::LoneLfEnd]);
     assert_eq!(smtp(&[">DATA\r\n", "<354 go\r\n", "!a\r\n.\r\n"]), []);
     assert_eq!(clues(Protocol::Imap, &["<a NO [PRIVACYREQUIRED] no\r\n"]), [Clue::PlaintextForbidden]);
+    let forbidden = "<-ERR [AUTH] Passwords are not taken on this connection\r\n";
+    assert_eq!(clues(Protocol::Pop3, &[">USER scanner\r\n", forbidden]), [Clue::PlaintextForbidden]);
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! The line to change, where another one would not help, or would let in who should not be.
+
+use mailferry::config::Protocol;
+
+use super::Stage;
+use super::common::{Answer, Client, PASSWORD, Wanted};
+
+/// A login that its address opens, at this one.
+fn plotter(network: &str) -> Wanted {
+    let login = "[[account.login]]\nusername = \"plotter\"\nwithout_password = true\nprotocols = [\"smtp\"]";
+    Wanted { tables: format!("{login}\nnetworks = [\"{network}\"]\n"), ..Wanted::brisk() }
+}
+
+#[tokio::test]
+async fn who_types_a_password_for_a_login_that_has_none_is_told_so_wherever_it_stands() {
+    for network in ["127.0.0.1", "192.168.7.20"] {
+        let stage = Stage::set(plotter(network)).await;
+        let mut watching = stage.watch(&[]).await;
+        let mut device = stage.device(Protocol::Smtp).await;
+        assert_ne!(device.log_in(Protocol::Smtp, "plotter", PASSWORD).await, Answer::Accepted);
+        drop(device);
+        let advice = watching.says(" ** ").await;
+        assert!(advice.contains("** the login plotter has no password"), "{advice}");
+        assert!(!advice.contains("networks ="), "it would open the login to whoever is there: {advice}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_names_nobody_is_told_to_name_the_device() {
+    let keys = "proxy_protocol = [\"127.0.0.1\"]\nallow = [\"192.168.7.0/24\"]\nplaintext_login = [\"192.168.7.0/24\"]";
+    let stage = Stage::set(Wanted { listener_keys: keys.into(), ..Wanted::default() }).await;
+    let mut watching = stage.watch(&[]).await;
+    for (protocol, command) in [
+        (Protocol::Smtp, "AUTH LOGIN"),
+        (Protocol::Smtp, "MAIL FROM:<scanner@contoso.example>"),
+        (Protocol::Imap, "a LOGIN scanner x"),
+        (Protocol::Pop3, "USER scanner"),
+    ] {
+        let at = Protocol::ALL.into_iter().position(|one| one == protocol).unwrap();
+        let mut device = Client::connect(stage.addresses[at]).await;
+        device.say("PROXY UNKNOWN").await;
+        device.line().await;
+        device.ask(command).await;
+        drop(device);
+        watching
+            .says("-- the PROXY header of 127.0.0.1 names nobody who may log in")
+            .await;
+        let advice = watching.says(" ** ").await;
+        assert!(advice.contains("have the proxy send the device's address"), "{command}: {advice}");
+    }
+}
