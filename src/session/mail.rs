@@ -341,14 +341,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
 impl Carrier {
     /// Sends the last words and closes both connections.
     async fn finish(self) {
-        let Self { downstream, mut upstream, mut pipes, to_downstream, to_upstream, forward, .. } = self;
+        let Self { mut downstream, mut upstream, mut pipes, to_downstream, to_upstream, forward, .. } = self;
         pipes.to_downstream.drain(..to_downstream.written);
         pipes.to_upstream.drain(..to_upstream.written);
         // Half a message must not end like a whole one: then the upstream gets nothing more.
         if forward == 0 {
             *upstream.out = pipes.to_upstream;
         }
-        tokio::join!(downstream.close(&pipes.to_downstream), upstream.close(b""));
+        // Who watches was told of it when it was put into the pipe.
+        *downstream.out = pipes.to_downstream;
+        tokio::join!(downstream.close(b""), upstream.close(b""));
     }
 }
 

@@ -52,6 +52,7 @@ async fn a_scan_is_seen_step_by_step_and_kept_in_a_transcript() {
     for line in ["listener smtp: smtp on ", "device -> EHLO XC-B8C463\n", "** a message was accepted"] {
         assert!(transcript.contains(line), "{line}: {transcript}");
     }
+    assert_eq!(transcript.matches("device <- 221 ").count(), 1, "{transcript}");
     let files = std::fs::read_dir(stage.folder.path()).unwrap().map(Result::unwrap);
     let kept = files.filter(|file| file.file_name().to_str().unwrap().starts_with("mailferry-watch-"));
     for file in kept {
