@@ -40,6 +40,12 @@ pub enum Announced {
 #[error("{0}")]
 pub struct NoHeader(&'static str);
 
+/// Whether somebody who sends this first means a header.
+#[must_use]
+pub fn is_begun(octets: &[u8]) -> bool {
+    octets.starts_with(V1_SIGNATURE) || octets.starts_with(V2_SIGNATURE)
+}
+
 /// Reads one header, however it comes in pieces, and no octet beyond it.
 #[derive(Debug, Default)]
 pub struct HeaderReader {

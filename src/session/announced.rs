@@ -82,7 +82,7 @@ pub(super) async fn announced(
         Ok(Announced::Proxied { source, encrypted }) => {
             let address = source.ip();
             record.peer = address;
-            record.tap.is_for(address);
+            record.tap.is_for(address, encrypted);
             judge(shared, listener, stream, place, record)?;
             Ok(Speaker { address, encrypted, may_log_in: true })
         }

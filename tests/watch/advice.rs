@@ -49,3 +49,49 @@ async fn a_proxy_that_names_nobody_is_told_to_name_the_device() {
         assert!(advice.contains("have the proxy send the device's address"), "{command}: {advice}");
     }
 }
+
+#[tokio::test]
+async fn a_device_that_misses_starttls_is_told_how_to_get_it() {
+    let stage = Stage::set(Wanted::default()).await;
+    let mut watching = stage.watch(&[]).await;
+    for (protocol, commands) in [
+        (Protocol::Smtp, ["EHLO device", "STARTTLS"]),
+        (Protocol::Imap, ["a NOOP", "b STARTTLS"]),
+        (Protocol::Pop3, ["NOOP", "STLS"]),
+        // Some leave without a word once they see that it is missing.
+        (Protocol::Smtp, ["HELO device", "QUIT"]),
+    ] {
+        let mut device = stage.device(protocol).await;
+        for command in commands {
+            device.ask(command).await;
+        }
+        drop(device);
+        let advice = watching.says(" ** ").await;
+        let line = format!("STARTTLS: in [[listener]] name = \"{protocol}\" set tls = \"auto\"");
+        assert!(advice.contains(&line), "{commands:?}: {advice}");
+    }
+}
+
+#[tokio::test]
+async fn what_speaks_another_language_is_named() {
+    let stage = Stage::set(Wanted::default()).await;
+    let mut watching = stage.watch(&[]).await;
+    for (says, advised) in [
+        (
+            &b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 587\r\n"[..],
+            "if 127.0.0.1 is your proxy, in [[listener]] name = \"smtp\" set proxy_protocol = [\"127.0.0.1/32\"]",
+        ),
+        (
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\xc3\x50\x02\x4b",
+            "it begins with a PROXY header",
+        ),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "it speaks HTTP"),
+    ] {
+        let mut device = stage.device(Protocol::Smtp).await;
+        device.send(says).await;
+        device.line().await;
+        drop(device);
+        let advice = watching.says(" ** ").await;
+        assert!(advice.contains(advised), "{advice}");
+    }
+}

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::tap::tls_name;
-use crate::config::{Listener, ListenerTls, Protocol};
+use crate::config::{Listener, ListenerTls, Protocol, holds};
 
 /// How many networks of a list are repeated.
 const MOST_REPEATED: usize = 6;
@@ -23,6 +23,14 @@ pub(crate) enum Clue {
     ProxyNamesNobody,
     /// It connected and said nothing.
     SaidNothing,
+    /// It asked what is offered, and left it at that.
+    OnlyAsked,
+    /// It asked for STARTTLS, which is not offered.
+    StartTlsMissing,
+    /// It began with a PROXY header, which nobody awaits of it.
+    StrayProxyHeader,
+    /// It began with a request of HTTP.
+    Http,
     /// It began a TLS handshake where none was awaited.
     TlsHello,
     /// Its handshake failed.
@@ -78,12 +86,24 @@ pub(crate) enum Clue {
 pub(crate) struct Scene<'a> {
     pub(crate) listener: &'a Listener,
     pub(crate) peer: IpAddr,
+    /// Whether the device speaks TLS, with us or with a trusted proxy.
+    pub(crate) under_tls: bool,
 }
 
 impl Scene<'_> {
     /// A key of the listener and what it should be.
     fn listener(&self, key: &str) -> String {
         format!("in [[listener]] name = \"{}\" set {key}", self.listener.name)
+    }
+
+    /// How a device that sends its password in the clear may log in.
+    fn ways_to_log_in(&self) -> String {
+        let with_tls = match self.listener.tls {
+            ListenerTls::None => format!("{} and switch on TLS in the device", self.listener("tls = \"auto\"")),
+            _ => "switch on TLS in the device".into(),
+        };
+        let key = format!("plaintext_login = {}", self.with_peer(&self.listener.plaintext_login));
+        format!("{with_tls}, or {}", self.listener(&key))
     }
 
     /// A list of networks, with this address added.
@@ -108,6 +128,7 @@ impl Clue {
             Self::PlaintextForbidden
                 | Self::Mechanism
                 | Self::NoLogin
+                | Self::StartTlsMissing
                 | Self::UnknownName
                 | Self::WrongProtocol { .. }
                 | Self::WrongNetwork { .. }
@@ -122,16 +143,16 @@ impl Clue {
 
     /// Whether a user name and a password came before it.
     pub(crate) fn is_about_password(&self) -> bool {
-        self.is_about_login() && !matches!(self, Self::NoLogin | Self::AddressFailed(_))
+        self.is_about_login() && !matches!(self, Self::NoLogin | Self::StartTlsMissing | Self::AddressFailed(_))
     }
 
     /// What to do, one line.
     pub(crate) fn advice(&self, scene: &Scene<'_>) -> String {
-        let Scene { listener, peer } = scene;
+        let Scene { listener, peer, under_tls } = scene;
         match self {
             Self::NotAllowed => {
                 let key = format!("allow = {}", scene.with_peer(&listener.allow));
-                format!("the listener does not allow this address: {}", scene.listener(&key))
+                format!("the listener does not allow this address: if this is your device, {}", scene.listener(&key))
             }
             Self::TooManySessions => "there are too many sessions: let the device close its connections, or raise \
                                       sessions_per_address or sessions in [limits]"
@@ -149,6 +170,34 @@ impl Clue {
                                   another protocol; check its settings for server type, port and TLS"
                     .into()
             }
+            Self::OnlyAsked => {
+                let or = match listener.tls {
+                    _ if !under_tls && !holds(&listener.plaintext_login, *peer) => {
+                        format!("a device that finds no login offered in the clear: {}", scene.ways_to_log_in())
+                    }
+                    ListenerTls::None if !under_tls => {
+                        format!("a device that misses STARTTLS: {}", scene.listener("tls = \"auto\""))
+                    }
+                    _ => "a device that misses its way to log in: set its authentication to LOGIN or PLAIN".into(),
+                };
+                format!("it asked what is offered, and no more: a health check, or {or}")
+            }
+            Self::StartTlsMissing if *under_tls => {
+                "the device wants STARTTLS where TLS is on already: have TLS begun once, by the device or by a proxy"
+                    .into()
+            }
+            Self::StartTlsMissing => {
+                format!("the device wants STARTTLS: {}", scene.listener("tls = \"auto\""))
+            }
+            Self::StrayProxyHeader => {
+                let key = format!("proxy_protocol = {}", scene.with_peer(&listener.proxy_protocol));
+                format!("it begins with a PROXY header: if {peer} is your proxy, {}", scene.listener(&key))
+            }
+            Self::Http => format!(
+                "it speaks HTTP: a browser, a scanner of ports or a health check, and no device that sends or reads mail by \
+                 {}; see what connects from {peer}, and to which port",
+                listener.protocol
+            ),
             Self::TlsHello => match listener.tls {
                 ListenerTls::None | ListenerTls::StartTls => format!(
                     "the device begins with TLS, and this listener has tls = \"{}\": {}",
@@ -162,15 +211,7 @@ impl Clue {
             },
             Self::TlsFailed { why, cure } => format!("the TLS handshake failed: {why}. {cure}"),
             Self::PlaintextForbidden => {
-                let key = format!("plaintext_login = {}", scene.with_peer(&listener.plaintext_login));
-                let with_tls = match listener.tls {
-                    ListenerTls::None => {
-                        format!("{} and switch on TLS in the device", scene.listener("tls = \"auto\""))
-                    }
-                    _ => "switch on TLS in the device".into(),
-                };
-                let key = scene.listener(&key);
-                format!("a password is not taken in the clear from there: {with_tls}, or {key}")
+                format!("a password is not taken in the clear from there: {}", scene.ways_to_log_in())
             }
             Self::Mechanism => {
                 "the device tries a way to log in that is not offered: set its authentication to LOGIN or \
@@ -254,82 +295,4 @@ impl Clue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listener(tls: ListenerTls) -> Listener {
-        let network = |text: &str| text.parse().unwrap();
-        Listener {
-            name: "office".into(),
-            protocol: Protocol::Smtp,
-            bind: Vec::new(),
-            allow: vec![network("127.0.0.0/8")],
-            plaintext_login: Vec::new(),
-            tls,
-            certificate: None,
-            proxy_protocol: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn each_clue_has_the_line_to_change() {
-        let login = || "scanner".to_owned();
-        let rows = [
-            (Clue::NotAllowed, "in [[listener]] name = \"office\" set allow = [\"127.0.0.0/8\", \"192.168.7.20/32\"]"),
-            (Clue::TooManySessions, "sessions_per_address"),
-            (Clue::NoProxyHeader, "192.168.7.20 stands in proxy_protocol"),
-            (Clue::ProxyNamesNobody, "the PROXY header of 192.168.7.20 names no client"),
-            (Clue::SaidNothing, "said nothing"),
-            (Clue::TlsHello, "in [[listener]] name = \"office\" set tls = \"auto\""),
-            (Clue::TlsFailed { why: "too old", cure: "Update it" }, "too old. Update it"),
-            (
-                Clue::PlaintextForbidden,
-                "or in [[listener]] name = \"office\" set plaintext_login = [\"192.168.7.20/32\"]",
-            ),
-            (Clue::Mechanism, "LOGIN or PLAIN"),
-            (Clue::NoLogin, "without_password = true, protocols = [\"smtp\"] and networks = [\"192.168.7.20/32\"]"),
-            (Clue::UnknownName, "`mailferry login list`"),
-            (
-                Clue::WrongProtocol { login: login(), protocols: vec![Protocol::Imap] },
-                "in [[account.login]] username = \"scanner\" set protocols = [\"imap\", \"smtp\"]",
-            ),
-            (
-                Clue::WrongNetwork { login: login(), networks: vec!["10.0.0.0/8".parse().unwrap()] },
-                "in [[account.login]] username = \"scanner\" set networks = [\"10.0.0.0/8\", \"192.168.7.20/32\"]",
-            ),
-            (Clue::TlsRequired { login: login() }, "tls = \"required\""),
-            (Clue::WrongPassword { login: login() }, "`mailferry passwd --generate`"),
-            (Clue::NoPassword { login: login() }, "the login scanner has no password"),
-            (Clue::NotChecked("too many failed logins".into()), "too many failed logins; correct it in the device"),
-            (Clue::LoginFailed("Renew the secret".into()), "Renew the secret"),
-            (Clue::AddressFailed("Sign in".into()), "the address opens a login, and what it wants failed: Sign in"),
-            (Clue::LoggedIn, ""),
-            (Clue::RateExceeded { login: login() }, "username = \"scanner\" set a higher rate"),
-            (Clue::HeldBack { login: login() }, "scanner is refused here for a while"),
-            (Clue::RecipientDenied { login: login() }, "username = \"scanner\" set recipients"),
-            (Clue::TooLarge { account: "a@b.example".into() }, "max_message in [[account]] address = \"a@b.example\""),
-            (
-                Clue::HeaderTooLong { login: login() },
-                "take sender = \"force\" out of [[account.login]] username = \"scanner\"",
-            ),
-            (Clue::SenderDenied { login: login() }, "username = \"scanner\" set sender = \"force\""),
-            (Clue::Refused(Some("Empty it")), "Empty it"),
-            (Clue::Refused(None), "the provider has refused it"),
-            (Clue::LoneLfEnd, "lone_lf_ends_message = true"),
-            (Clue::MessageAccepted, "nothing is to be changed"),
-        ];
-        let (plain, implicit) = (listener(ListenerTls::None), listener(ListenerTls::Implicit));
-        let peer = [192, 168, 7, 20].into();
-        for (clue, line) in rows {
-            let advice = clue.advice(&Scene { listener: &plain, peer });
-            assert!(advice.contains(line) && !advice.contains('\n'), "{clue:?}: {advice}");
-        }
-        let advice = Clue::TlsHello.advice(&Scene { listener: &implicit, peer });
-        assert!(advice.ends_with("set tls = \"implicit\""), "{advice}");
-        for (listener, asks_for_tls) in [(&plain, true), (&implicit, false)] {
-            let advice = Clue::PlaintextForbidden.advice(&Scene { listener, peer });
-            let line = "name = \"office\" set tls = \"auto\" and switch on TLS in the device, or in [[listener]]";
-            assert_eq!(advice.contains(line), asks_for_tls, "{advice}");
-        }
-    }
-}
+mod tests;

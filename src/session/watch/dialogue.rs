@@ -4,12 +4,15 @@
 //! It guesses nothing: what was a command, what a part of a login and what message data, the machines say as they use it.
 //! And it does not let a device that talks much fill the watcher's screen.
 
+mod command;
+
 use zeroize::Zeroizing;
 
+use self::command::{HIDDEN, Line, Verb, imap, is_usual_tag, pop3, smtp, split};
 use super::advice::Clue;
 use super::room::Room;
 use crate::config::Protocol;
-use crate::proto::smtp::envelope::{Envelope, Side};
+use crate::net::proxy_header;
 use crate::proto::{HANDSHAKE, Used};
 use crate::telemetry::log::PeerText;
 
@@ -19,33 +22,11 @@ const KEPT: usize = 512;
 /// How much of what peers say is shown, in octets.
 const SHOWN: usize = 300;
 
-/// The mechanisms that are shown by their names: another word there may be a password.
-const MECHANISMS: [&str; 12] = [
-    "PLAIN",
-    "LOGIN",
-    "CRAM-MD5",
-    "DIGEST-MD5",
-    "NTLM",
-    "GSSAPI",
-    "EXTERNAL",
-    "ANONYMOUS",
-    "SCRAM-SHA-1",
-    "SCRAM-SHA-256",
-    "XOAUTH2",
-    "OAUTHBEARER",
-];
-
 /// How many tags of commands that were shown are kept for their answers.
 const TAGS: usize = 64;
 
-/// What clients call their commands beside a few letters and a number. Another word there may be a password.
-const TAGS_IN_WORDS: [&str; 5] = ["a", "c", "t", "x", "tag"];
-
 /// What stands for a tag that is not shown.
 const HIDDEN_TAG: &str = "(tag)";
-
-/// What stands for what is not shown.
-const HIDDEN: &str = "(not shown)";
 
 /// What has become of the dialogue so far.
 #[derive(Debug)]
@@ -55,25 +36,15 @@ pub(super) struct Dialogue {
     heard: u64,
     /// What the last command was.
     last: Verb,
+    /// Whether the device has asked what is offered, and whether it has gone on from there.
+    has_asked: bool,
+    has_gone_on: bool,
     /// The tags that were shown, and have no answer yet.
     tags: Vec<String>,
     /// How many octets were no lines, since something was last shown, and the last three of them.
     octets: u64,
     tail: [u8; 3],
     room: Room,
-}
-
-/// What it takes to tell answers apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Login,
-    Other,
-}
-
-/// How a line is shown.
-struct Line {
-    text: String,
-    verb: Verb,
 }
 
 /// What the gateway says, cut into lines. They are kept for no longer than they take to come.
@@ -108,6 +79,8 @@ impl Dialogue {
             gateway: Cut::new(),
             heard: 0,
             last: Verb::Other,
+            has_asked: false,
+            has_gone_on: false,
             tags: Vec::new(),
             octets: 0,
             tail: [0; 3],
@@ -120,6 +93,11 @@ impl Dialogue {
         self.heard > 0
     }
 
+    /// Whether the device has asked what is offered, and then left it at that.
+    pub(super) const fn has_only_asked(&self) -> bool {
+        self.has_asked && !self.has_gone_on
+    }
+
     /// The device has said something: what it was is seen once a machine uses it.
     pub(super) fn heard(&mut self, octets: &[u8]) -> (Vec<String>, Vec<Clue>) {
         let (mut lines, mut clues) = (Vec::new(), Vec::new());
@@ -127,6 +105,9 @@ impl Dialogue {
         if self.heard == 0 && octets.first() == HANDSHAKE.first() {
             self.room.show("device -> a TLS handshake (ClientHello)".into(), &mut lines);
             clues.push(Clue::TlsHello);
+        }
+        if self.heard == 0 {
+            clues.extend(stray(octets));
         }
         self.heard += octets.len() as u64;
         (lines, clues)
@@ -146,21 +127,28 @@ impl Dialogue {
         self.show_octets(&mut lines);
         self.tail = [0; 3];
         let Used::Command(line) = used else {
+            self.has_gone_on = true;
             self.room.hide(format!("device -> {HIDDEN}"), &mut lines);
             return lines;
         };
         match self.command(line, is_configured) {
             Some(Line { text, verb }) => {
-                self.last = verb;
+                self.now(verb);
                 self.room.show(format!("device -> {text}"), &mut lines);
             }
             None => {
-                self.last = Verb::Other;
+                self.now(Verb::Other);
                 let text = format!("device -> ({} octets that are no known command)", line.len());
                 self.room.hide(text, &mut lines);
             }
         }
         lines
+    }
+
+    fn now(&mut self, verb: Verb) {
+        self.last = verb;
+        self.has_asked |= verb == Verb::Asks;
+        self.has_gone_on |= !matches!(verb, Verb::Asks | Verb::Idles);
     }
 
     /// What the device is told, as it is shown.
@@ -227,6 +215,9 @@ impl Dialogue {
         let begins = |start: &[u8]| line.starts_with(start);
         let holds = |word: &[u8]| line.windows(word.len()).any(|part| part == word);
         match self.protocol {
+            Protocol::Smtp if begins(b"502 5.5.1 STARTTLS ") => Some(Clue::StartTlsMissing),
+            Protocol::Imap if holds(b" BAD STARTTLS is not offered ") => Some(Clue::StartTlsMissing),
+            Protocol::Pop3 if begins(b"-ERR ") && self.last == Verb::StartTls => Some(Clue::StartTlsMissing),
             Protocol::Smtp if begins(b"538 ") => Some(Clue::PlaintextForbidden),
             Protocol::Smtp if begins(b"530 ") && self.last != Verb::Login => Some(Clue::NoLogin),
             Protocol::Smtp if begins(b"504 ") && self.last == Verb::Login => Some(Clue::Mechanism),
@@ -263,112 +254,14 @@ impl Dialogue {
     }
 }
 
-fn smtp(line: &str) -> Option<Line> {
-    let (verb, arguments) = split(line);
-    let verb = verb.to_ascii_uppercase();
-    let text = match verb.as_str() {
-        "EHLO" | "HELO" if is_host_like(arguments) => with(&verb, arguments),
-        "MAIL" => with(&verb, &envelope(Side::Sender, arguments)),
-        "RCPT" => with(&verb, &envelope(Side::Recipient, arguments)),
-        "BDAT" => {
-            let (octets, last) = split(arguments);
-            match octets.parse::<u64>() {
-                Ok(octets) if last.eq_ignore_ascii_case("LAST") => format!("BDAT {octets} LAST"),
-                Ok(octets) if last.is_empty() => format!("BDAT {octets}"),
-                _ => with(&verb, hidden(arguments)),
-            }
-        }
-        "EHLO" | "HELO" | "DATA" | "RSET" | "NOOP" | "QUIT" | "STARTTLS" | "HELP" | "VRFY" | "EXPN" => {
-            with(&verb, hidden(arguments))
-        }
-        "AUTH" => return Some(login(&verb, arguments)),
-        _ => return None,
-    };
-    Some(Line { text, verb: Verb::Other })
-}
-
-/// What stands behind an IMAP command's tag.
-fn imap(command: &str) -> Option<Line> {
-    let (verb, arguments) = split(command);
-    let verb = verb.to_ascii_uppercase();
-    match verb.as_str() {
-        "CAPABILITY" | "NOOP" | "LOGOUT" | "STARTTLS" | "ID" | "SELECT" | "EXAMINE" | "LIST" | "STATUS" | "IDLE" => {
-            Some(Line { text: with(&verb, hidden(arguments)), verb: Verb::Other })
-        }
-        "AUTHENTICATE" => Some(login(&verb, arguments)),
-        "LOGIN" => Some(Line { text: with(&verb, HIDDEN), verb: Verb::Login }),
-        _ => None,
-    }
-}
-
-/// Up to four letters and up to six digits, as clients count their commands, or one of a few words.
-fn is_usual_tag(tag: &str) -> bool {
-    let digits = tag.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
-    let is_counted = tag.len() - digits.len() <= 4
-        && (1..=6).contains(&digits.len())
-        && digits.bytes().all(|octet| octet.is_ascii_digit());
-    is_counted || TAGS_IN_WORDS.iter().any(|word| word.eq_ignore_ascii_case(tag))
-}
-
-fn pop3(line: &str, is_configured: &dyn Fn(&str) -> bool) -> Option<Line> {
-    let (verb, arguments) = split(line);
-    let verb = verb.to_ascii_uppercase();
-    let text = match verb.as_str() {
-        // A password typed into the wrong field is no name that is known.
-        "USER" if is_configured(arguments) => with(&verb, &shown(arguments.as_bytes())),
-        "CAPA" | "STLS" | "QUIT" | "NOOP" | "STAT" | "LIST" | "UIDL" | "USER" | "PASS" | "APOP" => {
-            with(&verb, hidden(arguments))
-        }
-        "AUTH" => return Some(login(&verb, arguments)),
-        _ => return None,
-    };
-    Some(Line { text, verb: Verb::Other })
-}
-
-/// A command that begins a login: its mechanism is shown, and nothing else.
-fn login(verb: &str, arguments: &str) -> Line {
-    let (mechanism, response) = split(arguments);
-    let known = MECHANISMS.into_iter().find(|known| known.eq_ignore_ascii_case(mechanism));
-    let text = match known {
-        Some(known) => with(&with(verb, known), hidden(response)),
-        None => with(verb, hidden(arguments)),
-    };
-    Line { text, verb: Verb::Login }
-}
-
-/// `FROM:<a@b> SIZE=1`, without AUTH, which names somebody. Nothing of what can be read as no envelope.
-fn envelope(side: Side, arguments: &str) -> String {
-    if Envelope::parse(side, arguments.as_bytes()).is_err() {
-        return hidden(arguments).into();
-    }
-    let words = arguments.split_ascii_whitespace();
-    let kept: Vec<_> = words
-        .map(|word| match word.get(..5) {
-            Some(start) if start.eq_ignore_ascii_case("AUTH=") => "AUTH=(not shown)",
-            _ => word,
-        })
-        .collect();
-    shown(kept.join(" ").as_bytes())
-}
-
-/// Whether it is one word as a device calls itself: a host's name, an address in brackets.
-fn is_host_like(name: &str) -> bool {
-    let is_of_host = |octet: u8| octet.is_ascii_alphanumeric() || b".-_:[]".contains(&octet);
-    name.len() <= SHOWN && name.bytes().all(is_of_host)
-}
-
-fn split(text: &str) -> (&str, &str) {
-    let text = text.trim_matches([' ', '\t']);
-    text.split_once([' ', '\t'])
-        .map_or((text, ""), |(first, rest)| (first, rest.trim_start_matches([' ', '\t'])))
-}
-
-const fn hidden(arguments: &str) -> &'static str {
-    if arguments.is_empty() { "" } else { HIDDEN }
-}
-
-fn with(verb: &str, arguments: &str) -> String {
-    if arguments.is_empty() { verb.to_owned() } else { format!("{verb} {arguments}") }
+/// What a peer begins with that speaks none of the three protocols.
+fn stray(octets: &[u8]) -> Option<Clue> {
+    let line = octets.split(|octet| *octet == b'\n').next()?;
+    let is_http = line.windows(6).any(|part| part == b" HTTP/");
+    let is_header = proxy_header::is_begun(octets);
+    is_header
+        .then_some(Clue::StrayProxyHeader)
+        .or_else(|| is_http.then_some(Clue::Http))
 }
 
 /// Peer text, made harmless, and its beginning only.

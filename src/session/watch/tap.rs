@@ -76,7 +76,7 @@ impl Watchers {
     /// Of a connection that becomes no session: what happened, and what to do about it.
     pub(crate) fn turned_away(&self, listener: &Listener, peer: IpAddr, clue: &Clue) {
         if self.are_there() {
-            let scene = Scene { listener, peer };
+            let scene = Scene { listener, peer, under_tls: false };
             let what = format!("{peer} was turned away at the listener {}", listener.name);
             self.tell(None, peer, &what);
             self.tell(None, peer, &format!("** {}", clue.advice(&scene)));
@@ -101,12 +101,17 @@ impl Tap {
         }
     }
 
-    /// A PROXY header has said for whom the connection is.
-    pub(crate) fn is_for(&self, peer: IpAddr) {
+    /// A PROXY header has said for whom the connection is, and whether that one speaks TLS to the proxy.
+    pub(crate) fn is_for(&self, peer: IpAddr, under_tls: bool) {
         let Some(tapped) = &self.0 else { return };
-        let before = std::mem::replace(&mut tapped.state().peer, peer);
+        let before = {
+            let mut state = tapped.state();
+            state.under_tls = under_tls;
+            std::mem::replace(&mut state.peer, peer)
+        };
         if before != peer {
-            self.tell(|| format!("the PROXY header of {before} says that this is {peer}"));
+            let over = if under_tls { ", over TLS" } else { "" };
+            self.tell(|| format!("the PROXY header of {before} says that this is {peer}{over}"));
         }
     }
 
@@ -211,14 +216,18 @@ impl Tap {
         let mut state = tapped.state();
         let (lines, clues) = state.dialogue.ended();
         clues.into_iter().for_each(|clue| state.learn(clue));
-        let (peer, mut clues) = (state.peer, std::mem::take(&mut state.clues));
+        let State { peer, under_tls, is_for_nobody, .. } = *state;
+        let mut clues = std::mem::take(&mut state.clues);
         if clues.is_empty() && !state.dialogue.was_heard() {
             clues.push(Clue::SaidNothing);
+        }
+        if clues.is_empty() && !is_for_nobody && state.dialogue.has_only_asked() {
+            clues.push(Clue::OnlyAsked);
         }
         drop(state);
         tapped.tell_all(peer, &lines);
         tapped.tell(peer, &format!("-- the session has ended: {ending}"));
-        let scene = Scene { listener: &tapped.listener, peer };
+        let scene = Scene { listener: &tapped.listener, peer, under_tls };
         for clue in clues {
             tapped.tell(peer, &format!("** {}", clue.advice(&scene)));
         }

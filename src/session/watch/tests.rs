@@ -76,8 +76,8 @@ fn what_stands_behind_a_proxy_is_seen_by_its_own_address() {
     let watchers = Watchers::default();
     let mut behind = watchers.watch(Some("10.9.8.7/32".parse().unwrap())).unwrap();
     let tap = tap(&watchers);
-    tap.is_for(DEVICE);
-    tap.is_for("10.9.8.7".parse().unwrap());
+    tap.is_for(DEVICE, false);
+    tap.is_for("10.9.8.7".parse().unwrap(), false);
     tap.said(b"220 hi\r\n");
     let lines = waiting(&mut behind);
     assert_eq!(lines, ["#7 -- the PROXY header of 192.168.7.20 says that this is 10.9.8.7", "#7 device <- 220 hi"]);

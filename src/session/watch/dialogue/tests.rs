@@ -186,6 +186,57 @@ fn clues_are_found_in_what_passes() {
 }
 
 #[test]
+fn starttls_that_is_not_offered_is_a_clue_in_every_protocol() {
+    for (protocol, asked, answer) in [
+        (Protocol::Smtp, ">STARTTLS\r\n", "<502 5.5.1 STARTTLS is not offered here\r\n"),
+        (Protocol::Imap, ">a STARTTLS\r\n", "<a BAD STARTTLS is not offered here\r\n"),
+        (Protocol::Pop3, ">STLS\r\n", "<-ERR Not offered\r\n"),
+    ] {
+        assert_eq!(play(protocol, &[asked, answer]).1, [Clue::StartTlsMissing], "{protocol}");
+    }
+    assert_eq!(play(Protocol::Smtp, &[">VRFY a\r\n", "<502 5.5.2 The command is unknown\r\n"]).1, []);
+    assert_eq!(play(Protocol::Pop3, &[">APOP a b\r\n", "<-ERR Not offered\r\n"]).1, []);
+}
+
+#[test]
+fn what_begins_in_another_language_is_a_clue() {
+    for (octets, clue) in [
+        ("PROXY TCP4 192.0.2.7 198.51.100.1 50000 587\r\n", Clue::StrayProxyHeader),
+        ("\r\n\r\n\0\r\nQUIT\n\u{21}\u{11}", Clue::StrayProxyHeader),
+        ("GET / HTTP/1.1\r\n", Clue::Http),
+    ] {
+        for protocol in Protocol::ALL {
+            assert_eq!(play(protocol, &["<hi\r\n", &format!("?{octets}")]).1, [clue.clone()], "{octets}");
+        }
+        assert_eq!(play(Protocol::Smtp, &[">EHLO x\r\n", &format!(">{octets}")]).1, [], "only first: {octets}");
+    }
+    assert_eq!(play(Protocol::Smtp, &[">EHLO x\r\n GET / HTTP/1.1\r\n"]).1, []);
+}
+
+#[test]
+fn it_is_known_who_only_asked_what_is_offered() {
+    let rows = [
+        (Protocol::Smtp, "EHLO x\nQUIT", true),
+        (Protocol::Smtp, "HELO x\nNOOP\nRSET", true),
+        (Protocol::Smtp, "QUIT", false),
+        (Protocol::Smtp, "EHLO x\nSTARTTLS", false),
+        (Protocol::Smtp, "EHLO x\nMAIL FROM:<a@b>", false),
+        (Protocol::Smtp, "EHLO x\nXYZ", false),
+        (Protocol::Imap, "a CAPABILITY\nb ID\nc LOGOUT", true),
+        (Protocol::Imap, "a CAPABILITY\nb LOGIN x y", false),
+        (Protocol::Pop3, "CAPA\nQUIT", true),
+        (Protocol::Pop3, "CAPA\nUSER x", false),
+    ];
+    for (protocol, commands, only_asked) in rows {
+        let mut dialogue = Dialogue::new(protocol);
+        for command in commands.lines() {
+            dialogue.used(Used::Command(command.as_bytes()), &|_| false);
+        }
+        assert_eq!(dialogue.has_only_asked(), only_asked, "{commands}");
+    }
+}
+
+#[test]
 fn arguments_are_shown_where_they_are_what_they_should_be() {
     let rows = [
         ("EHLO XC-B8C463", "EHLO XC-B8C463"),
