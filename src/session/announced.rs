@@ -66,7 +66,7 @@ pub(super) async fn announced(
     };
     match header {
         Err(why) => {
-            shared.nuisances.tell(listener, Nuisance::NoProxyHeader, || {
+            shared.nuisances.tell(listener, Nuisance::NoProxyHeader, proxy, || {
                 tracing::warn!(
                     session, listener = listener.name, peer = %proxy,
                     "connection closed: no PROXY header from a peer in proxy_protocol: {why}. Have the proxy send one \
@@ -114,7 +114,7 @@ fn judge(
 
 /// Tells of a connection from where the listener allows none.
 pub(super) fn tell_of_forbidden(shared: &Shared, listener: &Listener, address: IpAddr) {
-    shared.nuisances.tell(listener, Nuisance::ForbiddenAddress, || {
+    shared.nuisances.tell(listener, Nuisance::ForbiddenAddress, address, || {
         tracing::info!(
             listener = listener.name, peer = %address,
             "connection refused: the listener does not allow this address"
@@ -124,7 +124,7 @@ pub(super) fn tell_of_forbidden(shared: &Shared, listener: &Listener, address: I
 
 /// Tells of a connection beyond the limits.
 pub(super) fn tell_of_surplus(shared: &Shared, listener: &Listener, address: IpAddr) {
-    shared.nuisances.tell(listener, Nuisance::SurplusConnection, || {
+    shared.nuisances.tell(listener, Nuisance::SurplusConnection, address, || {
         tracing::warn!(listener = listener.name, peer = %address, "connection refused: too many sessions");
     });
 }

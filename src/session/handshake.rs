@@ -77,7 +77,7 @@ fn tell_of_failure(arrival: &Arrival<'_>, error: &io::Error, record: &Record) ->
     let (why, cure) = meaning(error);
     let detail = error.to_string();
     record.tap.learn(Clue::TlsFailed { why, cure });
-    arrival.shared.nuisances.tell(listener, Nuisance::FailedHandshake, || {
+    arrival.shared.nuisances.tell(listener, Nuisance::FailedHandshake(why), peer, || {
         let detail = PeerText(detail.as_bytes());
         tracing::info!(session, listener = listener.name, %peer, %detail, "connection closed: the TLS handshake failed: {why}. {cure}");
     });
@@ -148,7 +148,7 @@ pub(super) fn tell_of_hello(arrival: &Arrival<'_>, record: &Record) {
         ListenerTls::Auto => "Choose STARTTLS in the device, or give it a listener of its own with tls = \"implicit\"",
         ListenerTls::Implicit => "See that only one side begins TLS",
     };
-    arrival.shared.nuisances.tell(listener, Nuisance::TlsHello, || {
+    arrival.shared.nuisances.tell(listener, Nuisance::TlsHello, peer, || {
         tracing::info!(
             session, listener = listener.name, %peer,
             "connection closed: the client began a TLS handshake where the gateway expects a command. {cure}"

@@ -2,6 +2,7 @@
 //! a while are counted.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +24,9 @@ pub(crate) enum Nuisance {
     NoProxyHeader,
     /// A TLS handshake where none belongs.
     TlsHello,
-    /// A TLS handshake that failed.
-    FailedHandshake,
+    /// A TLS handshake that failed, and why: of one device's fault nothing is seen behind another's. The reasons are ours, and
+    /// few.
+    FailedHandshake(&'static str),
     /// A login with a user name that no login can have.
     ImpossibleName,
     /// A login that was not looked at, for too many have failed before it.
@@ -42,21 +44,30 @@ pub(crate) enum Nuisance {
 /// Of which listener, and what.
 type Kind = (String, Nuisance);
 
+/// Those that were counted only.
+#[derive(Debug, Clone, Copy)]
+struct Untold {
+    count: u64,
+    /// Who was the last of them, or of those before if there was none.
+    last: IpAddr,
+}
+
 /// The nuisances of the last while. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Nuisances(Arc<Mutex<BTreeMap<Kind, u64>>>);
+pub(crate) struct Nuisances(Arc<Mutex<BTreeMap<Kind, Untold>>>);
 
 impl Nuisances {
-    /// Tells of one with `tell`, or only counts it. How many were counted is told when [`QUIET`] has passed: so there is a
+    /// Tells of one, of `peer`, with `tell`, or only counts it. How many were counted is told when [`QUIET`] has passed: so there is a
     /// task for each kind at most. Must be called inside a tokio runtime.
-    pub(crate) fn tell(&self, listener: &Listener, nuisance: Nuisance, tell: impl FnOnce()) {
+    pub(crate) fn tell(&self, listener: &Listener, nuisance: Nuisance, peer: IpAddr, tell: impl FnOnce()) {
         let kind = (listener.name.clone(), nuisance);
         let mut untold = self.untold();
-        if let Some(count) = untold.get_mut(&kind) {
+        if let Some(Untold { count, last }) = untold.get_mut(&kind) {
             *count = count.saturating_add(1);
+            *last = peer;
             return;
         }
-        untold.insert(kind.clone(), 0);
+        untold.insert(kind.clone(), Untold { count: 0, last: peer });
         drop(untold);
         tell();
         tokio::spawn(self.clone().tell_of_the_others(kind));
@@ -65,62 +76,115 @@ impl Nuisances {
     async fn tell_of_the_others(self, kind: Kind) {
         loop {
             sleep(QUIET).await;
-            let count = {
+            let Untold { count, last } = {
                 let mut untold = self.untold();
                 match untold.get_mut(&kind) {
-                    Some(count) if *count > 0 => std::mem::take(count),
+                    Some(untold) if untold.count > 0 => std::mem::replace(untold, Untold { count: 0, ..*untold }),
                     _ => {
                         untold.remove(&kind);
                         return;
                     }
                 }
             };
-            let (listener, nuisance) = &kind;
+            let ((listener, nuisance), last_peer) = (&kind, last);
             match nuisance {
                 Nuisance::ForbiddenAddress => {
                     tracing::info!(
                         listener,
-                        count,
+                        count, %last_peer,
                         "further connections refused: the listener does not allow the address"
                     );
                 }
                 Nuisance::SurplusConnection => {
-                    tracing::warn!(listener, count, "further connections refused: too many sessions");
+                    tracing::warn!(listener, count, %last_peer, "further connections refused: too many sessions");
                 }
                 Nuisance::NoProxyHeader => {
-                    tracing::warn!(listener, count, "further connections closed: no PROXY header");
+                    tracing::warn!(listener, count, %last_peer, "further connections closed: no PROXY header");
                 }
                 Nuisance::TlsHello => {
-                    tracing::info!(listener, count, "further connections closed: a TLS handshake where none belongs");
+                    tracing::info!(listener, count, %last_peer, "further connections closed: a TLS handshake where none belongs");
                 }
-                Nuisance::FailedHandshake => {
-                    tracing::info!(listener, count, "further connections closed: the TLS handshake failed");
+                Nuisance::FailedHandshake(why) => {
+                    tracing::info!(listener, count, %last_peer, "further connections closed: the TLS handshake failed: {why}");
                 }
                 Nuisance::ImpossibleName => {
-                    tracing::warn!(listener, count, "further logins failed: a user name that no login can have");
+                    tracing::warn!(listener, count, %last_peer, "further logins failed: a user name that no login can have");
                 }
                 Nuisance::Throttled => {
-                    tracing::warn!(listener, count, "further logins failed: too many failed logins");
+                    tracing::warn!(listener, count, %last_peer, "further logins failed: too many failed logins");
                 }
                 Nuisance::Busy => {
-                    tracing::warn!(listener, count, "further logins failed: too many logins at once");
+                    tracing::warn!(listener, count, %last_peer, "further logins failed: too many logins at once");
                 }
                 Nuisance::NoMailByAddress(account) => {
                     let account = account.as_deref().unwrap_or("-");
-                    tracing::warn!(listener, account, count, "further logins by address failed");
+                    tracing::warn!(listener, account, %last_peer, count, %last_peer, "further logins by address failed");
                 }
                 Nuisance::NoMailByAddressUntilPerson(account) => {
                     let account = account.as_deref().unwrap_or("-");
-                    tracing::error!(listener, account, count, "further logins by address failed: a person must act");
+                    tracing::error!(listener, account, %last_peer, count, %last_peer, "further logins by address failed: a person must act");
                 }
                 Nuisance::MailByAddress => {
-                    tracing::info!(listener, count, "further mail by address refused before the upstream was asked");
+                    tracing::info!(listener, count, %last_peer, "further mail by address refused before the upstream was asked");
                 }
             }
         }
     }
 
-    fn untold(&self) -> MutexGuard<'_, BTreeMap<Kind, u64>> {
+    fn untold(&self) -> MutexGuard<'_, BTreeMap<Kind, Untold>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::config::{ListenerTls, Protocol};
+    use crate::telemetry::testing::Logged;
+
+    fn listener() -> Listener {
+        Listener {
+            name: "office".into(),
+            protocol: Protocol::Smtp,
+            bind: vec![],
+            allow: vec![],
+            plaintext_login: vec![],
+            tls: ListenerTls::Auto,
+            certificate: None,
+            proxy_protocol: vec![],
+        }
+    }
+
+    /// Lets the tasks run that have become due.
+    async fn pass(time: Duration) {
+        let _ = timeout(time, std::future::pending::<()>()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_cause_of_a_failed_handshake_is_told_once_and_then_counted_with_the_last_peer() {
+        let (logged, _guard) = Logged::start();
+        let (nuisances, office) = (Nuisances::default(), listener());
+        let fail = |why: &'static str, last: u8| {
+            let peer = IpAddr::from([192, 168, 7, last]);
+            nuisances.tell(&office, Nuisance::FailedHandshake(why), peer, || tracing::info!("first: {why}"));
+        };
+        for last in 20..24 {
+            fail("too old", last);
+        }
+        fail("no trust", 30);
+        let lines = logged.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("first: too old") && lines[1].contains("first: no trust"), "{lines:?}");
+        pass(QUIET + Duration::from_secs(1)).await;
+        let [line] = &logged.lines()[..] else { panic!("not one line") };
+        for part in ["the TLS handshake failed: too old", "listener=\"office\"", "count=3", "last_peer=192.168.7.23"] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        pass(QUIET).await;
+        assert!(nuisances.untold().is_empty(), "what is over is not remembered");
+        fail("too old", 20);
+        assert!(logged.lines()[0].contains("first: too old"), "told anew");
     }
 }

@@ -255,7 +255,7 @@ impl Record {
         match self.nuisance(asked, failure.kind) {
             Some(nuisance) => {
                 self.nuisances += 1;
-                nuisances.tell(at, nuisance, tell);
+                nuisances.tell(at, nuisance, self.peer, tell);
             }
             None => tell(),
         }
@@ -280,7 +280,7 @@ impl Record {
     fn not_now(&mut self, nuisances: &Nuisances, at: &Listener, failure: &Failure) {
         self.tap.tell(|| format!("mail without a login refused: {}", failure.detail));
         self.nuisances += 1;
-        nuisances.tell(at, Nuisance::MailByAddress, || {
+        nuisances.tell(at, Nuisance::MailByAddress, self.peer, || {
             let (session, listener, peer, (login, account)) = (self.session, &at.name, self.peer, self.names());
             tracing::info!(session, listener, %peer, login, account, "mail by address refused: {}", failure.detail);
         });

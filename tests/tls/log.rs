@@ -23,6 +23,11 @@ const KEPT_OLD: &[u8] = b"\x16\x03\x01\x00\x3d\x01\x00\x00\x39\x03\x02\
 const NO_EXTENSIONS: &[u8] = b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03\
     0123456789abcdef0123456789abcdef\x00\x00\x02\xc0\x2f\x01\x00";
 
+/// TLS 1.2 with the list, and RSA to exchange keys.
+const RSA_ONLY: &[u8] = b"\x16\x03\x01\x00\x37\x01\x00\x00\x33\x03\x03\
+    0123456789abcdef0123456789abcdef\x00\x00\x02\x00\x2f\x01\x00\
+    \x00\x08\x00\x0d\x00\x04\x00\x02\x04\x01";
+
 /// The program with all its listeners like this.
 async fn start(tls: &str) -> (Running, std::net::SocketAddr, Simulator, TempDir) {
     let wanted = Wanted::default();
@@ -78,6 +83,23 @@ async fn a_handshake_that_fails_is_named_with_what_helps() {
     assert!(secured(client, "localhost", &trusting(&other)).await.is_err());
     let line = gateway.says("the TLS handshake failed").await;
     assert!(line.contains("does not trust the certificate") && line.contains("mailferry cert"), "{line}");
+}
+
+/// Three devices at once, as after a change of the listener: each finds its own line.
+#[tokio::test]
+async fn each_cause_has_its_own_line_whatever_came_before() {
+    let (mut gateway, smtp, ..) = start("implicit").await;
+    for (sent, why) in [
+        (OLD, "speaks TLS 1.1 or older"),
+        (RSA_ONLY, "knows none of the gateway's ways to encrypt"),
+        (b"EHLO client\r\n", "is no TLS handshake"),
+    ] {
+        let mut client = Client::connect(smtp).await;
+        client.send(sent).await;
+        client.rest().await;
+        let line = gateway.says(why).await;
+        assert!(line.contains("connection closed: ") && line.contains("peer=127.0.0.1"), "{line}");
+    }
 }
 
 #[tokio::test]
