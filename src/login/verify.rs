@@ -51,10 +51,13 @@ pub struct Verified {
 /// Why a login may not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Denied {
-    /// The name or password is wrong, or this login may not be used from there or for this protocol. Which of these
-    /// it was is not told.
-    #[error("wrong user name or password, or a login that may not be used here")]
+    /// The name or password is wrong. Which of these it was is not told.
+    #[error("wrong user name or password")]
     Credentials,
+    /// The name and password are right, and this login may not be used from there or for this protocol. It took as long as
+    /// a wrong password, and whoever logs in is told the same.
+    #[error("the password is right, but the login {}", .0.obstacle)]
+    Misplaced(Misplaced),
     /// No login can have this name, or it asks to act as somebody else. Nothing was computed, counted or waited for: the
     /// caller has to slow such logins.
     #[error("a user name that no login can have, or that asks to act as another")]
@@ -65,6 +68,32 @@ pub enum Denied {
     /// Too many are waiting for their passwords to be checked, or the check itself broke.
     #[error("the password could not be checked now: too many logins at once, or an internal error")]
     Busy,
+}
+
+/// A login whose password is right, and which may not be used on this visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Misplaced {
+    /// Which of [`Account::logins`] it is: of several the first.
+    pub login: usize,
+    /// What stands against it.
+    pub obstacle: Obstacle,
+}
+
+/// What stands against a login's use on a visit. Shown, it goes on from "the login".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Obstacle {
+    /// Its time is over.
+    #[error("has ended, since another has replaced it")]
+    Ended,
+    /// It is for others of the three protocols.
+    #[error("is not for this protocol")]
+    Protocol,
+    /// It is for other networks.
+    #[error("is not for this address")]
+    Network,
+    /// It demands TLS.
+    #[error("wants TLS, which this connection has not")]
+    Tls,
 }
 
 impl From<Refused> for Denied {
@@ -170,12 +199,15 @@ impl Verifier {
         let fingerprint = self.0.fingerprint(&name, &candidates.hashes, &request.password);
 
         // A password that fits where it may not be used gets no quick answer: the time would tell that it fits.
-        let remembered = self.0.remembered(&fingerprint);
-        if let Some(verified) = remembered.as_ref().and_then(|fits| candidates.choose(fits, visit)) {
-            // What it has used up of going first it does not get back here: only a computation is worth that.
-            self.0.memory().proven.entry((origin, name), || GOES_FIRST);
-            return Ok(verified);
-        }
+        let remembered = match self.0.remembered(&fingerprint).map(|fits| candidates.choose(&fits, visit)) {
+            Some(Ok(verified)) => {
+                // What it has used up of going first it does not get back here: only a computation is worth that.
+                self.0.memory().proven.entry((origin, name), || GOES_FIRST);
+                return Ok(verified);
+            }
+            Some(Err(denied)) => Some(denied),
+            None => None,
+        };
 
         let attempt = {
             let mut memory = self.0.memory();
@@ -189,7 +221,8 @@ impl Verifier {
         match (found, remembered) {
             // Nobody keeps the cores busy with what is known already. One that fits where it may not be used is answered
             // in the same way and time: else its computing again would tell that it fits.
-            (Some(Found::Wrong), _) | (Some(Found::Misplaced), Some(_)) => return Err(Denied::Credentials),
+            (Some(Found::Wrong), _) => return Err(Denied::Credentials),
+            (Some(Found::Misplaced), Some(denied)) => return Err(denied),
             // Which hashes it fits was forgotten, and it may be used here.
             (Some(Found::Misplaced), None) | (None, _) => {}
         }
@@ -212,15 +245,15 @@ impl Verifier {
             return Err(Denied::Busy);
         };
         match candidates.choose(&fits, visit) {
-            Some(verified) => {
+            Ok(verified) => {
                 memory.throttle.succeeded(origin, &name, &attempt);
                 memory.proven.insert((origin, name), GOES_FIRST);
                 Ok(verified)
             }
-            None => {
+            Err(denied) => {
                 let found = if fits.is_empty() { Found::Wrong } else { Found::Misplaced };
                 memory.throttle.failed(Instant::now(), origin, &name, fingerprint, found);
-                Err(Denied::Credentials)
+                Err(denied)
             }
         }
     }
@@ -387,20 +420,35 @@ impl<'a> Candidates<'a> {
     }
 
     /// The first login whose hash fits and that may be used on this visit.
-    fn choose(&self, fits: &[usize], visit: &Visit) -> Option<Verified> {
-        let account = self.account?;
-        fits.iter()
-            .filter_map(|position| self.indices.get(*position).copied())
-            .find(|index| account.logins.get(*index).is_some_and(|login| may_be_used(login, visit)))
-            .map(|login| Verified { account: Arc::clone(account), login })
+    ///
+    /// # Errors
+    /// [`Denied::Misplaced`] if some fit and none may be used, else [`Denied::Credentials`].
+    fn choose(&self, fits: &[usize], visit: &Visit) -> Result<Verified, Denied> {
+        let account = self.account.ok_or(Denied::Credentials)?;
+        let mut misplaced = None;
+        for index in fits.iter().filter_map(|position| self.indices.get(*position).copied()) {
+            match account.logins.get(index).map(|login| obstacle(login, visit)) {
+                Some(None) => return Ok(Verified { account: Arc::clone(account), login: index }),
+                Some(Some(obstacle)) => misplaced = misplaced.or(Some(Misplaced { login: index, obstacle })),
+                None => {}
+            }
+        }
+        Err(misplaced.map_or(Denied::Credentials, Denied::Misplaced))
     }
 }
 
-fn may_be_used(login: &Login, visit: &Visit) -> bool {
-    login.ends.is_none_or(|ends| ends > SystemTime::now())
-        && login.protocols.contains(&visit.protocol)
-        && login.networks.as_deref().is_none_or(|networks| holds(networks, visit.peer))
-        && (visit.encrypted || !login.tls_required)
+/// What stands against the use of `login` on this visit, whatever password was given; `None` if it may be used.
+#[must_use]
+pub fn obstacle(login: &Login, visit: &Visit) -> Option<Obstacle> {
+    if login.ends.is_some_and(|ends| ends <= SystemTime::now()) {
+        Some(Obstacle::Ended)
+    } else if !login.protocols.contains(&visit.protocol) {
+        Some(Obstacle::Protocol)
+    } else if !login.networks.as_deref().is_none_or(|networks| holds(networks, visit.peer)) {
+        Some(Obstacle::Network)
+    } else {
+        (login.tls_required && !visit.encrypted).then_some(Obstacle::Tls)
+    }
 }
 
 /// The name in the form it is kept in. `None` for a name that no login can have: control characters could switch

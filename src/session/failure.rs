@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::config::Protocol;
-use crate::login::verify::Denied;
+use crate::login::verify::{Denied, Misplaced};
 use crate::oauth::credentials::TokenError;
 use crate::proto::smtp::reply::Reply;
 use crate::proto::{imap, pop3};
@@ -19,6 +19,8 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     /// What happened, for the log and, where a person must act, for the reply. Printable; holds no secret.
     pub(crate) detail: String,
+    /// Which login is [`Misplaced`](FailureKind::Misplaced), and why, where it is the login's own fault.
+    pub(crate) misplaced: Option<Misplaced>,
     /// What is said instead of the kind's own words, where who asks has been told it before or will ask again at once. SMTP
     /// only.
     pub(crate) reply: Option<Box<Reply>>,
@@ -27,8 +29,11 @@ pub(crate) struct Failure {
 /// Whose move it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
-    /// Wrong user name or password, or not allowed from here, over this protocol, to this account.
+    /// Wrong user name or password.
     Credentials,
+    /// The password is right, and not allowed from here, over this protocol, to this account. Who logs in is told the same
+    /// as of a wrong one: a guesser elsewhere must not learn that it is right.
+    Misplaced,
     /// As [`Credentials`](Self::Credentials), with a user name that no login can have.
     ImpossibleName,
     /// It does not log in, and no login is for its address. SMTP only.
@@ -48,8 +53,9 @@ pub(crate) enum FailureKind {
 impl FailureKind {
     /// Every kind, for the test that each has a reply in every protocol.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Credentials,
+        Self::Misplaced,
         Self::ImpossibleName,
         Self::UnknownAddress,
         Self::NeedsPerson,
@@ -62,7 +68,7 @@ impl FailureKind {
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), reply: None }
+        Self { kind, detail: detail.into(), misplaced: None, reply: None }
     }
 
     /// The upstream was not asked: its answer is known, or it is not yet the turn of who asks.
@@ -78,7 +84,7 @@ impl Failure {
     /// What the client is told. Only someone whose password was right is told anything about the account.
     fn words(&self) -> Cow<'static, str> {
         match self.kind {
-            FailureKind::Credentials | FailureKind::ImpossibleName => {
+            FailureKind::Credentials | FailureKind::Misplaced | FailureKind::ImpossibleName => {
                 "Wrong user name or password, or not allowed from here".into()
             }
             FailureKind::UnknownAddress => "Authentication required".into(),
@@ -98,7 +104,7 @@ impl Failure {
             return Reply::clone(reply);
         }
         let (code, enhanced) = match self.kind {
-            FailureKind::Credentials | FailureKind::ImpossibleName => (535, "5.7.8"),
+            FailureKind::Credentials | FailureKind::Misplaced | FailureKind::ImpossibleName => (535, "5.7.8"),
             FailureKind::UnknownAddress => (530, "5.7.0"),
             // A scanner that is told 5xx gives up for good; 454 makes it try again after the person has acted.
             FailureKind::NeedsPerson
@@ -113,9 +119,10 @@ impl Failure {
     /// RFC 5530 section 3.
     pub(crate) fn imap(&self) -> imap::downstream::Refusal {
         let code = match self.kind {
-            FailureKind::Credentials | FailureKind::ImpossibleName | FailureKind::UnknownAddress => {
-                "AUTHENTICATIONFAILED"
-            }
+            FailureKind::Credentials
+            | FailureKind::Misplaced
+            | FailureKind::ImpossibleName
+            | FailureKind::UnknownAddress => "AUTHENTICATIONFAILED",
             FailureKind::NeedsPerson => "CONTACTADMIN",
             FailureKind::MissingRights => "AUTHORIZATIONFAILED",
             FailureKind::Throttled | FailureKind::Busy | FailureKind::Unavailable => "UNAVAILABLE",
@@ -126,7 +133,10 @@ impl Failure {
     /// RFC 3206 section 4.
     pub(crate) fn pop3(&self) -> pop3::response::Refusal {
         let code = match self.kind {
-            FailureKind::Credentials | FailureKind::ImpossibleName | FailureKind::UnknownAddress => "AUTH",
+            FailureKind::Credentials
+            | FailureKind::Misplaced
+            | FailureKind::ImpossibleName
+            | FailureKind::UnknownAddress => "AUTH",
             FailureKind::NeedsPerson | FailureKind::MissingRights => "SYS/PERM",
             FailureKind::Throttled | FailureKind::Busy | FailureKind::Unavailable => "SYS/TEMP",
         };
@@ -136,13 +146,14 @@ impl Failure {
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
-        let kind = match denied {
-            Denied::Credentials => FailureKind::Credentials,
-            Denied::Impossible => FailureKind::ImpossibleName,
-            Denied::Throttled => FailureKind::Throttled,
-            Denied::Busy => FailureKind::Busy,
+        let (kind, misplaced) = match denied {
+            Denied::Misplaced(misplaced) => (FailureKind::Misplaced, Some(misplaced)),
+            Denied::Credentials => (FailureKind::Credentials, None),
+            Denied::Impossible => (FailureKind::ImpossibleName, None),
+            Denied::Throttled => (FailureKind::Throttled, None),
+            Denied::Busy => (FailureKind::Busy, None),
         };
-        Self::new(kind, denied.to_string())
+        Self { misplaced, ..Self::new(kind, denied.to_string()) }
     }
 }
 
@@ -196,6 +207,7 @@ impl Goodbye {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::login::verify::Obstacle;
 
     #[test]
     fn every_failure_has_its_reply_in_every_protocol() {
@@ -206,6 +218,7 @@ mod tests {
         assert_eq!(
             told,
             [
+                (535, "5.7.8", "AUTHENTICATIONFAILED", "AUTH"),
                 (535, "5.7.8", "AUTHENTICATIONFAILED", "AUTH"),
                 (535, "5.7.8", "AUTHENTICATIONFAILED", "AUTH"),
                 (530, "5.7.0", "AUTHENTICATIONFAILED", "AUTH"),
@@ -237,6 +250,18 @@ mod tests {
     fn a_stranger_learns_nothing_about_the_account() {
         let failure = Failure::new(FailureKind::Credentials, "the account scanner@contoso.com has no IMAP server");
         assert!(!failure.smtp().text.contains("contoso"));
+    }
+
+    #[test]
+    fn who_logs_in_where_a_login_may_not_be_used_is_told_no_more_than_of_a_wrong_password() {
+        let wrong = Failure::from(Denied::Credentials);
+        for obstacle in [Obstacle::Ended, Obstacle::Protocol, Obstacle::Network, Obstacle::Tls] {
+            let misplaced = Failure::from(Denied::Misplaced(Misplaced { login: 0, obstacle }));
+            assert!(misplaced.detail.starts_with("the password is right, but the login "), "{}", misplaced.detail);
+            assert_eq!(format!("{:?}", misplaced.smtp()), format!("{:?}", wrong.smtp()));
+            assert_eq!(format!("{:?}", misplaced.imap()), format!("{:?}", wrong.imap()));
+            assert_eq!(format!("{:?}", misplaced.pop3()), format!("{:?}", wrong.pop3()));
+        }
     }
 
     #[test]

@@ -282,9 +282,13 @@ async fn verify_and_open<P: Speaks>(
     record.known(account, verified.login, asked);
     let provider = &account.app.provider;
     let Some(server) = provider.server(P::PROTOCOL) else {
-        let detail =
-            format!("{} has no {} server; listener {} cannot serve it", provider.name, P::PROTOCOL, listener.name);
-        return Err(Failure::new(FailureKind::Credentials, detail));
+        let detail = format!(
+            "the provider {} has no {} server; listener {} cannot serve it",
+            provider.name,
+            P::PROTOCOL,
+            listener.name
+        );
+        return Err(Failure::new(FailureKind::Misplaced, detail));
     };
     if matches!(asked, Asked::Address) {
         record.admit(&shared.clearance)?;

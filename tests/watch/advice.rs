@@ -3,7 +3,7 @@
 use mailferry::config::Protocol;
 
 use super::Stage;
-use super::common::{Answer, Client, PASSWORD, Wanted};
+use super::common::{Answer, Client, PASSWORD, Wanted, login_table};
 
 /// A login that its address opens, at this one.
 fn plotter(network: &str) -> Wanted {
@@ -23,6 +23,33 @@ async fn who_types_a_password_for_a_login_that_has_none_is_told_so_wherever_it_s
         assert!(advice.contains("** the login plotter has no password"), "{advice}");
         assert!(!advice.contains("networks ="), "it would open the login to whoever is there: {advice}");
     }
+}
+
+/// A guesser is not to be let in, and a device that has the right password is.
+#[tokio::test]
+async fn the_line_that_lets_an_address_in_is_for_who_has_the_password() {
+    let far = login_table("copier", PASSWORD.as_bytes(), "networks = [\"192.168.7.20\"]");
+    let mut stage = Stage::set(Wanted { tables: far, ..Wanted::brisk() }).await;
+    let mut watching = stage.watch(&[]).await;
+    let mut told = Vec::new();
+    for password in ["a guess", PASSWORD] {
+        let mut device = stage.device(Protocol::Smtp).await;
+        told.push(device.log_in(Protocol::Smtp, "copier", password).await);
+        drop(device);
+        let advice = watching.says(" ** ").await;
+        let is_right = password == PASSWORD;
+        assert_eq!(advice.contains("networks = [\"192.168.7.20/32\", \"127.0.0.1/32\"]"), is_right, "{advice}");
+        let verdict =
+            if is_right { "the password is right, and this login is not" } else { "the password is not that of" };
+        assert!(advice.contains(verdict) && advice.contains("is not for this address"), "{advice}");
+        let line = stage.gateway.says("login failed: ").await;
+        let (reason, detail) = match is_right {
+            true => ("reason=Misplaced", "the password is right, but the login is not for this address"),
+            false => ("reason=Credentials", "wrong user name or password"),
+        };
+        assert!(line.contains(reason) && line.contains(detail), "{line}");
+    }
+    assert_eq!(told[0], told[1], "the client learns nothing");
 }
 
 #[tokio::test]

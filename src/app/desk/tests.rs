@@ -178,7 +178,7 @@ impl Stage {
         let here = Visit { peer: [192, 168, 7, 20].into(), protocol: Protocol::Smtp, encrypted: false };
         match shared.verifier.verify(&directory, &here, &request).await {
             Ok(_) => true,
-            Err(Denied::Credentials) => false,
+            Err(Denied::Credentials | Denied::Misplaced(_)) => false,
             Err(other) => panic!("{other}"),
         }
     }

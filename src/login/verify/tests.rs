@@ -144,6 +144,10 @@ impl Office {
     }
 }
 
+fn misplaced(login: usize, obstacle: Obstacle) -> Result<usize, Denied> {
+    Err(Denied::Misplaced(Misplaced { login, obstacle }))
+}
+
 #[tokio::test]
 async fn the_right_password_is_computed_once_and_then_remembered() {
     let office = Office::new(vec![login("scanner", "right")]);
@@ -229,12 +233,13 @@ async fn a_wrong_password_sent_again_while_it_waits_is_computed_once() {
 async fn a_right_password_in_the_wrong_place_takes_as_long_as_a_wrong_one_every_time() {
     let smtp_only = Login { protocols: vec![Protocol::Smtp], ..login("scanner", "right") };
     let office = Office::new(vec![smtp_only, login("printer", "other")]);
-    for name in ["scanner", "printer"] {
+    // The second's password fits the first's hash, which is no hash of its own.
+    for (name, expected) in [("scanner", misplaced(0, Obstacle::Protocol)), ("printer", Err(Denied::Credentials))] {
         let (computed, request) = (office.verifier.computations(), request(name, "right"));
         for waited in [Duration::ZERO, REPEATED, REPEATED] {
             let before = Instant::now();
             let denied = office.try_from_peer(OFFICE, Protocol::Imap, &request).await;
-            assert_eq!(denied, Err(Denied::Credentials));
+            assert_eq!(denied, expected);
             assert_eq!(before.elapsed().as_millis(), waited.as_millis(), "{name}");
             assert_eq!(office.verifier.computations(), computed + 1, "{name}");
         }
@@ -333,10 +338,13 @@ async fn a_login_is_refused_where_it_may_not_be_used() {
 
     assert_eq!(office.try_from_peer(OFFICE, Protocol::Smtp, &scanner).await, Ok(0));
     let computed = office.verifier.computations();
-    assert_eq!(office.try_from_peer(OFFICE, Protocol::Imap, &scanner).await, Err(Denied::Credentials));
+    assert_eq!(office.try_from_peer(OFFICE, Protocol::Imap, &scanner).await, misplaced(0, Obstacle::Protocol));
     assert_eq!(office.verifier.computations(), computed + 1, "the refusal takes as long as a wrong password's");
     assert_eq!(office.try_from_peer(OFFICE, Protocol::Imap, &printer).await, Ok(1));
-    assert_eq!(office.try_from_peer([198, 51, 100, 1], Protocol::Imap, &printer).await, Err(Denied::Credentials));
+    let elsewhere = [198, 51, 100, 1];
+    assert_eq!(office.try_from_peer(elsewhere, Protocol::Imap, &printer).await, misplaced(1, Obstacle::Network));
+    let wrong = request("printer", "wrong");
+    assert_eq!(office.try_from_peer(elsewhere, Protocol::Imap, &wrong).await, Err(Denied::Credentials));
 }
 
 #[tokio::test]
@@ -347,7 +355,7 @@ async fn of_two_logins_with_one_password_the_one_that_may_be_used_here_counts() 
     let request = request("scanner", "right");
     assert_eq!(office.try_from_peer(OFFICE, Protocol::Imap, &request).await, Ok(1));
     assert_eq!(office.try_from_peer(OFFICE, Protocol::Smtp, &request).await, Ok(0));
-    assert_eq!(office.try_from_peer(OFFICE, Protocol::Pop3, &request).await, Err(Denied::Credentials));
+    assert_eq!(office.try_from_peer(OFFICE, Protocol::Pop3, &request).await, misplaced(0, Obstacle::Protocol));
 }
 
 #[tokio::test]
@@ -369,5 +377,5 @@ async fn a_login_that_has_ended_is_none() {
     let mut office = Office::new(vec![ends(SystemTime::now() + Duration::from_secs(3600))]);
     assert_eq!(office.attempt("scanner", "right").await, Ok(0));
     office.config = config(vec![vec![ends(SystemTime::now())]]);
-    assert_eq!(office.attempt("scanner", "right").await, Err(Denied::Credentials), "though it is remembered");
+    assert_eq!(office.attempt("scanner", "right").await, misplaced(0, Obstacle::Ended), "though it is remembered");
 }

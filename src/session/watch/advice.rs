@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::tap::tls_name;
 use crate::config::{Listener, ListenerTls, Protocol, holds};
+use crate::login::verify::Obstacle;
 
 /// How many networks of a list are repeated.
 const MOST_REPEATED: usize = 6;
@@ -43,14 +44,20 @@ pub(crate) enum Clue {
     NoLogin,
     /// The user name is none of a login.
     UnknownName,
-    /// The login is not for this protocol.
+    /// The device asks to act as another.
+    ActsAsAnother,
+    /// The password is right, and its login is over.
+    Replaced { login: String },
+    /// The password is right, and the account's provider does not have this protocol: what is told of it.
+    Unserved(String),
+    /// The password is right, and its login is not for this protocol.
     WrongProtocol { login: String, protocols: Vec<Protocol> },
-    /// The login is not for this address.
+    /// The password is right, and its login is not for this address.
     WrongNetwork { login: String, networks: Vec<IpNet> },
-    /// The login wants TLS.
+    /// The password is right, and its login wants TLS.
     TlsRequired { login: String },
-    /// The user name is right, and the password is not.
-    WrongPassword { login: String },
+    /// The user name is right, and the password is not. `besides`: what stands against the login even with the right one.
+    WrongPassword { login: String, besides: Option<Obstacle> },
     /// The login of this name has no password: an address opens it, and nothing that is typed in.
     NoPassword { login: String },
     /// The password was not looked at: why.
@@ -130,6 +137,9 @@ impl Clue {
                 | Self::NoLogin
                 | Self::StartTlsMissing
                 | Self::UnknownName
+                | Self::ActsAsAnother
+                | Self::Replaced { .. }
+                | Self::Unserved(_)
                 | Self::WrongProtocol { .. }
                 | Self::WrongNetwork { .. }
                 | Self::TlsRequired { .. }
@@ -227,24 +237,43 @@ impl Clue {
             Self::UnknownName => {
                 "no login has this user name: correct it in the device; `mailferry login list` shows them all".into()
             }
+            Self::ActsAsAnother => {
+                "the device asks to act as another than whom it logs in as: leave empty what it calls \
+                                    authorization identity, or acting user"
+                    .into()
+            }
+            Self::Replaced { login } => format!(
+                "the password is right, and {login} has a newer one in its place: type that into the device, from the card \
+                 that `mailferry login rotate` has shown"
+            ),
+            Self::Unserved(detail) => format!("the password is right, and {detail}"),
             Self::WrongProtocol { login, protocols } => {
                 let all = protocols.iter().chain([&listener.protocol]);
                 let all: Vec<_> = all.map(|protocol| format!("\"{protocol}\"")).collect();
                 let key = format!("protocols = [{}]", all.join(", "));
-                format!("this login is not for {}: {}", listener.protocol, of_login(login, &key))
+                format!(
+                    "the password is right, and this login is not for {}: {}",
+                    listener.protocol,
+                    of_login(login, &key)
+                )
             }
             Self::WrongNetwork { login, networks } => {
                 let key = format!("networks = {}", scene.with_peer(networks));
-                format!("this login is not for this address: {}", of_login(login, &key))
+                format!("the password is right, and this login is not for this address: {}", of_login(login, &key))
             }
             Self::TlsRequired { login } => format!(
-                "this login wants TLS: switch it on in the device, or take tls = \"required\" out of [[account.login]] username \
+                "the password is right, and this login wants TLS: switch it on in the device, or take tls = \"required\" out of [[account.login]] username \
                  = \"{login}\""
             ),
-            Self::WrongPassword { login } => format!(
-                "the password is not that of {login}: type it into the device again from its card (some devices cut it off or \
-                 change its case), or make a new one with `mailferry login rotate` or `mailferry passwd --generate`"
-            ),
+            Self::WrongPassword { login, besides } => {
+                let besides = besides
+                    .map(|obstacle| format!(" (and with the right one it would not be let in: the login {obstacle})"));
+                format!(
+                    "the password is not that of {login}{}: type it into the device again from its card (some devices cut it off \
+                     or change its case), or make a new one with `mailferry login rotate` or `mailferry passwd --generate`",
+                    besides.unwrap_or_default()
+                )
+            }
             Self::NoPassword { login } => format!(
                 "the login {login} has no password, and lets in by their address devices that log in with none: take user name \
                  and password out of this one, or give it a login with a password (`mailferry login add`)"

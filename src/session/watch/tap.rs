@@ -8,8 +8,10 @@ use tokio::sync::watch;
 use super::Watchers;
 use super::advice::{Clue, Scene};
 use super::dialogue::Dialogue;
-use crate::config::{Listener, ListenerTls, Login, Protocol, holds};
+use crate::config::{Account, Listener, ListenerTls};
+use crate::login::Visit;
 use crate::login::directory::Directory;
+use crate::login::verify::{Misplaced, Obstacle, obstacle};
 use crate::proto::{Overhears, Used};
 use crate::session::failure::{Failure, FailureKind};
 use crate::session::protocol::Asked;
@@ -178,28 +180,24 @@ impl Tap {
         let mechanism = asked.mechanism(listener.protocol);
         self.tell(|| match failure.kind {
             // No more than the log: the reason, and no secret.
-            FailureKind::Credentials | FailureKind::ImpossibleName => {
+            FailureKind::Credentials | FailureKind::Misplaced | FailureKind::ImpossibleName => {
                 format!("login as {name} ({mechanism}) refused: {}", failure.detail)
             }
             _ => format!("login as {name} ({mechanism}) failed: {}", failure.detail),
         });
         let directory = Arc::clone(&tapped.directory.borrow());
-        let logins = |name: &str| {
-            let account = directory.logins.get(name)?;
-            Some(account.logins.iter().filter(|login| login.username == name).collect::<Vec<_>>())
-        };
+        let account = directory.logins.get(&name);
         let State { peer, under_tls, .. } = *tapped.state();
-        self.learn(match (failure.kind, logins(&name)) {
+        let visit = Visit { peer, protocol: listener.protocol, encrypted: under_tls };
+        self.learn(match (failure.kind, account) {
             (FailureKind::Throttled | FailureKind::Busy, _) => Clue::NotChecked(failure.detail.clone()),
             (FailureKind::Unavailable | FailureKind::NeedsPerson | FailureKind::MissingRights, _) => {
                 Clue::LoginFailed(failure.detail.clone())
             }
             (_, None) => Clue::UnknownName,
-            // To add its network would let in without a password whoever is there.
-            (_, Some(logins)) if logins.iter().all(|login| login.password_hash().is_none()) => {
-                Clue::NoPassword { login: name }
-            }
-            (_, Some(logins)) => why_not(&logins, name, listener.protocol, peer, under_tls),
+            (FailureKind::Misplaced, Some(account)) => misplaced(account, name, failure),
+            (FailureKind::ImpossibleName, Some(_)) => Clue::ActsAsAnother,
+            (_, Some(account)) => wrong(account, name, &visit),
         });
     }
 
@@ -298,25 +296,33 @@ pub(crate) const fn tls_name(tls: ListenerTls) -> &'static str {
     }
 }
 
-/// Why a name that is known was not let in, as far as that can be known: the password is looked at last.
-fn why_not(logins: &[&Login], login: String, protocol: Protocol, peer: IpAddr, under_tls: bool) -> Clue {
-    let speaks = logins.iter().any(|login| login.protocols.contains(&protocol));
-    let elsewhere = |login: &&Login| {
-        let networks = login.networks.as_ref()?;
-        (!holds(networks, peer)).then(|| networks.clone())
+/// Why a login whose password is right was not let in.
+fn misplaced(account: &Account, login: String, failure: &Failure) -> Clue {
+    let Some(Misplaced { login: at, obstacle }) = failure.misplaced else {
+        return Clue::Unserved(failure.detail.clone());
     };
-    let networks: Vec<_> = logins.iter().map(elsewhere).collect();
-    if !speaks {
-        let protocols = logins.first().map(|login| login.protocols.clone());
-        return Clue::WrongProtocol { login, protocols: protocols.unwrap_or_default() };
+    // The list may have changed since.
+    let found = account.logins.get(at).filter(|found| found.username == login);
+    let protocols = found.map(|found| found.protocols.clone()).unwrap_or_default();
+    let networks = found.and_then(|found| found.networks.clone()).unwrap_or_default();
+    match obstacle {
+        Obstacle::Ended => Clue::Replaced { login },
+        Obstacle::Protocol => Clue::WrongProtocol { login, protocols },
+        Obstacle::Network => Clue::WrongNetwork { login, networks },
+        Obstacle::Tls => Clue::TlsRequired { login },
     }
-    if let Some(Some(first)) = networks.first()
-        && networks.iter().all(Option::is_some)
-    {
-        return Clue::WrongNetwork { login, networks: first.clone() };
-    }
-    if !under_tls && logins.iter().all(|login| login.tls_required) {
-        return Clue::TlsRequired { login };
-    }
-    Clue::WrongPassword { login }
+}
+
+/// Why a name that is known was not let in with a wrong password.
+fn wrong(account: &Account, login: String, visit: &Visit) -> Clue {
+    let logins = account.logins.iter().filter(|named| named.username == login);
+    let mut obstacles = logins
+        .filter(|login| login.password_hash().is_some())
+        .map(|login| obstacle(login, visit));
+    let Some(first) = obstacles.next() else {
+        // To add its network would let in without a password whoever is there.
+        return Clue::NoPassword { login };
+    };
+    let besides = first.filter(|_| obstacles.all(|obstacle| obstacle.is_some()));
+    Clue::WrongPassword { login, besides }
 }
