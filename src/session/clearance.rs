@@ -24,6 +24,15 @@ use crate::telemetry::log::PeerText;
 const TOO_MANY_SESSIONS: Reply =
     Reply::fixed(454, "4.7.0", "Too many sessions of this login at once, please try again later");
 
+/// Who sends, for the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    /// The session's number.
+    pub(crate) session: u64,
+    /// Whose it is.
+    pub(crate) peer: IpAddr,
+}
+
 /// Leave to send one message. Dropped, it is given back: then it was not sent.
 #[derive(Debug)]
 #[must_use]
@@ -79,28 +88,28 @@ pub(crate) struct Admitted {
 }
 
 impl Clearance {
-    /// Whether `sender` may open a session by its address, at `peer`. It is asked before the upstream is touched: who has
+    /// Whether `sender` may open a session by its address. It is asked before the upstream is touched: who has
     /// shown no password must not have logins there for nothing.
     ///
     /// # Errors
     /// [`NotNow`] if it may not.
-    pub(crate) fn admit(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<Admitted, NotNow> {
+    pub(crate) fn admit(&self, sender: &Sender, rate: Option<Rate>, caller: Caller) -> Result<Admitted, NotNow> {
         let full = NotNow { why: Why::TooManySessions, reply: TOO_MANY_SESSIONS };
-        let seat = self.crowd.seat(sender, Origin::of(peer)).ok_or(full)?;
-        Ok(Admitted { seat, permit: self.ask(sender, rate, peer)? })
+        let seat = self.crowd.seat(sender, Origin::of(caller.peer)).ok_or(full)?;
+        Ok(Admitted { seat, permit: self.ask(sender, rate, caller)? })
     }
 
-    /// Whether a message of `sender`, at `peer`, may go on to the upstream.
+    /// Whether a message of `sender` may go on to the upstream.
     ///
     /// # Errors
     /// [`NotNow`] if it may not.
-    pub(crate) fn ask(&self, sender: &Sender, rate: Option<Rate>, peer: IpAddr) -> Result<Permit, NotNow> {
+    pub(crate) fn ask(&self, sender: &Sender, rate: Option<Rate>, caller: Caller) -> Result<Permit, NotNow> {
         let held_back = |held| NotNow { why: Why::HeldBack, reply: held_back(&held) };
         let probe = self.refusals.pass(sender).map_err(held_back)?;
         let Some(rate) = rate else { return Ok(Permit { counted: None, _probe: probe }) };
         match self.rates.take(sender, rate) {
             Ok(counted) => Ok(Permit { counted: Some(counted), _probe: probe }),
-            Err(exceeded) => Err(NotNow { why: Why::RateExceeded, reply: too_many(rate, &exceeded, peer) }),
+            Err(exceeded) => Err(NotNow { why: Why::RateExceeded, reply: too_many(rate, &exceeded, caller) }),
         }
     }
 
@@ -112,33 +121,34 @@ impl Clearance {
     }
 
     /// What became of a message.
-    pub(crate) fn message(&self, sender: &Sender, report: &MessageReport, peer: IpAddr) {
+    pub(crate) fn message(&self, sender: &Sender, report: &MessageReport, caller: Caller) {
         if report.accepted {
             self.refusals.accepted(sender);
         } else {
-            self.refused(sender, Stage::Message, &report.reply, peer);
+            self.refused(sender, Stage::Message, &report.reply, caller);
         }
     }
 
     /// The upstream has refused a sender or a recipient.
-    pub(crate) fn envelope_refused(&self, sender: &Sender, refusal: &EnvelopeRefusal, peer: IpAddr) {
+    pub(crate) fn envelope_refused(&self, sender: &Sender, refusal: &EnvelopeRefusal, caller: Caller) {
         match refusal.command {
-            EnvelopeCommand::Mail => self.refused(sender, Stage::Mail, &refusal.reply, peer),
+            EnvelopeCommand::Mail => self.refused(sender, Stage::Mail, &refusal.reply, caller),
             // The next message may be to another.
             EnvelopeCommand::Rcpt => {}
         }
     }
 
-    fn refused(&self, sender: &Sender, stage: Stage, reply: &[u8], peer: IpAddr) {
+    fn refused(&self, sender: &Sender, stage: Stage, reply: &[u8], caller: Caller) {
         let Some(Silenced { whom, lasts }) = self.refusals.refused(sender, stage, reply) else { return };
         let (Sender { account, login, .. }, whose) = (&whom, whom.part());
+        let Caller { session, peer } = caller;
         let cure = words::of_reply(reply)
             .map_or("Find out from the reply what is wrong with this device's messages, and correct it", |meaning| {
                 meaning.cure
             });
         let (lasts, reply) = (in_words(lasts), PeerText(reply));
         tracing::error!(
-            login, account, %peer, %reply,
+            session, login, account, %peer, %reply,
             "the upstream refuses every message of {whose}, which would hold back the whole mailbox: they are refused here for \
              {lasts}, the account's others go on. {cure}"
         );
@@ -146,20 +156,23 @@ impl Clearance {
 }
 
 /// What is said where a message is beyond the rate. The log has it once.
-fn too_many(rate: Rate, exceeded: &Exceeded, peer: IpAddr) -> Reply {
+fn too_many(rate: Rate, exceeded: &Exceeded, caller: Caller) -> Reply {
     let &Exceeded { ref whom, most, wait, first } = exceeded;
     let (Sender { account, login, .. }, who) = (whom, whom.part());
-    let (within, wait) = (in_words(rate.within), in_words(wait));
+    let Caller { session, peer } = caller;
+    // The window moves in steps, one of which is beyond it: that the next may be due after more than all of the window would
+    // only puzzle.
+    let (within, wait) = (in_words(rate.within), in_words(wait.min(rate.within)));
     if first {
         tracing::warn!(
-            login, account, %peer,
-            "message refused: {who} may send {most} messages in {within}; the next one passes in {wait}. If the device has to \
+            session, login, account, %peer,
+            "message refused: {who} may send {most} messages in {within}; the next one passes in about {wait}. If the device has to \
              send more, raise rate of this login"
         );
     }
     let (initial, rest) = who.split_at(1);
     let who = initial.to_ascii_uppercase() + rest;
-    Reply::new(450, "4.7.1", format!("{who} may send {most} messages in {within}, the next one in {wait}"))
+    Reply::new(450, "4.7.1", format!("{who} may send {most} messages in {within}, the next one in about {wait}"))
 }
 
 /// The upstream's own words, and that they are not new. What it repeated of another device's message is not told to this one.
@@ -185,8 +198,9 @@ fn in_words(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::testing::Logged;
 
-    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 7, 20));
+    const CALLER: Caller = Caller { session: 7, peer: IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 7, 20)) };
 
     fn sender() -> Sender {
         Sender::whole("scanner@contoso.example", "scanner")
@@ -196,12 +210,26 @@ mod tests {
     async fn beyond_the_rate_it_is_said_what_the_rate_is_and_when_it_goes_on() {
         let clearance = Clearance::default();
         let rate = Some(Rate { messages: 1, within: Duration::from_secs(3600) });
-        clearance.ask(&sender(), rate, PEER).unwrap().keep();
-        let NotNow { why, reply } = clearance.ask(&sender(), rate, PEER).unwrap_err();
+        clearance.ask(&sender(), rate, CALLER).unwrap().keep();
+        let NotNow { why, reply } = clearance.ask(&sender(), rate, CALLER).unwrap_err();
         assert_eq!(why, Why::RateExceeded);
         assert_eq!((reply.code, reply.enhanced), (450, "4.7.1"));
-        assert_eq!(reply.text, "This login may send 1 messages in 60 min, the next one in 61 min");
-        assert!(clearance.ask(&sender(), None, PEER).is_ok(), "where there is no rate, nothing is counted");
+        assert_eq!(reply.text, "This login may send 1 messages in 60 min, the next one in about 60 min");
+        assert!(clearance.ask(&sender(), None, CALLER).is_ok(), "where there is no rate, nothing is counted");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_logged_of_a_message_has_the_number_of_its_session() {
+        let (logged, _guard) = Logged::start();
+        let (clearance, rate) = (Clearance::default(), Some(Rate { messages: 1, within: Duration::from_secs(3600) }));
+        clearance.ask(&sender(), rate, CALLER).unwrap().keep();
+        assert!(clearance.ask(&sender(), rate, CALLER).is_err());
+        for _ in 0..5 {
+            clearance.refused(&sender(), Stage::Message, b"554 5.2.252 SendAsDenied", CALLER);
+        }
+        let lines = logged.lines();
+        assert!(lines.len() == 2 && lines.iter().all(|line| line.contains("session=7")), "{lines:?}");
+        assert!(lines[0].contains("passes in about 60 min") && lines[1].contains("refuses every message"), "{lines:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -209,12 +237,12 @@ mod tests {
         let clearance = Clearance::default();
         let words = "SendAsDenied; ".repeat(60);
         for _ in 0..5 {
-            assert!(clearance.ask(&sender(), None, PEER).is_ok());
+            assert!(clearance.ask(&sender(), None, CALLER).is_ok());
             let said = format!("554 5.2.252 {words}");
-            clearance.refused(&sender(), Stage::Message, said.as_bytes(), PEER);
+            clearance.refused(&sender(), Stage::Message, said.as_bytes(), CALLER);
         }
         let mut line = Vec::new();
-        let NotNow { why, reply } = clearance.ask(&sender(), None, PEER).unwrap_err();
+        let NotNow { why, reply } = clearance.ask(&sender(), None, CALLER).unwrap_err();
         assert_eq!(why, Why::HeldBack);
         reply.write(&mut line);
         let line = String::from_utf8(line).unwrap();
@@ -227,22 +255,22 @@ mod tests {
         let clearance = Clearance::default();
         let at = |last: u8| {
             let peer = IpAddr::from([192, 168, 7, last]);
-            (Sender { origin: Some(Origin::of(peer)), ..sender() }, peer)
+            (Sender { origin: Some(Origin::of(peer)), ..sender() }, Caller { peer, ..CALLER })
         };
-        let (bad, peer) = at(66);
+        let (bad, caller) = at(66);
         for _ in 0..5 {
             let said = b"550 5.1.8 <\"call 555\"@bad.example> Sender \"x\" rejected";
-            clearance.refused(&bad, Stage::Mail, said, peer);
+            clearance.refused(&bad, Stage::Mail, said, caller);
         }
-        let NotNow { reply, .. } = clearance.ask(&bad, None, peer).unwrap_err();
+        let NotNow { reply, .. } = clearance.ask(&bad, None, caller).unwrap_err();
         assert_eq!(reply.text, "5.1.8 <...> Sender \"...\" rejected (said before, and not asked again for 15 min)");
-        let (good, peer) = at(20);
-        assert!(clearance.ask(&good, None, peer).is_ok());
+        let (good, caller) = at(20);
+        assert!(clearance.ask(&good, None, caller).is_ok());
         let rate = Some(Rate { messages: 4, within: Duration::from_secs(3600) });
         for _ in 0..2 {
-            clearance.ask(&good, rate, peer).unwrap().keep();
+            clearance.ask(&good, rate, caller).unwrap().keep();
         }
-        let text = clearance.ask(&good, rate, peer).unwrap_err().reply.text;
+        let text = clearance.ask(&good, rate, caller).unwrap_err().reply.text;
         assert!(text.starts_with("One address of this login may send 2 messages in 60 min"), "{text}");
     }
 

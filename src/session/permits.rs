@@ -72,12 +72,12 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
-    use super::super::clearance::Clearance;
+    use super::super::clearance::{Caller, Clearance};
     use super::super::sender::Sender;
     use super::*;
     use crate::config::Rate;
 
-    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 7, 20));
+    const CALLER: Caller = Caller { session: 7, peer: IpAddr::V4(Ipv4Addr::new(192, 168, 7, 20)) };
 
     /// How many more messages may be sent, of four in all.
     fn left(clearance: &Clearance) -> usize {
@@ -88,7 +88,7 @@ mod tests {
     fn ask(clearance: &Clearance) -> Option<Permit> {
         let sender = Sender::whole("scanner@contoso.example", "scanner");
         let rate = Rate { messages: 4, within: Duration::from_secs(3600) };
-        clearance.ask(&sender, Some(rate), PEER).ok()
+        clearance.ask(&sender, Some(rate), CALLER).ok()
     }
 
     /// A session that has passed so many MAILs.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::clearance::{Admitted, Clearance, NotNow, Why};
+use super::clearance::{Admitted, Caller, Clearance, NotNow, Why};
 use super::crowd::Seat;
 use super::drive::Lost;
 use super::failure::{Failure, FailureKind};
@@ -178,7 +178,7 @@ impl Record {
     /// What is said to its MAIL if it may not.
     pub(crate) fn admit(&mut self, clearance: &Clearance) -> Result<(), Failure> {
         let Some(who) = &self.who else { return Ok(()) };
-        match clearance.admit(&who.sender(self.peer), who.login().mail.rate, self.peer) {
+        match clearance.admit(&who.sender(self.peer), who.login().mail.rate, self.caller()) {
             Ok(Admitted { seat, permit }) => {
                 self.seat = Some(Box::new(seat));
                 self.permits.put(permit);
@@ -209,7 +209,7 @@ impl Record {
         if !self.permits.has_next()
             && let Some(who) = &self.who
         {
-            match clearance.ask(&who.sender(self.peer), who.login().mail.rate, self.peer) {
+            match clearance.ask(&who.sender(self.peer), who.login().mail.rate, self.caller()) {
                 Ok(permit) => self.permits.put(permit),
                 Err(NotNow { why, reply }) => {
                     self.tap_not_now(why);
@@ -292,7 +292,7 @@ impl Record {
         self.messages += 1;
         if let Some(who) = &self.who {
             let sender = who.sender(self.peer);
-            clearance.message(&sender, report, self.peer);
+            clearance.message(&sender, report, self.caller());
             if !self.permits.used(report.mail) {
                 clearance.count(&sender, who.login().mail.rate);
             }
@@ -312,7 +312,7 @@ impl Record {
     /// A sender or a recipient was refused by the upstream.
     pub(crate) fn envelope_refused(&mut self, refusal: &EnvelopeRefusal, clearance: &Clearance) {
         if let Some(who) = &self.who {
-            clearance.envelope_refused(&who.sender(self.peer), refusal, self.peer);
+            clearance.envelope_refused(&who.sender(self.peer), refusal, self.caller());
         }
         self.tap_refusal(false, &refusal.reply);
         if !self.is_told() {
@@ -445,6 +445,10 @@ impl Record {
                 "session ended: {ending}"
             );
         }
+    }
+
+    const fn caller(&self) -> Caller {
+        Caller { session: self.session, peer: self.peer }
     }
 
     fn names(&self) -> (&str, &str) {
