@@ -95,7 +95,7 @@ impl fmt::Display for Hint {
 pub(crate) enum Ending {
     #[error("{}", closed(*.0))]
     Closed(CloseReason),
-    #[error("client: {0}")]
+    #[error("{}", lost(.0))]
     DownstreamLost(Lost),
     #[error("upstream: {0}")]
     UpstreamLost(&'static str),
@@ -119,6 +119,16 @@ pub(crate) enum Ending {
     NoTls(&'static str),
     #[error("an internal error: {0}")]
     Internal(&'static str),
+}
+
+/// What has become of a client's connection.
+fn lost(lost: &Lost) -> String {
+    match lost {
+        Lost::Gone => "the client closed the connection".into(),
+        Lost::Broken(error) => format!("the connection to the client broke: {error}"),
+        Lost::TooSlow => "the client took too long".into(),
+        Lost::Misbehaved(error) => error.to_string(),
+    }
 }
 
 const fn closed(reason: CloseReason) -> &'static str {
@@ -430,7 +440,8 @@ impl Record {
                 "further senders, recipients or messages refused in this session"
             );
         }
-        let seconds = self.begun.elapsed().as_secs_f32();
+        // To the millisecond: what is behind it means nothing.
+        let seconds = (self.begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
         let Self { session, peer, failures, to_upstream, to_downstream, messages, .. } = self;
         let (listener, protocol) = (&listener.name, listener.protocol);
         let came_to_nothing = !self.is_open && (self.who.is_none() || *failures > 0);
@@ -509,9 +520,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn refusals_without_end_are_told_of_a_few_times_and_then_counted() {
-        let listener = Listener {
+    fn listener() -> Listener {
+        Listener {
             name: "smtp".into(),
             protocol: Protocol::Smtp,
             bind: vec![],
@@ -520,7 +530,24 @@ mod tests {
             tls: ListenerTls::None,
             certificate: None,
             proxy_protocol: vec![],
-        };
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_long_a_session_was_is_told_to_the_millisecond() {
+        let (logged, _guard) = Logged::start();
+        let mut record = Record::new(7, [192, 0, 2, 7].into());
+        record.failures = 1;
+        tokio::time::advance(std::time::Duration::from_micros(355_400)).await;
+        record.write(&listener(), &Ending::DownstreamLost(Lost::Gone));
+        let line = logged.lines().join("\n");
+        assert!(line.contains("seconds=0.355 ") || line.ends_with("seconds=0.355"), "{line}");
+        assert!(line.contains("session ended: the client closed the connection "), "{line}");
+    }
+
+    #[test]
+    fn refusals_without_end_are_told_of_a_few_times_and_then_counted() {
+        let listener = listener();
         let refusal = |command| EnvelopeRefusal { command, sender: b"a@x".into(), reply: b"550 5.1.1 no".into() };
         let denial = |what| Denial { what, sender: b"a@x".into(), reply: b"550 5.7.1 no".into() };
         let lines = logged(|record| {
