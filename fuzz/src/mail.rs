@@ -26,7 +26,7 @@ const MOST_FOR_UPSTREAM: usize = MOST_FOR_DOWNSTREAM + MAX_REPLY_LINES * MAX_REP
 const MOST_HELD: usize = 64 * 1024;
 
 /// When and with what luck every message is sent.
-const STAMP: Stamp = Stamp { number: 1, now: SystemTime::UNIX_EPOCH, unguessable: 42 };
+const STAMP: Stamp = Stamp { number: 0, now: SystemTime::UNIX_EPOCH, unguessable: 42 };
 
 /// What anyone can see of a session.
 #[derive(Debug, Default, PartialEq)]
@@ -90,6 +90,8 @@ struct Session {
     from_downstream: Input,
     from_upstream: Input,
     witness: Witness,
+    /// How many MAILs were let pass.
+    admitted: u64,
     seen: Seen,
 }
 
@@ -121,6 +123,7 @@ impl Session {
             from_downstream: Input::new(),
             from_upstream: Input::new(),
             witness: Witness::default(),
+            admitted: 0,
             seen: Seen::default(),
         }
     }
@@ -181,17 +184,29 @@ impl Session {
                 }
                 Ok(Flow::Message(report)) => {
                     self.witness.agrees_with(&report);
+                    self.is_in_order(&report);
                     self.seen.reports.push(report);
                 }
                 Ok(Flow::Envelope(refusal)) => self.seen.refusals.push(refusal),
                 Ok(Flow::Denied(_)) => {}
-                Ok(Flow::MailWanted) => self.machine.admit(Ok(STAMP)),
+                Ok(Flow::MailWanted) => {
+                    self.admitted += 1;
+                    self.machine.admit(Ok(Stamp { number: self.admitted, ..STAMP }));
+                }
                 Ok(Flow::Close(reason)) => self.seen.ending = Some(Ok(reason)),
                 Err(error) => self.seen.ending = Some(Err(error)),
             }
             assert!(!(self.machine.is_between_messages() && self.machine.has_body_in_flight()));
+            let mails = self.machine.mails();
+            assert!(mails.is_sorted() && mails.last().is_none_or(|mail| *mail <= self.admitted), "{mails:?}");
         }
         panic!("the machine does not come to an end");
+    }
+
+    /// Messages are told of in the order of their MAILs; some upstreams take data without one.
+    fn is_in_order(&self, report: &MessageReport) {
+        let last = self.seen.reports.iter().map(|report| report.mail).max().unwrap_or_default();
+        assert!(report.mail == 0 || (last..=self.admitted).contains(&report.mail), "{report:?} behind {last}");
     }
 
     fn advance_downstream(&mut self) -> Result<Flow, ProtoError> {

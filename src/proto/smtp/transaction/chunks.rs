@@ -121,11 +121,9 @@ impl Transaction {
         if message != self.chunks.message {
             // All of the message was sent before that was known. An upstream to which the last piece alone is too much has
             // had the end from a sender like any other. One that refuses a piece before it was to see one chunk, not
-            // several, and may discard the last with the others (RFC 3030 section 2) and keep the transaction. Behind a
-            // command that was sent since, RSET would come too late, and undo that one.
-            self.reset_is_due |= !whole
-                && matches!(self.state, State::AwaitingCommand)
-                && self.owed.asked().all(|asked| matches!(asked, Asked::DroppedChunk));
+            // several, and may discard the last with the others (RFC 3030 section 2) and keep the transaction. Nothing was
+            // sent behind it but a RSET or EHLO of the downstream's own.
+            self.reset_is_due |= !whole && self.owed.asked().all(|asked| matches!(asked, Asked::DroppedChunk));
             return;
         }
         self.chunks.fate = Fate::Void;
@@ -147,7 +145,8 @@ impl Transaction {
         let whole = rest.octets == 0;
         let last = whole && rest.last;
         let last_word = if last { " LAST" } else { "" };
-        let asked = Asked::Chunk { octets: octets as u64, whole, last, message: self.chunks.message };
+        let ends_group = last && self.owed.awaits_pieces();
+        let asked = Asked::Chunk { octets: octets as u64, whole, last, message: self.chunks.message, ends_group };
         self.ask(asked, format!("BDAT {octets}{last_word}").as_bytes(), pipes);
         if last {
             self.chunks.reset();

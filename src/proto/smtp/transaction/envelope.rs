@@ -11,22 +11,23 @@ use crate::proto::smtp::envelope::{Envelope, EnvelopeError, Side};
 use crate::proto::smtp::reply::Reply;
 
 impl Transaction {
-    /// The numbers of the MAILs that may still become messages, or have become some whose answers are outstanding, in
-    /// order. There are no more than replies may be outstanding, and one that the upstream has accepted.
+    /// The numbers of the MAILs that have no answer yet, and of the one that is open unless it has been given up, in order.
+    /// There are no more than replies may be outstanding, and one.
     #[must_use]
     pub fn mails(&self) -> Vec<u64> {
-        let mut mails: Vec<_> = self.open.iter().map(|mail| mail.number).collect();
-        let mut with_data = 0;
+        let mut open = self.open.as_ref().map(|mail| mail.number);
+        let mut unanswered = Vec::new();
+        let mut has_data = false;
         for asked in self.owed.asked() {
             match asked {
-                Asked::Mail { number, .. } => mails.push(*number),
+                Asked::Mail { number, .. } => unanswered.push(*number),
                 // Whichever of them the upstream accepts, the data is that one's.
-                asked if asked.is_about_message_data() => with_data = mails.len(),
-                Asked::Rset | Asked::Hello { .. } => mails.truncate(with_data),
+                asked if asked.is_about_message_data() => has_data = true,
+                Asked::Rset | Asked::OurReset | Asked::Hello { .. } if !has_data => open = None,
                 _ => {}
             }
         }
-        mails
+        open.into_iter().chain(unanswered).collect()
     }
 
     pub(super) fn mail(&mut self, arguments: &[u8]) -> State {

@@ -33,6 +33,9 @@ pub(super) enum Asked {
         last: bool,
         /// Of which message of the session.
         message: u64,
+        /// Whether it is the last, and pieces of its chunk before it have no answer yet. Where one of them is refused, what
+        /// comes next has to be a RSET of ours.
+        ends_group: bool,
     },
     /// BDAT for a chunk that the downstream has its answer to.
     DroppedChunk,
@@ -55,9 +58,12 @@ impl Asked {
         matches!(self, Self::DroppedChunk | Self::OurReset)
     }
 
-    /// Whether nothing may be sent behind it before its answer (RFC 2920 section 3.1).
+    /// Whether nothing may be sent behind it before its answer (RFC 2920 section 3.1; of chunks it is a rule of ours).
     const fn ends_its_group(&self) -> bool {
-        matches!(self, Self::Data | Self::Hello { .. } | Self::Quit | Self::Other)
+        matches!(
+            self,
+            Self::Data | Self::Hello { .. } | Self::Quit | Self::Other | Self::Chunk { ends_group: true, .. }
+        )
     }
 }
 
@@ -124,6 +130,11 @@ impl Owed {
             let Entry::Upstreams(Asked::Chunk { whole: false, .. }) = entry else { return };
             *entry = Entry::Upstreams(Asked::DroppedChunk);
         }
+    }
+
+    /// Whether a piece has no answer yet that is not the end of its chunk.
+    pub(super) fn awaits_pieces(&self) -> bool {
+        self.asked().any(|asked| matches!(asked, Asked::Chunk { whole: false, .. }))
     }
 
     /// What the upstream is still to answer, in order.

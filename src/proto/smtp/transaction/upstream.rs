@@ -49,10 +49,14 @@ impl Transaction {
         // One reply to one chunk of the downstream, whatever it has become upstream.
         let is_silent = match asked {
             Asked::Chunk { whole, .. } => accepted && !whole,
-            _ => asked.is_silent() && code(lines) != 421,
+            _ => asked.is_silent(),
         };
         if !is_silent {
             write(lines, &mut pipes.to_downstream);
+        } else if code(lines) == 421 {
+            // The upstream is about to close. What came behind this would be taken for the answer to another command.
+            write(lines, &mut pipes.to_downstream);
+            self.ending = Some(CloseReason::Refused);
         }
         if accepted {
             self.learn_accepted(asked, lines).map(Flow::Message)

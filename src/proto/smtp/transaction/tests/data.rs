@@ -184,10 +184,15 @@ fn a_chunk_whose_pieces_were_all_sent_has_no_second_answer() {
     driver.downstream_sends(
         &[b"BDAT 70000 LAST\r\n".as_slice(), &chunk(70_000), b"MAIL FROM:<c@example.com>\r\n"].concat(),
     );
-    driver.upstream_sends(b"452 4.3.1 full\r\n503 5.5.1 what\r\n250 next\r\n");
+    driver.upstream_sends(b"452 4.3.1 full\r\n503 5.5.1 what\r\n");
+    driver.upstream_sends(b"250 forgotten\r\n250 next\r\n");
     assert_eq!(driver.downstream_got(), "452 4.3.1 full\r\n250 next\r\n");
     driver.downstream_sends(b"BDAT 1 LAST\r\nx");
-    assert!(driver.upstream_got().ends_with("MAIL FROM:<c@example.com>\r\nBDAT 1 LAST\r\nx"));
+    assert!(
+        driver
+            .upstream_got()
+            .ends_with("RSET\r\nMAIL FROM:<c@example.com>\r\nBDAT 1 LAST\r\nx")
+    );
 }
 
 #[test]
@@ -266,6 +271,7 @@ fn an_upstream_that_is_about_to_close_says_so_to_a_reset_of_ours() {
     driver.downstream_sends(&chunk(100_000)[70_000..]);
     driver.upstream_sends(b"421 4.3.2 shutting down\r\n");
     assert_eq!(driver.downstream_got(), "421 4.3.2 shutting down\r\n");
+    assert_eq!(driver.ending, Some(Ok(CloseReason::Refused)), "what came behind it would answer something else");
 
     let mut driver = refused_midway(FULL, "421 4.3.2 shutting down");
     driver.downstream_sends(&chunk(100_000)[70_000..]);
@@ -326,36 +332,50 @@ fn a_last_chunk_sent_before_its_beginning_was_refused_is_forgotten_too() {
     assert_eq!(driver.upstream_got(), "");
     assert!(driver.machine.is_between_messages());
 
-    // The next message is on its way, or about to be.
+    // What comes next waits for it.
     for next in ["MAIL FROM:<c@example.com>\r\n", "NOOP\r\n"] {
         let mut driver = with_envelope();
         driver.downstream_sends(&[&sent, next.as_bytes()].concat());
         driver.upstream_got();
-        driver.upstream_sends(b"452 4.3.1 full\r\n503 5.5.1 what\r\n503 5.5.1 what\r\n250 next\r\n");
-        assert_eq!(driver.upstream_got(), "", "{next}");
+        driver.upstream_sends(b"452 4.3.1 full\r\n");
+        assert_eq!(driver.upstream_got(), format!("RSET\r\n{next}"));
+        driver.upstream_sends(b"503 5.5.1 what\r\n503 5.5.1 what\r\n250 forgotten\r\n250 next\r\n");
         assert_eq!(driver.downstream_got(), "452 4.3.1 full\r\n250 next\r\n");
     }
 }
 
 #[test]
-fn a_reset_goes_before_the_next_mail_or_not_at_all() {
-    for next in ["", "MAIL FROM:<c@example.com>\r\n"] {
-        let mut machine = Transaction::new(options(FULL));
-        let (mut sent, mut said, mut pipes) = (Input::new(), Input::new(), Pipes::default());
-        sent.extend(&[b"BDAT 140000 LAST\r\n".as_slice(), &chunk(140_000), next.as_bytes()].concat());
-        while let Flow::Forward { octets } = machine.from_downstream(&mut sent, &mut pipes).unwrap() {
-            sent.skip(octets);
-        }
-        // The refusal comes while that MAIL waits to be admitted.
-        said.extend(b"452 4.3.1 full\r\n503 5.5.1 what\r\n503 5.5.1 what\r\n");
-        assert_eq!(machine.from_upstream(&mut said, &mut pipes), Ok(Flow::NeedInput));
-        assert!(!machine.is_between_messages(), "{next}");
-        machine.admit(Ok(STAMP));
-        pipes.to_upstream.clear();
-        assert_eq!(machine.from_downstream(&mut sent, &mut pipes), Ok(Flow::NeedInput));
-        let expected = if next.is_empty() { "RSET\r\n" } else { next };
-        assert_eq!(pipes.to_upstream, expected.as_bytes());
+fn nothing_goes_behind_a_last_chunk_in_pieces_but_a_reset_where_one_is_refused() {
+    let mut machine = Transaction::new(options(FULL));
+    let (mut sent, mut said, mut pipes) = (Input::new(), Input::new(), Pipes::default());
+    sent.extend(&[b"BDAT 140000 LAST\r\n".as_slice(), &chunk(140_000), b"MAIL FROM:<c@example.com>\r\n"].concat());
+    while let Flow::Forward { octets } = machine.from_downstream(&mut sent, &mut pipes).unwrap() {
+        sent.skip(octets);
     }
+    assert!(!machine.wants_downstream(sent.len()), "not before all pieces are answered");
+    said.extend(b"250 one\r\n");
+    assert_eq!(machine.from_upstream(&mut said, &mut pipes), Ok(Flow::NeedInput));
+    assert!(!machine.wants_downstream(sent.len()));
+    said.extend(b"452 4.3.1 full\r\n");
+    assert_eq!(machine.from_upstream(&mut said, &mut pipes), Ok(Flow::NeedInput));
+    assert!(machine.wants_downstream(sent.len()) && !machine.is_between_messages());
+    pipes.to_upstream.clear();
+    assert_eq!(machine.from_downstream(&mut sent, &mut pipes), Ok(Flow::MailWanted));
+    assert_eq!(pipes.to_upstream, b"RSET\r\n");
+    assert!(machine.mails().is_empty(), "what the reset ends waits for nothing");
+    machine.admit(Ok(STAMP));
+    assert_eq!(machine.from_downstream(&mut sent, &mut pipes), Ok(Flow::NeedInput));
+    assert_eq!(pipes.to_upstream, b"RSET\r\nMAIL FROM:<c@example.com>\r\n");
+}
+
+#[test]
+fn behind_a_reset_of_the_downstreams_own_there_is_none_of_ours() {
+    let mut driver = with_envelope_of(options(FULL));
+    driver.downstream_sends(&[b"BDAT 140000\r\n".as_slice(), &chunk(140_000), b"RSET\r\nNOOP\r\n"].concat());
+    driver.upstream_got();
+    driver.upstream_sends(b"452 4.3.1 full\r\n503 5.5.1 what\r\n503 5.5.1 what\r\n250 reset\r\n250 ok\r\n");
+    assert_eq!(driver.upstream_got(), "");
+    assert_eq!(driver.downstream_got(), "452 4.3.1 full\r\n250 reset\r\n250 ok\r\n");
 }
 
 #[test]
@@ -535,12 +555,16 @@ fn each_message_is_told_of_by_the_number_of_its_mail() {
     send(&mut driver, 4, "");
     assert_eq!(driver.machine.mails(), [1, 2, 3, 4], "the upstream may take any of them");
     driver.downstream_sends(b"RSET\r\n");
-    assert_eq!(driver.machine.mails(), [1, 2], "what had its data before");
+    assert_eq!(driver.machine.mails(), [1, 2, 3, 4], "nor is it known which of them it will end");
     send(&mut driver, 5, message);
     driver.upstream_sends(b"550 no\r\n503 no\r\n503 no\r\n");
-    assert_eq!((driver.machine.mails(), driver.reports.len()), (vec![2, 5], 0), "of a refused one there is no message");
+    assert_eq!(
+        (driver.machine.mails(), driver.reports.len()),
+        (vec![2, 3, 4, 5], 0),
+        "there is no message of a refused one"
+    );
     driver.upstream_sends(b"250 ok\r\n250 ok\r\n250 ok\r\n");
-    assert_eq!((driver.machine.mails(), driver.reports[0].mail), (vec![5], 2));
+    assert_eq!((driver.machine.mails(), driver.reports[0].mail), (vec![3, 4, 5], 2));
     driver.upstream_sends(b"250 ok\r\n503 nested\r\n250 reset\r\n250 ok\r\n250 ok\r\n554 no\r\n");
     assert_eq!((driver.machine.mails(), driver.reports[1].mail), (vec![], 5));
     send(&mut driver, 6, "");
