@@ -14,6 +14,19 @@ fn hosts() -> Vec<String> {
     HOSTS.map(str::to_owned).to_vec()
 }
 
+/// As `openssl x509 -req -signkey` of OpenSSL 3.0 makes it.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBMTCB1wIUWKbRIvZbj/s3w2TPqB3UWMWf9HMwCgYIKoZIzj0EAwIwGjEYMBYG
+A1UEAwwPZ2F0ZXdheS5leGFtcGxlMCAXDTI2MTEyMTE5MzExMloYDzIxMjYxMDI4
+MTkzMTEyWjAaMRgwFgYDVQQDDA9nYXRld2F5LmV4YW1wbGUwWTATBgcqhkjOPQIB
+BggqhkjOPQMBBwNCAARntYcaYEyrZcRN+Y/IdMhmc/lycIMdDGN75WgYJaXseiof
+KdKqfcldLoopukSYGOchqWRiaD2vdup4a7INNAY7MAoGCCqGSM49BAMCA0kAMEYC
+IQDxVkXcp33wbZqLjzfct+5HWnFCL5999VsdUnAYvr6MDAIhAL4VV7TjB+h6i8Nx
+HIsYELnBApWD4TjuNMkxdA3fELr8
+-----END CERTIFICATE-----
+";
+
 /// A folder with a certificate and its key.
 fn made(kind: KeyKind) -> (TempDir, CertificateFiles) {
     let folder = tempfile::tempdir().unwrap();
@@ -79,6 +92,7 @@ fn what_cannot_be_shown_is_named_with_what_to_do() {
             "odd.pem",
             "none of X.509",
         ),
+        (certificate(file("v1.pem", VERSION_1.as_bytes())), "v1.pem", "is of X.509 version 1 and must be of version 3"),
         (certificate(file("turned.pem", &[&other_pem[..], &pem].concat())), "turned.pem", "is not the first"),
         (key(folder.path().join("none.key")), "none.key", "see that the path is right"),
         (key(encrypted), "encrypted.key", "openssl pkey"),
