@@ -66,18 +66,6 @@ impl Facts {
         self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
     }
 
-    /// What is wrong with it at `now`, where its time is the matter.
-    #[must_use]
-    pub fn untimely(&self, now: SystemTime) -> Option<&'static str> {
-        if now > self.ends {
-            Some("it has expired")
-        } else if now < self.begins {
-            Some("it is not valid yet; see that this machine's clock is right")
-        } else {
-            None
-        }
-    }
-
     fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let names = match parsed.subject_alternative_name() {
