@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::Failure;
+use super::{Failure, Output};
 use super::office::{ask, ask_telling, unexpected, within};
 use crate::app::certificate::Verdict;
 use crate::app::office::Office;
@@ -34,7 +34,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let config = super::configuration(config)?;
-    let mut out = std::io::stdout();
+    let mut out = Output::new();
     let (listeners, all) = (config.listeners.len(), config.accounts.len());
     let mut lines = format!("ok    configuration: {listeners} listener(s), {all} account(s)\n");
     for warning in &config.warnings {
