@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{Failure, Output};
 use super::office::{ask, ask_telling, unexpected, within};
+use super::{Failure, Output};
 use crate::app::certificate::Verdict;
 use crate::app::office::Office;
 use crate::control::{Answer, Request};

@@ -67,7 +67,8 @@ pub(super) struct Add {
 
 /// A login's number, as an argument.
 fn number(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|_| "it must be the number that `mailferry login list` shows".into())
+    text.parse()
+        .map_err(|_| "it must be the number that `mailferry login list` shows".into())
 }
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {

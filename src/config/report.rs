@@ -35,6 +35,10 @@ impl<'a> Report<'a> {
                     let line = &text[text[..at.start].rfind('\n').map_or(0, |end| end + 1)..];
                     let what = in_plain_words(message, at.is_empty(), line.trim_start().starts_with("//"));
                     report.error(at, what);
+                    // Where a list or an inline table has no end, all that follows is taken for a part of it.
+                    if message.starts_with("missing comma") || message.starts_with("missing key for inline") {
+                        break;
+                    }
                 }
             }
         }
@@ -155,8 +159,12 @@ fn in_plain_words(message: &str, is_nothing: bool, is_remark: bool) -> String {
         "the header does not end; write [name], or [[name]] where there may be several"
     } else if says("invalid basic string") || says("invalid literal string") {
         "the text does not end; close it on its line with the quotation mark that it begins with"
+    } else if says("missing comma between array") {
+        "no comma before the next one, or no ] at the end of the list"
     } else if says("missing comma") || says("extra assignment between") {
-        "no comma before the next one"
+        "no comma before the next one, or no } at the end of the table"
+    } else if says("missing key for inline") {
+        "no } at the end of the table"
     } else if says("unclosed array") {
         "the list does not end; close it with ]"
     } else if says("unclosed inline table") {

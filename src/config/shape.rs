@@ -21,11 +21,11 @@ pub(super) fn read(report: &mut Report<'_>) -> Option<RawConfig> {
             Ok(raw) => return report.is_clean().then_some(raw),
             Err(fault) => {
                 // serde names the words to whom gives a wrong one.
-                if let Some(found) = fault.message().strip_suffix(", expected string or table")
+                if fault.message() == "wanted string or table"
                     && let Some(at) = fault.span()
-                    && blank(tree.get_mut(), at.start)
+                    && let Some(found) = blank(tree.get_mut(), at.start)
                 {
-                    no_word = Some(found_kind(kind(found)));
+                    no_word = Some(found);
                     continue;
                 }
                 let what = in_plain_words(fault.message(), no_word.take());
@@ -42,23 +42,28 @@ pub(super) fn read(report: &mut Report<'_>) -> Option<RawConfig> {
     }
 }
 
-/// Puts an empty string in the place of the value that begins at an octet of the text; says whether there was one.
-fn blank(table: &mut DeTable<'_>, at: usize) -> bool {
-    table.iter_mut().any(|(_, value)| blank_value(value, at))
+/// Puts an empty string in the place of the value that begins at an octet of the text; says what was there, if anything
+/// was but text.
+fn blank(table: &mut DeTable<'_>, at: usize) -> Option<&'static str> {
+    table.iter_mut().find_map(|(_, value)| blank_value(value, at))
 }
 
-fn blank_value(value: &mut Spanned<DeValue<'_>>, at: usize) -> bool {
+fn blank_value(value: &mut Spanned<DeValue<'_>>, at: usize) -> Option<&'static str> {
     let begins_here = value.span().start == at;
-    match value.get_mut() {
-        DeValue::Table(table) => blank(table, at),
-        DeValue::Array(array) => array.iter_mut().any(|element| blank_value(element, at)),
-        DeValue::String(_) => false,
-        scalar if begins_here => {
-            *scalar = DeValue::String("".into());
-            true
-        }
-        _ => false,
-    }
+    let found = match value.get_mut() {
+        DeValue::Table(table) => return blank(table, at),
+        DeValue::Array(_) if begins_here => "an array",
+        DeValue::Array(array) => return array.iter_mut().find_map(|element| blank_value(element, at)),
+        DeValue::String(_) => return None,
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+    };
+    begins_here.then(|| {
+        *value.get_mut() = DeValue::String("".into());
+        found
+    })
 }
 
 /// Removes the key at an octet of the text: the one that is written there, else the innermost that it belongs to. Says
@@ -102,15 +107,10 @@ fn in_plain_words(message: &str, no_word: Option<&str>) -> String {
         return format!("{} is not known here; known: {known}", word.replace('`', "\""));
     }
     if let Some(found) = fault.strip_prefix("invalid type: ") {
-        return format!("must be {}, not {}", expected_kind(expected), found_kind(kind(found)));
+        let kind = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+        return format!("must be {}, not {}", expected_kind(expected), found_kind(kind));
     }
     message.into()
-}
-
-/// The kind of value that serde found, without the value.
-fn kind(found: &str) -> &str {
-    let found = found.strip_prefix("invalid type: ").unwrap_or(found);
-    found.split(['`', '"']).next().unwrap_or_default().trim_end()
 }
 
 /// What serde expected, as TOML names it.
@@ -124,7 +124,7 @@ fn expected_kind(expected: &str) -> &str {
 }
 
 /// What serde found, as TOML names it.
-fn found_kind(serde_name: &str) -> &'static str {
+fn found_kind(serde_name: &str) -> &str {
     match serde_name {
         "integer" => "an integer",
         "string" => "a string",

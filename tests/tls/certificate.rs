@@ -276,7 +276,11 @@ async fn one_that_has_ended_is_a_fault_of_check_and_told_once_at_the_start() {
     replace(&files.certificate, &old);
     let (status, result, _) = run(folder.path(), &["check", "--offline"]).await;
     assert_eq!(status, Some(1), "{result}");
-    let ended = |text: &str| text.lines().filter(|line| line.contains("one.pem of the listeners has ended on 20")).count();
+    let ended = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains("one.pem of the listeners has ended on 20"))
+            .count()
+    };
     assert!(ended(&result) == 1 && result.contains("FAIL  certificate: "), "{result}");
     assert!(result.contains("warn  certificate: ") && result.contains("is for no name"), "{result}");
     let (status, result, said) = run(folder.path(), &["cert"]).await;
@@ -298,6 +302,9 @@ async fn one_that_nobody_shows_is_made_with_a_word() {
     for (made, arguments) in [(true, &["cert"][..]), (false, &["cert"])] {
         let (status, _, said) = run(folder.path(), arguments).await;
         assert_eq!((status, said.lines().count(), said.contains("which was made now")), (Some(0), 1, made), "{said}");
-        assert!(said.contains("no listener shows this certificate") && said.contains("each has tls = \"none\""), "{said}");
+        assert!(
+            said.contains("no listener shows this certificate") && said.contains("each has tls = \"none\""),
+            "{said}"
+        );
     }
 }

@@ -99,7 +99,10 @@ fn the_end_the_beginning_and_the_names_are_judged_of_every_certificate() {
         let (faults, warnings) = judged(facts.ends - DAY * 10);
         assert!(faults.is_empty() && warnings.contains(" ends on ") && warnings.contains(cure), "{faults}{warnings}");
         let (faults, warnings) = judged(facts.ends + DAY);
-        assert!(warnings.is_empty() && faults.contains(" has ended on ") && faults.contains(cure), "{faults}{warnings}");
+        assert!(
+            warnings.is_empty() && faults.contains(" has ended on ") && faults.contains(cure),
+            "{faults}{warnings}"
+        );
         let (faults, warnings) = judged(facts.begins - DAY);
         assert!(warnings.is_empty() && faults.contains("this machine's clock"), "{faults}{warnings}");
         let files = config.listeners[0].certificate.clone();

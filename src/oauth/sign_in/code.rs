@@ -125,7 +125,8 @@ impl AuthorizationCode {
         if !self.is_answered_by(query) {
             return Err(self.not_the_answer("The address does not belong to this sign-in"));
         }
-        let parameter = |name| single(query, name).map_err(|Twice| self.not_the_answer("The address says a thing twice"));
+        let parameter =
+            |name| single(query, name).map_err(|Twice| self.not_the_answer("The address says a thing twice"));
         // RFC 9207: an answer that names another issuer was meant for another provider's code.
         if let Some(issuer) = parameter("iss")?
             && Url::parse(&issuer).map(|issuer| issuer.origin()).ok().as_ref() != Some(&self.issuer)
