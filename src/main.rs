@@ -4,7 +4,6 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use mailferry::cli::Cli;
 use tokio::runtime::Builder;
 
@@ -13,8 +12,10 @@ use tokio::runtime::Builder;
 const LEFT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    // Bad usage ends here, with clap's explanation and status 2.
-    let cli = Cli::parse();
+    let cli = match Cli::of_process() {
+        Ok(cli) => cli,
+        Err(status) => return status,
+    };
     match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let status = runtime.block_on(cli.run());

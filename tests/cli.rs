@@ -136,6 +136,21 @@ async fn the_demo_shows_both_sides_and_no_secret() {
     }
 }
 
+/// A disk that is full: what was asked for is not there, and the status says so.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_standard_output_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["--help"][..], &["check", "--help"], &["--version"], &["demo", "--once"]] {
+        let mut command = program(folder.path(), arguments);
+        command.stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let output = finish(command).await;
+        let said = text(&output.stderr);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{arguments:?}: {said}");
+        holds_all(said, &["mailferry: ", "standard output", "No space left"]);
+    }
+}
+
 #[tokio::test]
 async fn help_names_every_command_and_the_exit_statuses() {
     let folder = tempfile::tempdir().unwrap();

@@ -187,6 +187,9 @@ async fn a_stranger_is_told_by_whom_it_has_to_be_run() {
         for arguments in [&["accounts"][..], &["login", "revoke", "1"]] {
             refused(stage.stranger(arguments).await, "is closed to this user: run this as root or as ");
         }
+        let output = stage.stranger(&["watch"]).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("run this as root or as ") && !said.contains("group"), "no group helps: {said}");
     }
     let second = finish(program_as(STRANGER, stage.path(), &["--config", "mailferry.toml", "serve"])).await;
     assert_eq!(second.status.code(), Some(1), "{second:?}");
@@ -197,6 +200,18 @@ async fn a_stranger_is_told_by_whom_it_has_to_be_run() {
     set_mode(&stage.state_dir(), 0o700);
     refused(stage.stranger(&["accounts"]).await, "is closed to this user: run this as root or as ");
     stage.is_the_services_own();
+
+    // A certificate that is there, and whose key is not for strangers.
+    let text = std::fs::read_to_string(stage.file()).unwrap();
+    let tls = text.replace("bind = \"127.0.0.1:0\"", "bind = \"127.0.0.1:0\"\ntls = \"auto\"");
+    std::fs::write(stage.file(), tls).unwrap();
+    good(finish(program_as(SERVICE, stage.path(), &["--config", "mailferry.toml", "cert"])).await);
+    for mode in [0o700, 0o755] {
+        set_mode(&stage.state_dir(), mode);
+        refused(stage.stranger(&["cert"]).await, "is closed to this user: run this as root or as ");
+        let checked = good(stage.stranger(&["check", "--offline"]).await);
+        assert!(checked.contains("warn  certificate: ") && checked.contains("run this as root or as "), "{checked}");
+    }
 }
 
 #[tokio::test]

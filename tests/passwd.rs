@@ -56,6 +56,12 @@ fn failures_have_their_status_and_one_line() {
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{bad:?}");
         assert!(!output.stderr.is_empty(), "{bad:?}");
     }
+    let output = mailferry(&["passwd", "--generat"], b"");
+    assert_eq!(
+        text(&output.stderr),
+        "mailferry: unexpected argument '--generat' found; a similar argument exists: '--generate'; see mailferry passwd \
+         --help\n"
+    );
 }
 
 #[test]

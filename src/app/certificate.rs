@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::config::{CertificateFiles, Config, Listener, ListenerTls, holds};
+use crate::control;
 use crate::net::certificate::CertificateError;
 pub use crate::net::certificate::Shown;
 pub use crate::net::self_signed::KeyKind;
@@ -32,6 +34,14 @@ pub enum NoCertificate {
     /// It cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// That of our own is another user's.
+    #[error("{} is closed to this user: run this as {masters}", folder.display())]
+    Closed {
+        /// The folder that it is in.
+        folder: PathBuf,
+        /// Who may look into it, as in "run this as …".
+        masters: String,
+    },
     /// One of the two files of our own certificate cannot be read again.
     #[error("{}: {error}", file.display())]
     Unreadable {
@@ -58,7 +68,7 @@ pub fn own_files(state_dir: &Path) -> CertificateFiles {
 pub fn own(config: &Config, kind: KeyKind) -> Result<Shown, NoCertificate> {
     let files = own_files(&config.state_dir);
     check_private_file(&files.private_key)?;
-    if !files.certificate.exists() {
+    if !is_there(config, &files.certificate)? {
         make_folder(&config.state_dir)?;
         // The key first: whoever comes between finds it, and makes a certificate for it that is as good.
         keep_file(&files.private_key, &config.state_dir, make_key(kind)?.as_bytes())?;
@@ -69,7 +79,27 @@ pub fn own(config: &Config, kind: KeyKind) -> Result<Shown, NoCertificate> {
             tracing::info!(%file, "made a certificate, since none is configured");
         }
     }
-    Shown::open(files).map_err(NoCertificate::Own)
+    open_own(config, files)
+}
+
+/// Whether a file of our own certificate is there.
+fn is_there(config: &Config, file: &Path) -> Result<bool, NoCertificate> {
+    file.try_exists().map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => closed(config),
+        _ => NoCertificate::Unreadable { file: file.to_owned(), error },
+    })
+}
+
+fn open_own(config: &Config, files: CertificateFiles) -> Result<Shown, NoCertificate> {
+    Shown::open(files).map_err(|error| match error {
+        CertificateError::Unread { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => closed(config),
+        error => NoCertificate::Own(error),
+    })
+}
+
+fn closed(config: &Config) -> NoCertificate {
+    let folder = config.state_dir.clone();
+    NoCertificate::Closed { masters: control::masters(&folder), folder }
 }
 
 /// A new certificate of our own in the place of the old one, which is kept beside it with `.old` behind its name. Its key
@@ -105,6 +135,12 @@ pub fn is_own_shown(config: &Config) -> bool {
     wanted(config).contains(&None)
 }
 
+/// Whether a listener shows any at all.
+#[must_use]
+pub fn is_any_shown(config: &Config) -> bool {
+    !wanted(config).is_empty()
+}
+
 /// Every certificate that a listener shows, or our own where none speaks TLS.
 ///
 /// # Errors
@@ -117,17 +153,84 @@ pub fn shown(config: &Config, kind: KeyKind) -> Result<Vec<Shown>, NoCertificate
     wanted.into_iter().map(|files| open(config, files, kind)).collect()
 }
 
-/// Why certificates that the configuration names cannot be shown. One of our own is made when it is needed.
-#[must_use]
-pub fn faults(config: &Config) -> Vec<NoCertificate> {
-    let named = wanted(config).into_iter().flatten();
-    named
-        .filter_map(|files| Shown::open(files).err())
-        .map(NoCertificate::from)
-        .collect()
+/// What there is to say about certificates, a sentence or two each.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Why one cannot be shown, or why whoever checks it refuses it today.
+    pub faults: Vec<String>,
+    /// What will be a fault, or is one to some.
+    pub warnings: Vec<String>,
 }
 
-/// How the listeners speak TLS. What is wrong with a certificate that can be shown all the same is said in the log.
+impl Verdict {
+    /// Judges every certificate that a listener shows. One of our own that is not there yet is made when it is needed, and
+    /// one that this user may not see is no fault.
+    #[must_use]
+    pub fn of_all(config: &Config, now: SystemTime) -> Self {
+        let mut verdict = Self::default();
+        for files in wanted(config) {
+            let found = match files {
+                Some(files) => Shown::open(files).map(Some).map_err(NoCertificate::from),
+                None => own_if_there(config),
+            };
+            match found {
+                Ok(Some(shown)) => verdict.judge(config, &shown, now),
+                Ok(None) => {}
+                Err(error @ NoCertificate::Closed { .. }) => verdict.warnings.push(error.to_string()),
+                Err(error) => verdict.faults.push(error.to_string()),
+            }
+        }
+        verdict
+    }
+
+    /// Judges one that can be shown.
+    pub fn judge(&mut self, config: &Config, shown: &Shown, now: SystemTime) {
+        let expiry = expiry(shown, shown.files() == &own_files(&config.state_dir));
+        match expiry.stage(now) {
+            Some(0) => self.faults.extend(expiry.warning(now)),
+            _ => self.warnings.extend(expiry.warning(now)),
+        }
+        self.faults.extend(premature(shown, now));
+        self.warnings.extend(nameless(shown));
+    }
+}
+
+fn own_if_there(config: &Config) -> Result<Option<Shown>, NoCertificate> {
+    let files = own_files(&config.state_dir);
+    if !is_there(config, &files.certificate)? {
+        return Ok(None);
+    }
+    check_private_file(&files.private_key)?;
+    open_own(config, files).map(Some)
+}
+
+/// Said of a certificate that is of the future.
+fn premature(shown: &Shown, now: SystemTime) -> Option<String> {
+    let begins = shown.facts().begins;
+    if now >= begins {
+        return None;
+    }
+    let (file, begins) = (shown.files().certificate.display(), Timestamp::try_from(begins).ok()?);
+    Some(format!(
+        "The certificate {file} of the listeners is not valid before {}, and whoever checks it refuses it. See that this \
+         machine's clock is right",
+        begins.strftime("%Y-%m-%d %H:%M UTC")
+    ))
+}
+
+/// Said of a certificate that is for nobody (RFC 9525 section 2: the common name counts for nothing).
+fn nameless(shown: &Shown) -> Option<String> {
+    let file = shown.files().certificate.display();
+    shown.facts().names.is_empty().then(|| {
+        format!(
+            "The certificate {file} of the listeners is for no name and no address, and whoever checks that refuses it. \
+             Make one with subjectAltName"
+        )
+    })
+}
+
+/// How the listeners speak TLS. What is wrong with a certificate that can be shown all the same is said in the log, but for
+/// its end, which [`expiries`] is for.
 ///
 /// # Errors
 /// As [`own`].
@@ -138,8 +241,8 @@ pub(super) fn open_doors(config: &Config) -> Result<Doors, NoCertificate> {
         let shown = open(config, files.clone(), KeyKind::default())?;
         let (facts, file) = (shown.facts(), shown.files().certificate.display());
         tracing::info!(%file, fingerprint = facts.fingerprint, "listeners show this certificate");
-        if let Some(why) = facts.untimely(SystemTime::now()) {
-            tracing::warn!(%file, "the certificate will be refused by whoever checks it: {why}");
+        for warning in premature(&shown, SystemTime::now()).into_iter().chain(nameless(&shown)) {
+            tracing::warn!("{warning}");
         }
         if is_own {
             let missing: Vec<String> = hosts(config).into_iter().filter(|host| !facts.cover(host)).collect();
@@ -159,16 +262,17 @@ pub(super) fn open_doors(config: &Config) -> Result<Doors, NoCertificate> {
 
 /// When the certificates end that are shown now.
 pub(super) fn expiries(doors: &Doors) -> Vec<Expiry> {
-    let of = |(shown, is_own): (&Arc<Shown>, bool)| {
-        let cure = if is_own {
-            "Run `mailferry cert --new`, and install the new certificate in the devices that trust the old one"
-        } else {
-            "Put a new one in the file's place; it is shown at once"
-        };
-        let what = format!("The certificate {} of the listeners", shown.files().certificate.display());
-        Expiry { what, at: shown.facts().ends, cure: cure.into() }
+    doors.shown().map(|(shown, is_own)| expiry(shown, is_own)).collect()
+}
+
+fn expiry(shown: &Shown, is_own: bool) -> Expiry {
+    let cure = if is_own {
+        "Run `mailferry cert --new`, and install the new certificate in the devices that trust the old one"
+    } else {
+        "Put a new one in the file's place; it is shown at once"
     };
-    doors.shown().map(of).collect()
+    let what = format!("The certificate {} of the listeners", shown.files().certificate.display());
+    Expiry { what, at: shown.facts().ends, cure: cure.into() }
 }
 
 /// The certificates that the listeners name, each once; `None` is our own.

@@ -94,6 +94,12 @@ impl Office {
         Ok(answer)
     }
 
+    /// Whether the last answer came from this process, and not from a gateway that runs.
+    #[must_use]
+    pub const fn answered_here(&self) -> bool {
+        self.here.is_some()
+    }
+
     /// Finishes what must not be lost: a refresh token may be on its way.
     pub async fn close(mut self) {
         self.leave().await;

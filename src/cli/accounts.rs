@@ -22,13 +22,16 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let config = super::configuration(config)?;
-    let Answer::Accounts(accounts) = within(config, async |office| ask(office, Request::Accounts).await).await? else {
-        return Err(unexpected());
-    };
+    let (answer, here) = within(config, async |office| {
+        let answer = ask(office, Request::Accounts).await?;
+        Ok((answer, office.answered_here()))
+    })
+    .await?;
+    let Answer::Accounts(accounts) = answer else { return Err(unexpected()) };
     let text = if args.json {
         serde_json::to_string_pretty(&accounts).context("the accounts cannot be written as JSON")? + "\n"
     } else {
-        accounts.iter().map(describe).collect()
+        accounts.iter().map(|account| describe(account, here)).collect()
     };
     std::io::stdout()
         .write_all(text.as_bytes())
@@ -36,11 +39,12 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
     Ok(())
 }
 
-/// A line for the account, and one, indented, for each thing there is to say about it.
-fn describe(account: &AccountStatus) -> String {
+/// A line for the account, and one, indented, for each thing there is to say about it. `here`: no gateway runs, which would
+/// know whether a token could be had.
+fn describe(account: &AccountStatus, here: bool) -> String {
     let AccountStatus { address, app, provider, grant, state, .. } = account;
     let made = if account.from_the_file { "from the file" } else { "made by a command" };
-    let mut lines = vec![format!("{:<13} {address}: {app} at {provider}, {grant}, {made}", in_a_word(*state))];
+    let mut lines = vec![format!("{:<13} {address}: {app} at {provider}, {grant}, {made}", in_a_word(*state, here))];
     if let Some(sign_in) = &account.sign_in {
         let name = sign_in.name.as_deref().unwrap_or("somebody the provider does not name");
         lines.push(format!(
@@ -59,8 +63,9 @@ fn describe(account: &AccountStatus) -> String {
     lines.join("\n              ") + "\n"
 }
 
-const fn in_a_word(state: AccountState) -> &'static str {
+const fn in_a_word(state: AccountState, here: bool) -> &'static str {
     match state {
+        AccountState::Unused if here => "not tried",
         AccountState::Ready => "ready",
         AccountState::Unused => "not used yet",
         AccountState::Waiting => "waiting",
@@ -96,12 +101,16 @@ mod tests {
             warnings: vec!["It ends".into()],
         };
         assert_eq!(
-            describe(&account),
+            describe(&account, false),
             "NEEDS YOU     ann@contoso.com: people at microsoft, device-code, from the file\n              \
              signed in as ann@contoso.com on 2027-03-01 09:30 UTC by root with the client the-app; last renewed \
              2027-03-01 09:30 UTC\n              \
              The earlier sign-in has expired. Run `mailferry sign-in ann@contoso.com`\n              \
              warning: It ends\n"
         );
+        // Only a gateway that runs knows that no token was needed yet.
+        let unused = AccountStatus { state: AccountState::Unused, ..account };
+        assert!(describe(&unused, false).starts_with("not used yet  ann"));
+        assert!(describe(&unused, true).starts_with("not tried     ann"));
     }
 }

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use jiff::Timestamp;
 
 use super::Failure;
-use crate::app::certificate::{self, KeyKind, Shown};
+use crate::app::certificate::{self, KeyKind, Shown, Verdict};
 
 /// Print the certificate that listeners show under TLS, with its fingerprint, names and end
 ///
@@ -38,6 +39,9 @@ pub(super) fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
         super::note(
             "no listener shows the new certificate: each names one of its own in the configuration, or has tls = \"none\"",
         );
+    } else if !certificate::is_any_shown(&config) {
+        let made = if had_own { "" } else { ", which was made now" };
+        super::note(&format!("no listener shows this certificate{made}: each has tls = \"none\""));
     }
     if args.p256 && !args.new && (had_own || !has_own()) {
         super::note(
@@ -48,6 +52,13 @@ pub(super) fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let mut result = String::new();
     for certificate in &certificates {
         result += &describe(certificate)?;
+    }
+    let mut verdict = Verdict::default();
+    for certificate in &certificates {
+        verdict.judge(&config, certificate, SystemTime::now());
+    }
+    for remark in verdict.faults.iter().chain(&verdict.warnings) {
+        super::note(remark);
     }
     io::stdout()
         .write_all(result.as_bytes())
@@ -63,7 +74,7 @@ fn describe(shown: &Shown) -> anyhow::Result<String> {
     let mut line = |name: &str, value: &str| _ = writeln!(text, "{name:<11} {value}");
     line("certificate", &file.display().to_string());
     line("fingerprint", &format!("SHA-256 {}", facts.fingerprint));
-    line("names", &facts.names.join(" "));
+    line("names", &if facts.names.is_empty() { "none".into() } else { facts.names.join(" ") });
     line("expires", &ends.strftime("%Y-%m-%d").to_string());
     // Not the file: a private key may stand beside the certificates.
     text += &shown.pem();

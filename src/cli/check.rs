@@ -3,11 +3,11 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::Failure;
 use super::office::{ask, ask_telling, unexpected, within};
-use crate::app::certificate;
+use super::{Failure, Output};
+use crate::app::certificate::Verdict;
 use crate::app::office::Office;
 use crate::control::{Answer, Request};
 
@@ -34,13 +34,16 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     let config = super::configuration(config)?;
-    let mut out = std::io::stdout();
+    let mut out = Output::new();
     let (listeners, all) = (config.listeners.len(), config.accounts.len());
     let mut lines = format!("ok    configuration: {listeners} listener(s), {all} account(s)\n");
     for warning in &config.warnings {
         lines += &format!("warn  {warning}\n");
     }
-    let faults = certificate::faults(&config);
+    let Verdict { faults, warnings } = Verdict::of_all(&config, SystemTime::now());
+    for warning in warnings {
+        lines += &format!("warn  certificate: {warning}\n");
+    }
     for fault in &faults {
         lines += &format!("FAIL  certificate: {fault}\n");
     }

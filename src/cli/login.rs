@@ -33,11 +33,13 @@ pub(super) enum Args {
     /// End a login: it is refused within a second, and its sessions end
     Revoke {
         /// Its number, from `mailferry login list`
+        #[arg(value_parser = number)]
         id: i64,
     },
     /// Give a login a new password; the old one is taken for a while longer
     Rotate {
         /// Its number, from `mailferry login list`
+        #[arg(value_parser = number)]
         id: i64,
         /// How long the old password is still taken, as in 24h or 0s
         #[arg(long, value_name = "TIME", default_value = GRACE, value_parser = super::duration)]
@@ -61,6 +63,12 @@ pub(super) struct Add {
     /// What it may speak: smtp, imap or pop3; may be given several times [default: all three]
     #[arg(long = "protocol", value_name = "PROTOCOL", value_parser = super::protocol)]
     protocols: Vec<Protocol>,
+}
+
+/// A login's number, as an argument.
+fn number(text: &str) -> Result<i64, String> {
+    text.parse()
+        .map_err(|_| "it must be the number that `mailferry login list` shows".into())
 }
 
 pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {

@@ -14,10 +14,11 @@ mod send_test;
 mod serve;
 mod sign_in;
 mod sign_out;
+mod usage;
 mod watch;
 
 use std::fmt;
-use std::io::Write;
+use std::io::{Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -64,6 +65,14 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the process's arguments.
+    ///
+    /// # Errors
+    /// Where they ask for help or are wrong, that is answered, and the exit status is what remains.
+    pub fn of_process() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| status(usage::answer(&error)))
+    }
+
     /// Runs the command; a failure becomes lines on standard error and an exit status.
     pub async fn run(self) -> ExitCode {
         let config = self.config.as_deref();
@@ -82,13 +91,18 @@ impl Cli {
             Command::Watch(args) => watch::run(args, config).await,
             Command::Passwd(args) => passwd::run(args),
         };
-        match outcome {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                // Nobody is left to tell when standard error is gone too.
-                _ = write!(std::io::stderr(), "{failure}");
-                failure.status()
-            }
+        status(outcome)
+    }
+}
+
+/// Says why something failed; the exit status.
+fn status(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to tell when standard error is gone too.
+            _ = write!(std::io::stderr(), "{failure}");
+            failure.status()
         }
     }
 }
@@ -106,6 +120,8 @@ enum Failure {
     Configuration(ConfigErrors),
     /// The command was called wrongly: status 2. The text says what would be right.
     Usage(String),
+    /// The command was called wrongly, and has been shown its help: status 2.
+    Shown,
     /// It ran and hit a failure: status 1. The text says what to do.
     Failed(anyhow::Error),
     /// It ran and found something wrong, and its result has said what: status 1.
@@ -115,7 +131,7 @@ enum Failure {
 impl Failure {
     fn status(&self) -> ExitCode {
         match self {
-            Self::Configuration(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Configuration(_) | Self::Usage(_) | Self::Shown => ExitCode::from(2),
             Self::Failed(_) | Self::Found => ExitCode::FAILURE,
         }
     }
@@ -125,6 +141,29 @@ impl Failure {
 fn note(what: &str) {
     // Nobody is left to tell when standard error is gone too.
     _ = writeln!(std::io::stderr(), "mailferry: {what}");
+}
+
+/// Standard output, for a command that writes to it bit by bit. An error names it.
+struct Output(Stdout);
+
+impl Output {
+    fn new() -> Self {
+        Self(std::io::stdout())
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.write(octets).map_err(output_error)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush().map_err(output_error)
+    }
+}
+
+fn output_error(error: std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))
 }
 
 /// A protocol's name, as an argument.
@@ -163,7 +202,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Configuration(errors) => errors.iter().try_for_each(|error| writeln!(f, "mailferry: {error}")),
             Self::Usage(what) => writeln!(f, "mailferry: {what}"),
-            Self::Found => Ok(()),
+            Self::Shown | Self::Found => Ok(()),
             Self::Failed(error) => {
                 let mut text = error.to_string();
                 // Some errors have said their cause in a sentence of their own.

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::anyhow;
 
-use super::Failure;
+use super::{Failure, Output};
 use crate::app::office::Office;
 use crate::config::Config;
 use crate::control::{Answer, Request};
@@ -22,7 +22,7 @@ pub(super) async fn within<T>(
 
 /// Asks one thing; what is told on the way goes to standard output.
 pub(super) async fn ask(office: &mut Office, request: Request) -> Result<Answer, Failure> {
-    let mut out = std::io::stdout();
+    let mut out = Output::new();
     let mut broken = Ok(());
     let tell = |line: &str| {
         if broken.is_ok() {
@@ -50,7 +50,7 @@ pub(super) async fn ask_telling(
 /// Has something done, and prints what was.
 pub(super) async fn done(office: &mut Office, request: Request) -> Result<(), Failure> {
     match ask(office, request).await? {
-        Answer::Done(what) => Ok(writeln!(std::io::stdout(), "{what}").map_err(anyhow::Error::new)?),
+        Answer::Done(what) => Ok(writeln!(Output::new(), "{what}").map_err(anyhow::Error::new)?),
         _ => Err(unexpected()),
     }
 }

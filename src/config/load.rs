@@ -61,7 +61,8 @@ fn find(environment: &Environment) -> Result<Place, ConfigErrors> {
         return Ok(found.clone());
     }
     let looked: Vec<_> = places.iter().map(|place| place.file.display().to_string()).collect();
-    let what = format!("no configuration at {}; write one there, or name it with --config", looked.join(", "));
+    let what =
+        format!("no configuration at {}; make one with `mailferry init`, or name one with --config", looked.join(", "));
     Err(ConfigError { file: PathBuf::new(), position: None, key: String::new(), what }.into())
 }
 

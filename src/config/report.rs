@@ -31,7 +31,15 @@ impl<'a> Report<'a> {
             }
             match fault.message() {
                 "duplicate key" => report.error(at.clone(), format!("{} occurs twice in its table", &text[at])),
-                message => report.error(at, message),
+                message => {
+                    let line = &text[text[..at.start].rfind('\n').map_or(0, |end| end + 1)..];
+                    let what = in_plain_words(message, at.is_empty(), line.trim_start().starts_with("//"));
+                    report.error(at, what);
+                    // Where a list or an inline table has no end, all that follows is taken for a part of it.
+                    if message.starts_with("missing comma") || message.starts_with("missing key for inline") {
+                        break;
+                    }
+                }
             }
         }
         report
@@ -121,8 +129,65 @@ impl<'a> Report<'a> {
     }
 }
 
+/// Says what the parser says of text that is no TOML as a person would. `is_nothing`: nothing stands there.
+/// `is_remark`: it is in a remark of another language.
+fn in_plain_words(message: &str, is_nothing: bool, is_remark: bool) -> String {
+    const NUMBERS: [&str; 8] = [
+        "invalid date",
+        "invalid float",
+        "invalid fraction",
+        "invalid integer",
+        "invalid mantissa",
+        "invalid time",
+        "unexpected leading zero",
+        "`_` may only go",
+    ];
+    let says = |what: &str| message.starts_with(what);
+    let what = if is_remark {
+        "a remark begins with # here"
+    } else if says("string values must be quoted") && is_nothing {
+        "no value behind the ="
+    } else if says("string values must be quoted") {
+        "text must stand in quotation marks, as in \"auto\""
+    } else if NUMBERS.iter().any(|number| says(number)) {
+        "neither a number nor a date; anything else must stand in quotation marks, as in \"127.0.0.1:1587\""
+    } else if says("invalid boolean") {
+        "neither true nor false, which are written in small letters; text must stand in quotation marks"
+    } else if says("key with no value") {
+        "no = behind the key; write key = value"
+    } else if says("unclosed table") || says("unclosed array table") {
+        "the header does not end; write [name], or [[name]] where there may be several"
+    } else if says("invalid basic string") || says("invalid literal string") {
+        "the text does not end; close it on its line with the quotation mark that it begins with"
+    } else if says("missing comma between array") {
+        "no comma before the next one, or no ] at the end of the list"
+    } else if says("missing comma") || says("extra assignment between") {
+        "no comma before the next one, or no } at the end of the table"
+    } else if says("missing key for inline") {
+        "no } at the end of the table"
+    } else if says("unclosed array") {
+        "the list does not end; close it with ]"
+    } else if says("unclosed inline table") {
+        "the table does not end; close it with }"
+    } else if says("unexpected key or value") {
+        "something follows the value; text must stand in quotation marks from its beginning to its end"
+    } else if says("too few unicode value digits") || says("missing escaped value") {
+        "a \\ between \"\" begins an escape; put text with \\ between ''"
+    } else if says("invalid unquoted key") || says("unquoted keys cannot be empty") {
+        "no key; it is made of letters, digits, - and _"
+    } else if says("invalid key-value pair") {
+        "no key; the file is TOML, with lines of key = value below headers as [log]"
+    } else {
+        message
+    };
+    what.into()
+}
+
 /// The names that lead to what stands at an octet of the text. Tables of an array share their array's name.
 fn key_at<'t>(table: &'t DeTable<'_>, at: usize) -> Option<Vec<&'t str>> {
+    if let Some((key, _)) = table.iter().find(|(key, _)| key.span().start == at) {
+        return Some(vec![key.get_ref()]);
+    }
     table.iter().find_map(|(key, value)| {
         let inner = key_in(value.get_ref(), at);
         let here = || (key.span().contains(&at) || value.span().contains(&at)).then(Vec::new);

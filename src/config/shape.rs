@@ -1,6 +1,7 @@
 //! From TOML to `RawConfig`: finds every key that is unknown or holds the wrong kind of value, not just the first.
 
 use serde::Deserialize;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::raw::RawConfig;
@@ -12,12 +13,22 @@ pub(super) fn read(report: &mut Report<'_>) -> Option<RawConfig> {
         return None;
     }
     let mut tree = report.tree().clone();
+    // What stood where one word of several has to be.
+    let mut no_word = None;
     // serde stops at the first fault. Without the key at fault it finds the next one; each round removes one key.
     loop {
         match RawConfig::deserialize(Deserializer::from(tree.clone())) {
             Ok(raw) => return report.is_clean().then_some(raw),
             Err(fault) => {
-                let what = in_plain_words(fault.message());
+                // serde names the words to whom gives a wrong one.
+                if fault.message() == "wanted string or table"
+                    && let Some(at) = fault.span()
+                    && let Some(found) = blank(tree.get_mut(), at.start)
+                {
+                    no_word = Some(found);
+                    continue;
+                }
+                let what = in_plain_words(fault.message(), no_word.take());
                 let Some(at) = fault.span() else {
                     report.error_in_file("", what);
                     return None;
@@ -31,8 +42,37 @@ pub(super) fn read(report: &mut Report<'_>) -> Option<RawConfig> {
     }
 }
 
-/// Removes the innermost key at an octet of the text; says whether there was one.
+/// Puts an empty string in the place of the value that begins at an octet of the text; says what was there, if anything
+/// was but text.
+fn blank(table: &mut DeTable<'_>, at: usize) -> Option<&'static str> {
+    table.iter_mut().find_map(|(_, value)| blank_value(value, at))
+}
+
+fn blank_value(value: &mut Spanned<DeValue<'_>>, at: usize) -> Option<&'static str> {
+    let begins_here = value.span().start == at;
+    let found = match value.get_mut() {
+        DeValue::Table(table) => return blank(table, at),
+        DeValue::Array(_) if begins_here => "an array",
+        DeValue::Array(array) => return array.iter_mut().find_map(|element| blank_value(element, at)),
+        DeValue::String(_) => return None,
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+    };
+    begins_here.then(|| {
+        *value.get_mut() = DeValue::String("".into());
+        found
+    })
+}
+
+/// Removes the key at an octet of the text: the one that is written there, else the innermost that it belongs to. Says
+/// whether there was one.
 fn remove(table: &mut DeTable<'_>, at: usize) -> bool {
+    let written_here = table.keys().find(|key| key.span().start == at).cloned();
+    if let Some(key) = written_here {
+        return table.remove(&key).is_some();
+    }
     let mut here = None;
     for (key, value) in table.iter_mut() {
         if remove_within(value.get_mut(), at) {
@@ -54,11 +94,14 @@ fn remove_within(value: &mut DeValue<'_>, at: usize) -> bool {
 }
 
 /// Says what serde says as a person would, and without the value: it may be a secret.
-fn in_plain_words(message: &str) -> String {
+fn in_plain_words(message: &str, no_word: Option<&str>) -> String {
     let Some((fault, expected)) = message.split_once(", expected ") else { return message.into() };
     let known = expected.trim_start_matches("one of ").replace(" or ", ", ").replace('`', "");
     if fault.starts_with("unknown field") {
         return format!("unknown key; known here: {known}");
+    }
+    if let Some(found) = no_word {
+        return format!("must be one of {known}, in quotation marks, not {found}");
     }
     if let Some(word) = fault.strip_prefix("unknown variant ") {
         return format!("{} is not known here; known: {known}", word.replace('`', "\""));

@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::line::{self, Line, MAX_ANSWER};
-use super::peer::{READERS, may_be_gateway, name_of};
+use super::peer::{READERS, may_be_gateway, name_of, root_or};
 use super::{Answer, AskError, Request, socket};
 
 /// How long a gateway may think before it says another line: a login at each upstream, and a message sent.
@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// # Errors
 /// When that cannot be known, above all since this user may not ask.
 pub async fn listens(state_dir: &Path) -> Result<bool, AskError> {
-    match connect(state_dir).await {
+    // What is going to be asked is not known: it may be a list.
+    match connect(state_dir, true).await {
         Ok(_) => Ok(true),
         Err(AskError::NobodyListens) => Ok(false),
         Err(error) => Err(error),
@@ -34,8 +35,9 @@ pub async fn listens(state_dir: &Path) -> Result<bool, AskError> {
 /// # Errors
 /// See [`AskError`].
 pub async fn ask(state_dir: &Path, request: &Request, mut on_progress: impl FnMut(&str)) -> Result<Answer, AskError> {
+    let is_reading = request.is_reading();
     let request = line::write_request(request).ok_or(AskError::TooLong)?;
-    let mut stream = BufReader::new(connect(state_dir).await?);
+    let mut stream = BufReader::new(connect(state_dir, is_reading).await?);
     // A gateway that refuses may have said so and closed before it has read all.
     let _ = timeout(PATIENCE, stream.write_all(&request)).await;
     let mut line = Vec::new();
@@ -59,14 +61,18 @@ pub async fn ask(state_dir: &Path, request: &Request, mut on_progress: impl FnMu
     }
 }
 
-async fn connect(state_dir: &Path) -> Result<UnixStream, AskError> {
+/// `is_reading`: who may only look may ask this.
+async fn connect(state_dir: &Path, is_reading: bool) -> Result<UnixStream, AskError> {
     let file = socket(state_dir);
     let stream = match UnixStream::connect(&file).await {
         Ok(stream) => stream,
         Err(error) => {
             return Err(match error.kind() {
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused => AskError::NobodyListens,
-                ErrorKind::PermissionDenied => AskError::Denied { owner: owner(state_dir), readers: READERS, file },
+                ErrorKind::PermissionDenied => {
+                    let readers = is_reading.then_some(READERS);
+                    AskError::Denied { masters: masters(state_dir), readers, file }
+                }
                 _ => AskError::Broken { file, error },
             });
         }
@@ -83,8 +89,9 @@ async fn connect(state_dir: &Path) -> Result<UnixStream, AskError> {
     Ok(stream)
 }
 
-/// The user whose gateway it is, as far as the files tell.
-fn owner(state_dir: &Path) -> Option<String> {
+/// Who may ask the gateway of `state_dir` everything, as far as the files tell: what stands behind "run this as".
+#[must_use]
+pub fn masters(state_dir: &Path) -> String {
     let found: io::Result<_> = std::fs::metadata(socket(state_dir)).or_else(|_| std::fs::metadata(state_dir));
-    found.ok().map(|found| name_of(found.uid()))
+    root_or(found.ok().map(|found| name_of(found.uid())).as_deref())
 }

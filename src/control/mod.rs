@@ -31,9 +31,9 @@ use tokio::sync::mpsc;
 use crate::config::Protocol;
 
 #[cfg(unix)]
-pub use client::{ask, listens};
+pub use client::{ask, listens, masters};
 #[cfg(not(unix))]
-pub use elsewhere::{Claim, Hold, Server, ask, claim, hold, listens};
+pub use elsewhere::{Claim, Hold, Server, ask, claim, hold, listens, masters};
 #[cfg(unix)]
 pub use hold::{Hold, hold};
 #[cfg(unix)]
@@ -96,17 +96,17 @@ pub enum AskError {
     NobodyListens,
     /// This user may not.
     #[error(
-        "{} is closed to this user: run this as root{}; members of the group {readers} may list accounts and logins",
+        "{} is closed to this user: run this as {masters}{}",
         .file.display(),
-        .owner.as_ref().map(|owner| format!(" or as {owner}")).unwrap_or_default()
+        .readers.map(|group| format!("; members of the group {group} may list accounts and logins")).unwrap_or_default()
     )]
     Denied {
         /// The socket.
         file: PathBuf,
-        /// Whose it is, where that can be known.
-        owner: Option<String>,
-        /// The group that may look.
-        readers: &'static str,
+        /// Who may, as in "run this as …".
+        masters: String,
+        /// The group that may look, where looking is all that is wanted.
+        readers: Option<&'static str>,
     },
     /// The socket cannot be used.
     #[error("the control socket {} cannot be used: {error}. Try again, and if it stays so restart the gateway", .file.display())]

@@ -79,9 +79,22 @@ pub(super) fn name_of(uid: u32) -> String {
     }
 }
 
+/// Whom to run a command as that the gateway of `user` answers.
+pub(super) fn root_or(user: Option<&str>) -> String {
+    match user {
+        Some(user) if user != "root" => format!("root or as {user}"),
+        _ => "root".into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn root_is_named_once() {
+        assert_eq!([Some("mailferry"), Some("root"), None].map(root_or), ["root or as mailferry", "root", "root"]);
+    }
 
     #[test]
     fn a_gateway_is_roots_or_ones_own_or_the_folders_owners() {

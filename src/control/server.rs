@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::line::{self, Line, MAX_REQUEST};
-use super::peer::{Doorman, READERS, Rights, name_of};
+use super::peer::{Doorman, READERS, Rights, name_of, root_or};
 use super::{Answer, ControlError, Desk, Hold, Request, hold, socket};
 use crate::drain::Drain;
 
@@ -225,9 +225,13 @@ fn refused(rights: Rights) -> Answer {
     let own = name_of(nix::unistd::geteuid().as_raw());
     Answer::failed(match rights {
         Rights::Reading => format!(
-            "members of the group {READERS} may list accounts and logins, and nothing else: run this as root or as {own}"
+            "members of the group {READERS} may list accounts and logins, and nothing else: run this as {}",
+            root_or(Some(&own))
         ),
-        _ => format!("only root and {own} may ask this gateway, and members of the group {READERS} for lists"),
+        _ => format!(
+            "only {} may ask this gateway, and members of the group {READERS} for lists",
+            if own == "root" { own } else { format!("root and {own}") }
+        ),
     })
 }
 

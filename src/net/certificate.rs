@@ -17,7 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 use zeroize::Zeroizing;
 
 use crate::config::{CertificateFiles, holds_private_key, others_can_read};
@@ -64,18 +64,6 @@ impl Facts {
     #[must_use]
     pub fn cover(&self, host: &str) -> bool {
         self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
-    }
-
-    /// What is wrong with it at `now`, where its time is the matter.
-    #[must_use]
-    pub fn untimely(&self, now: SystemTime) -> Option<&'static str> {
-        if now > self.ends {
-            Some("it has expired")
-        } else if now < self.begins {
-            Some("it is not valid yet; see that this machine's clock is right")
-        } else {
-            None
-        }
     }
 
     fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
@@ -127,6 +115,15 @@ impl Readable {
         let Some(facts) = chain.first().and_then(Facts::of) else {
             return Err(unusable(certificate, "its first certificate is none of X.509; make or fetch it anew"));
         };
+        // Before the key: no key is found to fit a certificate that is not understood.
+        if let Some(version) = chain.first().and_then(old_version) {
+            let why = format!(
+                "the certificate is of X.509 version {version} and must be of version 3; make one with: openssl req -x509 \
+                 -newkey rsa:2048 -nodes -days 3650 -subj /CN=NAME -addext subjectAltName=DNS:NAME -keyout FILE.key -out \
+                 FILE.pem"
+            );
+            return Err(unusable(certificate, &why));
+        }
         let provider: CryptoProvider = default_provider();
         let key = provider.key_provider.load_private_key(key).map_err(|error| {
             unusable(private_key, &format!("the private key cannot be used ({error}); RSA and ECDSA can"))
@@ -168,6 +165,12 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> 
         }
         Err(error) => Err(unusable(format!("it is no good PEM ({error}); make or fetch it anew"))),
     }
+}
+
+/// A certificate's version where that is before 3, which alone has names to be known by (RFC 5280 section 4.1.2.1).
+fn old_version(certificate: &CertificateDer<'static>) -> Option<u32> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    (parsed.version() != X509Version::V3).then(|| parsed.version().0 + 1)
 }
 
 /// Reads the private key of a file.

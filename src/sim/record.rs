@@ -127,7 +127,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Makes a line printable, and cuts every word longer than `longest` down to its beginning and its length.
 fn shorten(line: &[u8], longest: usize) -> String {
     let words = line.split(|&octet| octet == b' ').map(|word| {
-        let shown = word[..word.len().min(longest)].escape_ascii().to_string();
+        let shown = printable(&word[..word.len().min(longest)]);
         if word.len() <= longest {
             shown
         } else {
@@ -135,6 +135,15 @@ fn shorten(line: &[u8], longest: usize) -> String {
         }
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// What can be printed as it is, and the rest escaped.
+fn printable(octets: &[u8]) -> String {
+    let one = |&octet: &u8| match octet {
+        b' '..=b'~' => char::from(octet).to_string(),
+        _ => octet.escape_ascii().to_string(),
+    };
+    octets.iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -153,6 +162,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped() {
-        assert_eq!(shorten(b"a\x1b[2J \x01b", 72), "a\\x1b[2J \\x01b");
+        assert_eq!(shorten(b"a\x1b[2J \x01b\xff", 72), "a\\x1b[2J \\x01b\\xff");
+        assert_eq!(shorten(b"FLAGS (\\Seen) {\"a\":1}", 72), "FLAGS (\\Seen) {\"a\":1}");
     }
 }

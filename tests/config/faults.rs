@@ -12,7 +12,68 @@ use super::{HASH, SMALLEST, assert_fault, faults, parse, parse_in, secret_of, wi
 #[test]
 fn what_is_no_toml_is_shown_where_it_is() {
     assert_fault(&with_top("hostname = \"a\"\nhostname = \"b\""), "2:1: hostname occurs twice in its table");
-    assert_fault(&with_top("hostname: x"), "1:11: key with no value, expected `=`");
+    assert_fault(&with_top("hostname: x"), "1:11: no = behind the key; write key = value");
+}
+
+#[test]
+fn common_slips_are_told_in_plain_words() {
+    for (line, fault) in [
+        ("hostname = gateway.example", "text must stand in quotation marks"),
+        ("hostname = 127.0.0.1", "must stand in quotation marks, as in \"127.0.0.1:1587\""),
+        ("hostname = 2026-13-45", "neither a number nor a date"),
+        ("hostname = True", "neither true nor false"),
+        ("hostname =", "no value behind the ="),
+        ("hostname = \"a", "the text does not end"),
+        ("hostname = 'a", "the text does not end"),
+        ("hostname = \"a\" b", "something follows the value"),
+        ("hostname = \"C:\\Users\"", "begins an escape"),
+        ("drain time = 3", "no = behind the key"),
+        ("// a remark", "a remark begins with #"),
+        ("[log", "the header does not end"),
+        ("[[log]", "the header does not end"),
+        ("log = { level = \"info\"", "no } at the end of the table"),
+        ("state_dir = [ \"a\"", "no ] at the end of the list"),
+        ("log = { level = \"info\" format = \"text\" }", "no comma"),
+        ("{ \"log\": 3 }", "the file is TOML"),
+    ] {
+        let found = faults(&with_top(line));
+        assert!(found.len() == 1 && found[0].contains(fault), "{line}: {found:?}");
+    }
+    assert_fault(
+        &with("\"127.0.0.1:1587\"", "127.0.0.1:1587"),
+        "4:13: listener.bind: neither a number nor a date; anything else must stand in quotation marks, as in \
+         \"127.0.0.1:1587\"",
+    );
+}
+
+#[test]
+fn one_word_of_several_is_asked_for_by_name() {
+    for (line, fault) in [
+        (
+            "tls = true",
+            "5:7: listener.tls: must be one of none, starttls, implicit, auto, in quotation marks, not a boolean",
+        ),
+        (
+            "tls = [1]",
+            "5:7: listener.tls: must be one of none, starttls, implicit, auto, in quotation marks, not an array",
+        ),
+    ] {
+        assert_fault(&with("bind = \"127.0.0.1:1587\"", &format!("bind = \"127.0.0.1:1587\"\n{line}")), fault);
+    }
+    // And what follows is found all the same.
+    let found = faults(&with_top("hosts = 1\n[log]\nformat = 3\nlevel = 3\n"));
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found[1], "3:10: log.format: must be one of text, json, in quotation marks, not an integer");
+}
+
+#[test]
+fn an_unknown_key_is_told_once() {
+    for lines in ["[apps.contoso]\ngrant = \"command\"", "[logs.more.still]\nlevel = 3", "logs.more.still = 3"] {
+        let found = faults(&with_top(lines));
+        assert!(found.len() == 1 && found[0].contains("unknown key; known here: "), "{lines}: {found:?}");
+    }
+    let found = faults(&with("bind = ", "log.level.more = 1\nbind = "));
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
 #[test]

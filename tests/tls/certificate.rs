@@ -254,3 +254,57 @@ async fn a_key_in_the_certificates_file_is_not_printed() {
     let (status, _, said) = run(folder.path(), &["cert", "--new"]).await;
     assert!(status == Some(0) && said.contains("no listener shows the new certificate: "), "{said}");
 }
+
+#[tokio::test]
+async fn one_that_has_ended_is_a_fault_of_check_and_told_once_at_the_start() {
+    let provider = Simulator::start(wanted(ListenerTls::Implicit).provider).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    write(&files, HOST);
+    let text = configuration_text(&provider, &folder, &wanted(ListenerTls::Implicit)).replace(
+        "bind = \"127.0.0.1:0\"",
+        "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"one.pem\"\nprivate_key = \"one.key\"",
+    );
+    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    let (status, result, _) = run(folder.path(), &["check", "--offline"]).await;
+    assert!(status == Some(0) && !result.contains("certificate: "), "{result}");
+
+    let key = make_key(KeyKind::P256).unwrap();
+    let day = Duration::from_secs(24 * 3600);
+    let old = make_certificate(&key, &[], SystemTime::now() - 3660 * day).unwrap();
+    replace(&files.private_key, &key);
+    replace(&files.certificate, &old);
+    let (status, result, _) = run(folder.path(), &["check", "--offline"]).await;
+    assert_eq!(status, Some(1), "{result}");
+    let ended = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains("one.pem of the listeners has ended on 20"))
+            .count()
+    };
+    assert!(ended(&result) == 1 && result.contains("FAIL  certificate: "), "{result}");
+    assert!(result.contains("warn  certificate: ") && result.contains("is for no name"), "{result}");
+    let (status, result, said) = run(folder.path(), &["cert"]).await;
+    assert_eq!((status, ended(&said), value(&result, "names")), (Some(0), 1, "none"), "{said}");
+
+    let mut gateway = Running::start(program(folder.path(), &["--config", "mailferry.toml", "serve"]));
+    gateway.says("has ended on").await;
+    gateway.signal(rustix::process::Signal::TERM);
+    let (_, log) = gateway.ended_with_all().await;
+    assert_eq!((ended(&log), log.matches("expired").count()), (1, 0), "{log}");
+}
+
+#[tokio::test]
+async fn one_that_nobody_shows_is_made_with_a_word() {
+    let provider = Simulator::start(wanted(ListenerTls::None).provider).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration_text(&provider, &folder, &wanted(ListenerTls::None));
+    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    for (made, arguments) in [(true, &["cert"][..]), (false, &["cert"])] {
+        let (status, _, said) = run(folder.path(), arguments).await;
+        assert_eq!((status, said.lines().count(), said.contains("which was made now")), (Some(0), 1, made), "{said}");
+        assert!(
+            said.contains("no listener shows this certificate") && said.contains("each has tls = \"none\""),
+            "{said}"
+        );
+    }
+}

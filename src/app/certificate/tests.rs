@@ -1,6 +1,7 @@
 //! What stands in a certificate of our own, and what becomes of its key.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -63,4 +64,58 @@ fn the_key_before_is_not_kept() {
     std::fs::write(old(&files.private_key), "a key").unwrap();
     assert_ne!(renew(&config, KeyKind::P256).unwrap().facts(), first);
     assert!(old(&files.certificate).exists() && !old(&files.private_key).exists());
+}
+
+#[test]
+fn the_end_the_beginning_and_the_names_are_judged_of_every_certificate() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let now = SystemTime::now();
+    for (named, cure) in [(false, "Run `mailferry cert --new`"), (true, "Put a new one in the file's place")] {
+        let keys = "tls = \"auto\"\ncertificate = \"server.pem\"\nprivate_key = \"server.key\"";
+        let (mut config, folder) =
+            config(&format!("bind = \"127.0.0.1:0\"\n{}", if named { keys } else { "tls = \"auto\"" }));
+        assert_eq!(Verdict::of_all(&config, now).faults.len(), usize::from(named), "ours is made when it is needed");
+        let write = |files: &CertificateFiles, hosts: &[String]| {
+            let key = make_key(KeyKind::P256).unwrap();
+            std::fs::write(&files.certificate, make_certificate(&key, hosts, now).unwrap()).unwrap();
+            std::fs::write(&files.private_key, key.as_bytes()).unwrap();
+        };
+        if named {
+            let (certificate, private_key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
+            let files = CertificateFiles { certificate, private_key };
+            write(&files, &["gateway.example".into()]);
+            Arc::get_mut(&mut config.listeners[0]).unwrap().certificate = Some(files);
+        } else {
+            own(&config, KeyKind::P256).unwrap();
+        }
+        let facts = shown(&config, KeyKind::P256).unwrap()[0].facts();
+        let judged = |at: SystemTime| {
+            let Verdict { faults, warnings } = Verdict::of_all(&config, at);
+            (faults.join("\n"), warnings.join("\n"))
+        };
+        let nothing = || (String::new(), String::new());
+        assert_eq!(judged(now), nothing());
+        assert_eq!(judged(facts.ends - DAY * 31), nothing());
+        let (faults, warnings) = judged(facts.ends - DAY * 10);
+        assert!(faults.is_empty() && warnings.contains(" ends on ") && warnings.contains(cure), "{faults}{warnings}");
+        let (faults, warnings) = judged(facts.ends + DAY);
+        assert!(
+            warnings.is_empty() && faults.contains(" has ended on ") && faults.contains(cure),
+            "{faults}{warnings}"
+        );
+        let (faults, warnings) = judged(facts.begins - DAY);
+        assert!(warnings.is_empty() && faults.contains("this machine's clock"), "{faults}{warnings}");
+        let files = config.listeners[0].certificate.clone();
+        write(&files.unwrap_or_else(|| own_files(&config.state_dir)), &[]);
+        if !named {
+            #[cfg(unix)]
+            std::fs::set_permissions(
+                own_files(&config.state_dir).private_key,
+                std::os::unix::fs::PermissionsExt::from_mode(0o600),
+            )
+            .unwrap();
+        }
+        let (faults, warnings) = judged(now);
+        assert!(faults.is_empty() && warnings.contains("is for no name"), "{faults}{warnings}");
+    }
 }

@@ -433,7 +433,8 @@ async fn a_test_message_goes_the_way_of_every_message() {
     assert_eq!(control.violations(), Vec::<String>::new());
 
     for to in ["nobody", "<ann@contoso.example>", "ann@contoso.example> NOTIFY=NEVER"] {
-        stage.refused(send(to), true).await;
+        let said = stage.refused(send(to), true).await;
+        assert!(said.contains("be sent to") || said.contains("in an envelope"), "of the recipient: {said}");
     }
     let no = sim::Act::Say("550 5.1.1 No such user".into());
     control.fail(sim::Protocol::Smtp, Fault::At(sim::Moment::RcptDue, no));

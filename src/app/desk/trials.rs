@@ -40,6 +40,12 @@ pub(super) async fn check(parts: &Parts, address: &str, progress: &Progress) -> 
 /// One message on the way that every message takes.
 pub(super) async fn send(parts: &Parts, address: &str, to: &str) -> Result<Answer, Refusal> {
     let account = account(&parts.registry.directory(), address)?;
+    check_address(to).map_err(|_| {
+        let to = shown(to);
+        Refusal::usage(format!(
+            "{to} is no address that a message can be sent to; it must be as in \"ann@contoso.com\""
+        ))
+    })?;
     for address in [to, &account.address] {
         check_address(address).map_err(|what| Refusal::usage(format!("{}: {what}", shown(address))))?;
         // Such an address would end where it is quoted.

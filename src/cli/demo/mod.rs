@@ -11,8 +11,8 @@ use std::io::Write;
 use anyhow::Context;
 
 use self::scene::Scene;
-use super::Failure;
 use super::serve::Signals;
+use super::{Failure, Output};
 
 /// See the whole job on this machine, with no account anywhere
 ///
@@ -35,7 +35,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
 
 /// Prints every side of it, and stays up unless it is for once only.
 async fn play(scene: &Scene, once: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = Output::new();
     scene.introduce(&mut out)?;
     for part in client::PARTS {
         scene.play(part, &mut out).await?;

@@ -1,7 +1,8 @@
 //! A sign-in in a browser: on this machine the browser comes back by itself; from any other, a person copies the address
 //! it ended at.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,12 +40,23 @@ pub(super) async fn obtain(sign_in: SignIn, account: &Account) -> Result<Obtaine
     };
     let flow = Arc::new(sign_in.authorization_code(&uri).map_err(anyhow::Error::new)?);
     explain(&flow, account, redirect.is_some())?;
-    let obtained = tokio::select! {
-        query = come_back(redirect, Arc::clone(&flow)) => {
-            let query = query.map_err(|error| anyhow!("{error}; run the command again"))?;
-            flow.answered(&query).await
+    let mut back = pin!(come_back(redirect, Arc::clone(&flow)));
+    let obtained = loop {
+        tokio::select! {
+            query = &mut back => {
+                let query = query.map_err(|error| anyhow!("{error}; run the command again"))?;
+                break flow.answered(&query).await;
+            }
+            Ok(text) = pasted() => {
+                if flow.is_answered_by_pasted(&text) || !std::io::stdin().is_terminal() {
+                    break flow.pasted(&text).await;
+                }
+                crate::cli::note(
+                    "that is not the address at which the browser ends after this sign-in: paste all of it, up to its end, and \
+                     press Enter",
+                );
+            }
         }
-        Ok(text) = pasted() => flow.pasted(&text).await,
     };
     Ok(obtained.map_err(anyhow::Error::new)?)
 }

@@ -8,7 +8,7 @@ use std::io::{BufRead, IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use zeroize::Zeroizing;
 
 use super::Failure;
@@ -56,6 +56,12 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
 }
 
 async fn obtain(args: &Args, config: &Config, account: &Arc<Account>) -> Result<Obtained, Failure> {
+    let (address, app) = (&account.address, &account.app);
+    if !app.grant.is_a_persons() {
+        let (app, grant) = (&app.name, app.grant.name());
+        let what = format!("nobody signs in for {address}: the app {app} gets its tokens by {grant}");
+        return Err(Failure::Usage(what));
+    }
     let sign_in = app::sign_in(config, Arc::clone(account)).map_err(anyhow::Error::new)?;
     let by_device = args.device || (!args.browser && matches!(account.app.grant, Grant::DeviceCode(_)));
     let obtained = if args.refresh_token {
@@ -136,7 +142,7 @@ fn refresh_token() -> Result<SecretText, Failure> {
     let length = line.trim_end().len();
     line.truncate(length);
     if line.is_empty() {
-        return Err(Failure::Usage("there is no refresh token: give it as one line of standard input".into()));
+        return Err(Failure::Failed(anyhow!("there is no refresh token: give it as one line of standard input")));
     }
     Ok(SecretText::new(std::mem::take(&mut *line)))
 }

@@ -93,18 +93,21 @@ impl AuthorizationCode {
         single(query, "state").is_ok_and(|state| state.map(SecretText::new).as_ref() == Some(&self.state))
     }
 
+    /// Whether what a person copied is an answer to this request: one that is not costs nothing to be asked for again.
+    #[must_use]
+    pub fn is_answered_by_pasted(&self, text: &str) -> bool {
+        text.len() <= MAX_PASTED && self.is_answered_by(query_of(text))
+    }
+
     /// Takes the address that a person copied from their browser, or what follows the `?` in it.
     ///
     /// # Errors
     /// As [`AuthorizationCode::answered`].
     pub async fn pasted(&self, text: &str) -> Result<Obtained, TokenError> {
-        let text = text.trim();
         if text.len() > MAX_PASTED {
-            return Err(not_the_answer("What was pasted is too long"));
+            return Err(self.not_the_answer("What was pasted is too long"));
         }
-        let text = text.split('#').next().unwrap_or_default();
-        let query = text.split_once('?').map_or(text, |(_, query)| query);
-        self.answered(query).await
+        self.answered(query_of(text)).await
     }
 
     /// Takes the query of a redirect and exchanges the code in it.
@@ -120,9 +123,10 @@ impl AuthorizationCode {
 
     fn code(&self, query: &str) -> Result<SecretText, TokenError> {
         if !self.is_answered_by(query) {
-            return Err(not_the_answer("The address does not belong to this sign-in"));
+            return Err(self.not_the_answer("The address does not belong to this sign-in"));
         }
-        let parameter = |name| single(query, name).map_err(|Twice| not_the_answer("The address says a thing twice"));
+        let parameter =
+            |name| single(query, name).map_err(|Twice| self.not_the_answer("The address says a thing twice"));
         // RFC 9207: an answer that names another issuer was meant for another provider's code.
         if let Some(issuer) = parameter("iss")?
             && Url::parse(&issuer).map(|issuer| issuer.origin()).ok().as_ref() != Some(&self.issuer)
@@ -136,7 +140,19 @@ impl AuthorizationCode {
         }
         let code = parameter("code")?.filter(|code| !code.is_empty());
         code.map(SecretText::new)
-            .ok_or_else(|| not_the_answer("The address holds no code"))
+            .ok_or_else(|| self.not_the_answer("The address holds no code"))
+    }
+
+    /// The code has been asked for with secrets that end with this: only another sign-in helps.
+    fn not_the_answer(&self, what: &str) -> TokenError {
+        let address = hints::shown(&self.sign_in.account.address);
+        needs_person(
+            what,
+            format!(
+                "Run mailferry sign-in {address} again, open the URL that it shows, and give the whole address at which the \
+                 browser ends"
+            ),
+        )
     }
 }
 
@@ -152,8 +168,10 @@ fn single(query: &str, name: &str) -> Result<Option<String>, Twice> {
     }
 }
 
-fn not_the_answer(what: &str) -> TokenError {
-    needs_person(what, "Open the URL again, sign in, and give the whole address at which the browser ends")
+/// What follows the `?` in an address, or all of it.
+fn query_of(text: &str) -> &str {
+    let text = text.trim().split('#').next().unwrap_or_default();
+    text.split_once('?').map_or(text, |(_, query)| query)
 }
 
 #[cfg(test)]
@@ -307,8 +325,11 @@ mod tests {
         let begun = begun();
         let long = "x".repeat(MAX_PASTED + 1);
         for text in ["", "0.ARoA-just-the-code", "https://login.example.com/authorize?state=mine&code=c", &long] {
-            let error = begun.pasted(text).await.unwrap_err();
-            assert!(error.to_string().contains("whole address"), "{error}");
+            assert!(!begun.is_answered_by_pasted(text), "{text}");
+            let error = begun.pasted(text).await.unwrap_err().to_string();
+            assert!(error.contains("whole address") && error.contains("mailferry sign-in user@example.com"), "{error}");
         }
+        let state = begun.state.expose();
+        assert!(begun.is_answered_by_pasted(&format!(" http://localhost:8400/?code=c&state={state}#_=_\n")));
     }
 }
