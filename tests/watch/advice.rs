@@ -1,5 +1,7 @@
 //! The line to change, where another one would not help, or would let in who should not be.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mailferry::config::Protocol;
 
 use super::Stage;
@@ -50,6 +52,18 @@ async fn the_line_that_lets_an_address_in_is_for_who_has_the_password() {
         assert!(line.contains(reason) && line.contains(detail), "{line}");
     }
     assert_eq!(told[0], told[1], "the client learns nothing");
+}
+
+#[tokio::test]
+async fn who_asks_to_act_as_another_is_told_that_and_nothing_of_its_password() {
+    let stage = Stage::set(Wanted::brisk()).await;
+    let mut watching = stage.watch(&[]).await;
+    let mut device = stage.device(Protocol::Smtp).await;
+    let response = STANDARD.encode(format!("boss\0scanner\0{PASSWORD}"));
+    assert!(device.ask(&format!("AUTH PLAIN {response}")).await.starts_with("535 "));
+    drop(device);
+    let advice = watching.says(" ** ").await;
+    assert!(advice.contains("the device asks to act as another"), "{advice}");
 }
 
 #[tokio::test]

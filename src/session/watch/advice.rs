@@ -262,8 +262,8 @@ impl Clue {
                 format!("the password is right, and this login is not for this address: {}", of_login(login, &key))
             }
             Self::TlsRequired { login } => format!(
-                "the password is right, and this login wants TLS: switch it on in the device, or take tls = \"required\" out of [[account.login]] username \
-                 = \"{login}\""
+                "the password is right, and this login wants TLS: switch it on in the device, or take tls = \"required\" out of \
+                 [[account.login]] username = \"{login}\""
             ),
             Self::WrongPassword { login, besides } => {
                 let besides = besides
