@@ -129,7 +129,7 @@ pub(super) fn is_carriers(network: &IpNet) -> bool {
 }
 
 /// Whether a network is a single address.
-pub(super) fn is_single(network: &IpNet) -> bool {
+pub(crate) fn is_single(network: &IpNet) -> bool {
     network.prefix_len() == network.max_prefix_len()
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 
+use super::places::reach;
 use super::report::Report;
 use super::{Account, Admission, Config, Listener, ListenerTls, Login, Protocol, units};
 
@@ -58,14 +59,6 @@ fn nobody(config: &Config, listener: &Listener) -> Option<String> {
          auto, or name in plaintext_login from where a password is taken in clear"
             .into(),
     )
-}
-
-/// From where a login can reach a listener.
-fn reach(listener: &Listener, login: &Login) -> Vec<IpNet> {
-    match &login.networks {
-        Some(networks) => units::shared(&listener.allow, networks),
-        None => listener.allow.clone(),
-    }
 }
 
 /// Whether a login whose protocol the listener speaks can be used there.

@@ -117,7 +117,7 @@ async fn an_office_from_nothing_to_the_first_message() {
         &[
             "Application SMTP.SendAsApp",
             "Type this into Scanner 3rd floor:",
-            "127.0.0.1, port 587, security: SSL/TLS or STARTTLS\n",
+            "127.0.0.1, port 587, security: SSL/TLS or STARTTLS, or none",
             "the certificate is mailferry's own",
             &format!("sender     {SCANNER}"),
             "size ",

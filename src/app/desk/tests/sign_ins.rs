@@ -158,9 +158,8 @@ async fn a_sign_in_where_nobody_signs_in_is_refused() {
             .await
             .contains("nobody signs in")
     );
-    stage
-        .done(Request::AddAccount { address: ANN.into(), app: "people".into() })
-        .await;
+    let id = stage.made(add_account(ANN, "people")).await;
+    stage.done(Request::RevokeLogin { id }).await;
     let what = stage.refused(Request::SignIn(stage.sign_in(&[])), true).await;
     assert!(what.contains("mailferry login add ann@contoso.example"), "{what}");
     let request = SignInRequest { access_token: Some("a token".into()), ..stage.sign_in(&[ANN]) };
