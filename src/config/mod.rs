@@ -49,7 +49,7 @@ pub use model::{
 pub(crate) use places::{Place, in_words, listeners_in_words, places};
 pub use secrets::SecretSource;
 pub use units::duration;
-pub(crate) use units::{NETWORK, is_link_local, is_private, is_single, network};
+pub(crate) use units::{NETWORK, is_link_local, is_private, is_single, loopback, network};
 
 /// Everything the gateway needs to know before it starts.
 #[derive(Debug)]

@@ -123,6 +123,15 @@ fn instructions(
     for path in written {
         text.push_str(&format!("Written: {}\n", path.display()));
     }
+    if as_root {
+        let folder = "/etc/mailferry";
+        let how = if config.file.parent() == Some(Path::new(folder)) {
+            format!("is given them by: chgrp -R mailferry {folder} && chmod -R g+rX {folder}   (docs/service.md)")
+        } else {
+            "cannot read them: see docs/service.md".into()
+        };
+        text.push_str(&format!("They are root's alone; a service with a user of its own {how}\n"));
+    }
     let mut steps = Vec::new();
     if let Some(commands) = answers.for_the_administrator() {
         steps.push(commands);
@@ -141,6 +150,14 @@ fn instructions(
         ""
     };
     steps.push(format!("Run it:\n\n    mailferry {with_config} serve\n{hint}"));
+    if let Some(Office { network, .. }) = office {
+        steps.push(format!(
+            "Send a message from this machine. What is typed into devices below is for {network} alone: a program that \
+             connects\n   from elsewhere, from this machine to 127.0.0.1 too, is refused as with a wrong \
+             password.\n\n    mailferry {with_config} send-test {} --to YOUR-ADDRESS\n",
+            answers.address
+        ));
+    }
     if let Some(account) = config.accounts.first() {
         let networks: Vec<_> = office.map(|office| office.network).into_iter().collect();
         for (device, password) in answers.devices.iter().zip(logins) {
