@@ -58,8 +58,12 @@ impl Card<'_> {
         let mut text = format!("Type this into {}:\n", self.device);
         let mut line = |name: &str, value: &str| _ = writeln!(text, "  {name:<10} {value}");
         let protocols = &self.login.protocols;
-        for place in config::places(self.config, self.login, protocols) {
-            self.server(&place, &mut line);
+        let places = config::places(self.config, self.login, protocols);
+        for (number, place) in places.iter().enumerate() {
+            // What is said of a certificate is said once.
+            let next = places.get(number + 1).filter(|next| next.address.is_some());
+            let last = next.is_none_or(|next| next.listener.name != place.listener.name);
+            self.server(place, last, &mut line);
         }
         match self.way_in {
             WayIn::Login { password } => {
@@ -89,7 +93,8 @@ impl Card<'_> {
         text
     }
 
-    fn server(&self, place: &Place<'_>, line: &mut impl FnMut(&str, &str)) {
+    /// A place; `last`: of its listener.
+    fn server(&self, place: &Place<'_>, last: bool, line: &mut impl FnMut(&str, &str)) {
         let listener = place.listener;
         let role = match listener.protocol {
             Protocol::Smtp => "SMTP",
@@ -112,7 +117,7 @@ impl Card<'_> {
             Reach::Unknown => self.config.hostname.clone(),
         };
         line(role, &format!("{host}, port {}, security: {}", address.port(), security(listener, place.in_clear)));
-        if listener.tls != ListenerTls::None && listener.certificate.is_none() {
+        if last && listener.tls != ListenerTls::None && listener.certificate.is_none() {
             line("", "the certificate is mailferry's own: have the device trust it (mailferry cert), or not check it");
             if matches!(reach, Reach::From(_)) {
                 line("", "it names that address only where bind does: a device that checks it wants bind to name it");
@@ -232,19 +237,19 @@ mod tests {
 
     #[test]
     fn of_all_addresses_the_one_in_the_devices_network_is_named() {
-        let any = "bind = \"0.0.0.0:587\"\nallow = [\"203.0.113.0/24\", \"127.0.0.0/8\"]";
+        let any = "bind = [\"0.0.0.0:25\", \"0.0.0.0:587\"]\nallow = [\"203.0.113.0/24\", \"127.0.0.0/8\"]";
         // For documentation: no machine has an address there (RFC 5737).
         let card_there = card(any, &["203.0.113.0/24"]);
-        let [host, certificate, names] = &places(&card_there)[..] else { panic!("{card_there}") };
+        let [_, host, certificate, names] = &places(&card_there)[..] else { panic!("{card_there}") };
         let words = "this machine's address as seen from 203.0.113.0/24 (it has none in there now), port 587, security: \
                      SSL/TLS or STARTTLS";
         assert_eq!(*host, words, "no password is taken in clear from there");
         assert!(certificate.contains("mailferry cert") && names.contains("wants bind to name it"), "{card_there}");
         let single = card(any, &["203.0.113.9"]);
-        assert!(places(&single)[0].starts_with("this machine's address as seen from 203.0.113.9, port"), "{single}");
+        assert!(places(&single)[1].starts_with("this machine's address as seen from 203.0.113.9, port"), "{single}");
         let here = card(any, &["203.0.113.0/24", "127.0.0.0/8"]);
         let expected = "127.0.0.1, port 587, security: SSL/TLS or STARTTLS, or none if it knows neither";
-        assert_eq!(places(&here)[0], expected);
-        assert!(places(&card(any, &[]))[0].starts_with("gateway.example, port 587, "));
+        assert_eq!(places(&here)[1], expected);
+        assert!(places(&card(any, &[]))[1].starts_with("gateway.example, port 587, "));
     }
 }

@@ -134,6 +134,7 @@ async fn an_account_is_made_with_what_to_type_into_the_device() {
             .look(async |gateway| stage.sends(gateway, username, password, ANN).await)
             .await;
         assert!(!stage.account(ANN).await.from_the_file);
+        holds_all(&stage.prints(&["check"]).await, &["1 account(s), and 1 made by commands\n"]);
         // What it was not made for it does not get.
         turns
             .look(async |gateway| {
