@@ -120,7 +120,7 @@ impl Card<'_> {
         if last && listener.tls != ListenerTls::None && listener.certificate.is_none() {
             line("", "the certificate is mailferry's own: have the device trust it (mailferry cert), or not check it");
             if matches!(reach, Reach::From(_)) {
-                line("", "it names that address only where bind does: a device that checks it wants bind to name it");
+                line("", "a device that checks it wants that address in it: name the address in bind");
             }
         }
     }
@@ -244,7 +244,7 @@ mod tests {
         let words = "this machine's address as seen from 203.0.113.0/24 (it has none in there now), port 587, security: \
                      SSL/TLS or STARTTLS";
         assert_eq!(*host, words, "no password is taken in clear from there");
-        assert!(certificate.contains("mailferry cert") && names.contains("wants bind to name it"), "{card_there}");
+        assert!(certificate.contains("mailferry cert") && names.contains("name the address in bind"), "{card_there}");
         let single = card(any, &["203.0.113.9"]);
         assert!(places(&single)[1].starts_with("this machine's address as seen from 203.0.113.9, port"), "{single}");
         let here = card(any, &["203.0.113.0/24", "127.0.0.0/8"]);

@@ -120,7 +120,7 @@ mod tests {
         let login = &config.accounts[0].logins[1];
         let places = places(&config, login, &[Protocol::Imap, Protocol::Smtp]);
         let shown = places.iter().map(|place| {
-            let address = place.address.map_or("proxy".into(), |address| address.to_string());
+            let address = place.address.map_or_else(|| "proxy".into(), |address| address.to_string());
             address + if place.in_clear { "" } else { "!" }
         });
         shown.collect()
