@@ -68,7 +68,7 @@ impl Stage {
             networks: vec![],
         };
         match self.ask(Request::AddLogin(login)).await {
-            Answer::Login { id } => id,
+            Answer::Login { id, .. } => id,
             other => panic!("{other:?}"),
         }
     }
@@ -131,7 +131,7 @@ async fn a_replaced_password_ends_its_sessions_when_its_time_is_over() {
     let mut reading = logged_in(imap, Protocol::Imap, "copier").await;
     let other = common::cheap_hash(b"another password");
     let rotate = |id, grace| Request::RotateLogin { id, password_hash: other.clone(), grace };
-    let Answer::Login { id } = stage.ask(rotate(id, 3600)).await else { panic!() };
+    let Answer::Login { id, .. } = stage.ask(rotate(id, 3600)).await else { panic!() };
     reading.say("t NOOP").await;
     reading.until("t OK").await;
     let mut new = Client::connect(imap).await;

@@ -98,7 +98,8 @@ impl Stage {
         let said = good(finish(self.command(&["login", "add", ADDRESS, "--username", username])).await);
         let accounts = good(finish(self.command(&["accounts"])).await);
         assert!(accounts.contains(ADDRESS), "{accounts}");
-        said.trim_end().rsplit_once("password ").unwrap().1.to_owned()
+        let (_, password) = said.rsplit_once("password ").unwrap();
+        password.split(' ').next().unwrap().to_owned()
     }
 
     /// What is in the state folder, and the folder: all of it the service's and nobody else's.

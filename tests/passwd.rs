@@ -51,6 +51,9 @@ fn failures_have_their_status_and_one_line() {
     let output = mailferry(&["passwd"], b"\n");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
     assert_eq!(text(&output.stderr), "mailferry: the password is empty; give one line with a password\n");
+    let output = mailferry(&["passwd"], b"correct horse\ncorrect horse\n");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+    assert!(text(&output.stderr).contains("there is more than one line"), "{}", text(&output.stderr));
     for bad in [&["passwd", "--generat"][..], &["nonsense"], &[]] {
         let output = mailferry(bad, b"");
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{bad:?}");

@@ -192,6 +192,18 @@ fn what_is_shown_of_networks_is_right() {
 }
 
 #[test]
+fn the_recipe_for_old_tls_is_right_and_nothing_is_said_against_it() {
+    let example = REFERENCE.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let recipe = include_str!("../docs/old-tls.md").split("```toml\n").nth(1).unwrap();
+    let recipe = recipe.split("```").next().unwrap();
+    let text = example.replace("[app.contoso]", &format!("{recipe}\n[app.contoso]"));
+    let text = text.replace("{ file = \"secrets/contoso\" }", "\"hunter2\"");
+    let config = Config::parse(&text, Path::new("mailferry.toml"), &Environment::of_variables([])).unwrap();
+    assert_eq!(config.listeners[1].name, "old-tls");
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
 fn the_example_is_a_right_configuration() {
     let example = REFERENCE.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let folder = tempfile::tempdir().unwrap();

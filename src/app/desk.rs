@@ -74,7 +74,7 @@ impl FrontDesk {
             Request::Check { account } => trials::check(parts, &account, &progress).await,
             Request::SignIn(request) => sign_in::sign_in(parts, request, &progress).await,
             Request::SignOut { account } => sign_in::sign_out(parts, &account).await,
-            Request::AddAccount { address, app } => accounts::add(parts, address, app).await,
+            Request::AddAccount { app, login } => accounts::add(parts, &app, login).await,
             Request::AddLogin(login) => logins::add(parts, login).await,
             Request::RevokeLogin { id } => logins::revoke(parts, id).await,
             Request::RotateLogin { id, password_hash, grace } => logins::rotate(parts, id, password_hash, grace).await,

@@ -8,10 +8,10 @@ use anyhow::{Context, anyhow};
 use clap::Subcommand;
 
 use super::Failure;
-use super::card::{Card, Reach, WayIn};
+use super::card::{Card, WayIn};
 use super::login::NewLogin;
 use super::office::{ask, unexpected, within};
-use crate::config::Protocol;
+use crate::config::{self, Admission, Login, LoginOrigin, MailRules, Protocol};
 use crate::control::{Answer, Request};
 
 /// Make an account while the gateway runs
@@ -65,26 +65,38 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
         return Err(Failure::Usage(what));
     }
     let made_here = known.is_none();
+    let new = NewLogin::make(None, &add.device)?;
+    let wanted = new.wanted(&add.address, &add.device, &add.protocols, &add.networks);
+    let request = if made_here {
+        Request::AddAccount { app: app.name.clone(), login: wanted }
+    } else {
+        Request::AddLogin(wanted)
+    };
     // The office takes the configuration with it; the card is written from another reading.
-    let login = NewLogin::make(None, &add.device)?;
-    within(super::configuration(path)?, async |office| {
-        if made_here {
-            let request = Request::AddAccount { address: add.address.clone(), app: app.name.clone() };
-            let Answer::Done(_) = ask(office, request).await? else { return Err(unexpected()) };
-        }
-        let request = login.request(&add.address, &add.device, &add.protocols, &add.networks);
-        let Answer::Login { .. } = ask(office, request).await? else { return Err(unexpected()) };
-        Ok(())
+    let username = within(super::configuration(path)?, async |office| match ask(office, request).await? {
+        Answer::Login { username, .. } => Ok(username),
+        _ => Err(unexpected()),
     })
     .await?;
+    let networks: Vec<_> = add.networks.iter().filter_map(|text| config::network(text)).collect();
+    let login = Login {
+        origin: LoginOrigin::Store(0),
+        username,
+        admission: Admission::Password(new.hash().to_owned()),
+        protocols: add.protocols.clone(),
+        networks: (!networks.is_empty()).then(|| networks.clone()),
+        tls_required: false,
+        mail: MailRules::default(),
+        ends: None,
+    };
     let card = Card {
         config: &config,
         address: &add.address,
         provider: &app.provider,
-        protocols: &add.protocols,
+        login: &login,
         device: "the device or program",
-        reach: Reach::Unknown,
-        way_in: WayIn::Login { username: login.username.as_deref().unwrap_or(&add.address), password: &login.password },
+        from: &networks,
+        way_in: WayIn::Login { password: &new.password },
     };
     let mut text = card.text();
     if app.grant.is_a_persons() && made_here {
@@ -96,7 +108,7 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
     Ok(())
 }
 
-fn no_such_app(name: &str, config: &crate::config::Config) -> Failure {
+fn no_such_app(name: &str, config: &config::Config) -> Failure {
     let mut known: Vec<_> = config.apps.keys().map(String::as_str).collect();
     known.sort_unstable();
     Failure::Usage(

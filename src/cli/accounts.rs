@@ -46,9 +46,10 @@ fn describe(account: &AccountStatus, here: bool) -> String {
     let made = if account.from_the_file { "from the file" } else { "made by a command" };
     let mut lines = vec![format!("{:<13} {address}: {app} at {provider}, {grant}, {made}", in_a_word(*state, here))];
     if let Some(sign_in) = &account.sign_in {
-        let name = sign_in.name.as_deref().unwrap_or("somebody the provider does not name");
+        let name = sign_in.name.as_deref();
+        let name = name.map_or_else(|| " (the provider does not say as whom)".into(), |name| format!(" as {name}"));
         lines.push(format!(
-            "signed in as {name} on {} by {} with the client {}; last renewed {}",
+            "signed in{name} on {} by {} with the client {}; last renewed {}",
             sign_in.at.strftime("%Y-%m-%d %H:%M UTC"),
             sign_in.by,
             sign_in.client_id,
@@ -107,6 +108,11 @@ mod tests {
              2027-03-01 09:30 UTC\n              \
              The earlier sign-in has expired. Run `mailferry sign-in ann@contoso.com`\n              \
              warning: It ends\n"
+        );
+        let sign_in = account.sign_in.clone().map(|sign_in| SignInStatus { name: None, ..sign_in });
+        let unnamed = describe(&AccountStatus { sign_in, ..account.clone() }, false);
+        assert!(
+            unnamed.contains(" signed in (the provider does not say as whom) on 2027-03-01 09:30 UTC by root with")
         );
         // Only a gateway that runs knows that no token was needed yet.
         let unused = AccountStatus { state: AccountState::Unused, ..account };

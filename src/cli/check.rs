@@ -36,7 +36,8 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
     let config = super::configuration(config)?;
     let mut out = Output::new();
     let (listeners, all) = (config.listeners.len(), config.accounts.len());
-    let mut lines = format!("ok    configuration: {listeners} listener(s), {all} account(s)\n");
+    let first = format!("ok    configuration: {listeners} listener(s), {all} account(s)");
+    let mut lines = String::from("\n");
     for warning in &config.warnings {
         lines += &format!("warn  {warning}\n");
     }
@@ -48,12 +49,13 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
         lines += &format!("FAIL  certificate: {fault}\n");
     }
     let wrong = if args.offline {
-        out.write_all(lines.as_bytes()).map_err(anyhow::Error::new)?;
+        write!(out, "{first}{lines}").map_err(anyhow::Error::new)?;
         0
     } else {
         let checked = within(config, async |office| {
-            let accounts = chosen(office, &args.accounts).await?;
-            out.write_all(lines.as_bytes()).map_err(anyhow::Error::new)?;
+            let (accounts, made) = chosen(office, &args.accounts).await?;
+            let made = if made > 0 { format!(", and {made} made by commands") } else { String::new() };
+            write!(out, "{first}{made}{lines}").map_err(anyhow::Error::new)?;
             check(office, &accounts, args.wait, &mut out).await
         });
         checked.await?
@@ -77,11 +79,12 @@ async fn check(office: &mut Office, accounts: &[String], wait: bool, out: &mut i
     Ok(0)
 }
 
-/// Those that are named, or all there are.
-async fn chosen(office: &mut Office, names: &[String]) -> Result<Vec<String>, Failure> {
+/// Those that are named, or all there are; and how many of all there are commands have made.
+async fn chosen(office: &mut Office, names: &[String]) -> Result<(Vec<String>, usize), Failure> {
     let Answer::Accounts(known) = ask_telling(office, Request::Accounts, |_| {}).await? else {
         return Err(unexpected());
     };
+    let made = known.iter().filter(|account| !account.from_the_file).count();
     let mut known: Vec<_> = known.into_iter().map(|account| account.address).collect();
     for name in names {
         if !known.iter().any(|address| address.eq_ignore_ascii_case(name)) {
@@ -89,7 +92,7 @@ async fn chosen(office: &mut Office, names: &[String]) -> Result<Vec<String>, Fa
         }
     }
     known.retain(|address| names.is_empty() || names.iter().any(|name| address.eq_ignore_ascii_case(name)));
-    Ok(known)
+    Ok((known, made))
 }
 
 /// Every step of every account: how many went wrong, and whether waiting may help.

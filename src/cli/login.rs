@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::office::{ask, done, unexpected, within};
 use super::{Failure, passwd};
+use crate::app::office::Office;
 use crate::config::Protocol;
 use crate::control::{AddLogin, Answer, LoginStatus, Request};
 use crate::secret::Password;
@@ -76,10 +77,8 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
     within(config, async |office| match args {
         Args::Add(add) => {
             let login = NewLogin::make(add.username.clone(), &add.device)?;
-            let request = login.request(&add.account, &add.device, &add.protocols, &add.networks);
-            let Answer::Login { id } = ask(office, request).await? else { return Err(unexpected()) };
-            let username = login.username.as_deref().unwrap_or(&add.account);
-            show(&format!("login {id}: user {username}, password {}\n", *login.password))
+            let wanted = login.wanted(&add.account, &add.device, &add.protocols, &add.networks);
+            made(office, Request::AddLogin(wanted), &login).await
         }
         Args::List { json } => {
             let Answer::Logins(logins) = ask(office, Request::Logins).await? else { return Err(unexpected()) };
@@ -94,11 +93,16 @@ pub(super) async fn run(args: &Args, config: Option<&Path>) -> Result<(), Failur
         Args::Rotate { id, grace } => {
             let login = NewLogin::make(None, "")?;
             let request = Request::RotateLogin { id: *id, password_hash: login.hash.clone(), grace: grace.as_secs() };
-            let Answer::Login { id } = ask(office, request).await? else { return Err(unexpected()) };
-            show(&format!("login {id}: password {}\n", *login.password))
+            made(office, request, &login).await
         }
     })
     .await
+}
+
+/// Has a login made, and shows it.
+async fn made(office: &mut Office, request: Request, login: &NewLogin) -> Result<(), Failure> {
+    let Answer::Login { id, username } = ask(office, request).await? else { return Err(unexpected()) };
+    show(&format!("login {id}: user {username}, password {} (shown only now)\n", *login.password))
 }
 
 /// A login with a password that nobody has seen yet.
@@ -122,32 +126,66 @@ impl NewLogin {
         &self.hash
     }
 
-    pub(super) fn request(&self, account: &str, device: &str, protocols: &[Protocol], networks: &[String]) -> Request {
-        Request::AddLogin(AddLogin {
+    /// What is asked to be made.
+    pub(super) fn wanted(&self, account: &str, device: &str, protocols: &[Protocol], networks: &[String]) -> AddLogin {
+        AddLogin {
             account: account.to_owned(),
             username: self.username.clone(),
             device: device.to_owned(),
             password_hash: self.hash.clone(),
             protocols: protocols.to_vec(),
             networks: networks.to_vec(),
-        })
+        }
     }
 }
 
-/// A device's name as a user name that a printer's panel can take: lower-case letters, digits and hyphens.
+/// A device's name as a user name that a printer's panel can take: lower-case letters, digits and hyphens. Letters with
+/// marks lose them; of a script that has no such letters nothing is left.
 pub(super) fn panel_name(device: &str) -> String {
     const LONGEST: usize = 32;
     let mut name = String::new();
-    for character in device.chars() {
-        let character = character.to_ascii_lowercase();
+    for character in device.chars().flat_map(char::to_lowercase) {
         if character.is_ascii_alphanumeric() {
             name.push(character);
+        } else if let Some(letters) = without_marks(character) {
+            name.push_str(letters);
         } else if !name.is_empty() && !name.ends_with('-') {
             name.push('-');
         }
     }
     name.truncate(LONGEST);
     name.trim_end_matches('-').to_owned()
+}
+
+/// The plain letters that a lower-case letter of Europe's Latin alphabets is read as. A mark by itself is nothing.
+const fn without_marks(letter: char) -> Option<&'static str> {
+    Some(match letter {
+        '\u{300}'..='\u{36f}' => "",
+        'à'..='å' | 'ā' | 'ă' | 'ą' => "a",
+        'æ' => "ae",
+        'ç' | 'ć' | 'ĉ' | 'ċ' | 'č' => "c",
+        'ð' | 'ď' | 'đ' => "d",
+        'è'..='ë' | 'ē' | 'ĕ' | 'ė' | 'ę' | 'ě' => "e",
+        'ĝ' | 'ğ' | 'ġ' | 'ģ' => "g",
+        'ĥ' | 'ħ' => "h",
+        'ì'..='ï' | 'ĩ' | 'ī' | 'ĭ' | 'į' | 'ı' => "i",
+        'ĵ' => "j",
+        'ķ' => "k",
+        'ĺ' | 'ļ' | 'ľ' | 'ł' => "l",
+        'ñ' | 'ń' | 'ņ' | 'ň' => "n",
+        'ò'..='ö' | 'ø' | 'ō' | 'ŏ' | 'ő' => "o",
+        'œ' => "oe",
+        'ŕ' | 'ŗ' | 'ř' => "r",
+        'ś' | 'ŝ' | 'ş' | 'š' | 'ș' => "s",
+        'ß' => "ss",
+        'ţ' | 'ť' | 'ŧ' | 'ț' => "t",
+        'þ' => "th",
+        'ù'..='ü' | 'ũ' | 'ū' | 'ŭ' | 'ů' | 'ű' | 'ų' => "u",
+        'ŵ' => "w",
+        'ý' | 'ÿ' | 'ŷ' => "y",
+        'ź' | 'ż' | 'ž' => "z",
+        _ => return None,
+    })
 }
 
 fn show(text: &str) -> Result<(), Failure> {
@@ -193,7 +231,9 @@ mod tests {
         for (device, name) in [
             ("Scanner 3rd floor", "scanner-3rd-floor"),
             ("  HP LaserJet (M-400)  ", "hp-laserjet-m-400"),
-            ("Büro", "b-ro"),
+            ("Büro Kopierer", "buro-kopierer"),
+            ("ŁÓDŹ, Straße 9, bu\u{308}ro", "lodz-strasse-9-buro"),
+            ("Сканер 3", "3"),
             ("", ""),
             ("日本", ""),
         ] {

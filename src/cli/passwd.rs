@@ -58,19 +58,24 @@ fn ask() -> anyhow::Result<Password> {
     checked(once.as_bytes().to_vec())
 }
 
-/// Reads one line, without its end.
+/// Reads one line, without its end. What follows it is refused: whoever gives more than a line means something else.
 fn read(input: &mut impl BufRead) -> anyhow::Result<Password> {
     // A line end and one octet more than a password may have: enough to see that there is too much.
     let most = MAX_CREDENTIAL as u64 + 3;
     let mut line = Zeroizing::new(Vec::new());
     input
+        .by_ref()
         .take(most)
         .read_until(b'\n', &mut line)
         .context("standard input cannot be read")?;
     let line_end = line.ends_with(b"\n");
     let password = line.strip_suffix(b"\n").unwrap_or(&line);
     let password = if line_end { password.strip_suffix(b"\r").unwrap_or(password) } else { password };
-    checked(password.to_vec())
+    let password = checked(password.to_vec())?;
+    let mut more = Zeroizing::new([0; 1]);
+    let more = input.read(&mut *more).context("standard input cannot be read")?;
+    ensure!(more == 0, "there is more than one line; give the password alone, in one line");
+    Ok(password)
 }
 
 /// A password that every protocol can carry.
@@ -129,7 +134,7 @@ mod tests {
             (&b"hunter2\n"[..], &b"hunter2"[..]),
             (b"hunter2\r\n", b"hunter2"),
             (b"hunter2", b"hunter2"),
-            (b" two words \nnext line\n", b" two words "),
+            (b" two words \n", b" two words "),
             (b"\xff\xfe\n", b"\xff\xfe"),
         ] {
             assert_eq!(read_from(input).as_deref(), Ok(password), "{input:?}");
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_can_be_no_password_is_refused() {
-        for input in [&b""[..], b"\n", b"\r\n", b"a\0b\n", b"a\rb\n", b"a\r"] {
+        for input in [&b""[..], b"\n", b"\r\n", b"a\0b\n", b"a\rb\n", b"a\r", b"a\nb", b"a\n\n"] {
             assert!(read_from(input).is_err(), "{input:?}");
         }
         let longest = [b'x'; MAX_CREDENTIAL];

@@ -47,11 +47,12 @@ impl Signals {
         })
     }
 
-    /// Completes at Ctrl-C or SIGTERM, without a word.
+    /// Completes at Ctrl-C, at SIGTERM, and when the terminal is closed, without a word.
     pub(super) async fn interrupted(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 

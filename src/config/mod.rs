@@ -13,6 +13,7 @@ mod load;
 mod logins;
 mod mail_rules;
 mod model;
+mod places;
 mod presets;
 mod providers;
 mod proxy;
@@ -45,9 +46,10 @@ pub use model::{
     Account, Admission, App, CertificateFiles, Client, EndpointUrl, Grant, Listener, ListenerTls, Login, LoginOrigin,
     MailRules, Proof, Protocol, Provider, Rate, Recipients, Scopes, SenderRule, Server, UpstreamTls,
 };
+pub(crate) use places::{Place, in_words, listeners_in_words, places};
 pub use secrets::SecretSource;
 pub use units::duration;
-pub(crate) use units::{NETWORK, is_link_local, is_private, network};
+pub(crate) use units::{NETWORK, is_link_local, is_private, is_single, loopback, network};
 
 /// Everything the gateway needs to know before it starts.
 #[derive(Debug)]

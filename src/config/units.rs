@@ -78,7 +78,7 @@ pub(crate) fn network(text: &str) -> Option<IpNet> {
 }
 
 /// This machine, by every name it has for itself.
-pub(super) fn loopback() -> Vec<IpNet> {
+pub(crate) fn loopback() -> Vec<IpNet> {
     const V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
     const V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128);
     vec![V4.into(), V6.into()]
@@ -129,7 +129,7 @@ pub(super) fn is_carriers(network: &IpNet) -> bool {
 }
 
 /// Whether a network is a single address.
-pub(super) fn is_single(network: &IpNet) -> bool {
+pub(crate) fn is_single(network: &IpNet) -> bool {
     network.prefix_len() == network.max_prefix_len()
 }
 

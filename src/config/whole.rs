@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 
+use super::places::reach;
 use super::report::Report;
 use super::{Account, Admission, Config, Listener, ListenerTls, Login, Protocol, units};
 
@@ -60,14 +61,6 @@ fn nobody(config: &Config, listener: &Listener) -> Option<String> {
     )
 }
 
-/// From where a login can reach a listener.
-fn reach(listener: &Listener, login: &Login) -> Vec<IpNet> {
-    match &login.networks {
-        Some(networks) => units::shared(&listener.allow, networks),
-        None => listener.allow.clone(),
-    }
-}
-
 /// Whether a login whose protocol the listener speaks can be used there.
 fn takes(listener: &Listener, login: &Login) -> bool {
     let reach = reach(listener, login);
@@ -80,6 +73,11 @@ fn takes(listener: &Listener, login: &Login) -> bool {
     !reach.is_empty() && (with_tls || (!login.tls_required && in_clear()))
 }
 
+/// A line number alone is not how the log and the other commands call a listener.
+fn warn(listener: &Listener, place: &Range<usize>, what: &str, report: &mut Report<'_>) {
+    report.warn_at(place.clone(), &format!("{}: {what}", listener.name));
+}
+
 /// Warns of passwords in clear that cross more than a private network, and most of all of those from everywhere.
 fn check_passwords_in_clear(listener: &Listener, place: &Range<usize>, report: &mut Report<'_>) {
     if listener.tls == ListenerTls::Implicit {
@@ -89,7 +87,7 @@ fn check_passwords_in_clear(listener: &Listener, place: &Range<usize>, report: &
     if in_clear.iter().any(|network| network.prefix_len() == 0) {
         let what = "passwords are taken in clear from the whole Internet, and whoever is on their way can read them; name \
                     in plaintext_login, or in allow, the networks that the devices are in";
-        return report.warn_at(place.clone(), what);
+        return warn(listener, place, what, report);
     }
     let public: Vec<_> = in_clear.iter().filter(|network| !units::is_private(network)).collect();
     if let Some(network) = public.first() {
@@ -97,11 +95,21 @@ fn check_passwords_in_clear(listener: &Listener, place: &Range<usize>, report: &
             "passwords are taken in clear from {network}, which is not a private network; whoever is on their way can \
              read them"
         );
-        report.warn_at(place.clone(), &what);
-    } else if listener.tls == ListenerTls::None && !units::within(&in_clear, &units::loopback()) {
+        warn(listener, place, &what, report);
+    } else if listener.tls == ListenerTls::None
+        && !units::within(&in_clear, &units::loopback())
+        && !is_reached_from_this_machine_alone(listener)
+    {
         let what = "passwords cross the network in clear: tls is \"none\"; with \"auto\" whoever can may use TLS";
-        report.warn_at(place.clone(), what);
+        warn(listener, place, what, report);
     }
+}
+
+/// Whether nothing but programs of this machine connects, proxies among them: what clients of a proxy send it in clear, if
+/// anything, is between these two.
+fn is_reached_from_this_machine_alone(listener: &Listener) -> bool {
+    listener.bind.iter().all(|bind| bind.ip().is_loopback())
+        && units::within(&listener.proxy_protocol, &units::loopback())
 }
 
 /// Warns of proxies that anybody could be, and of what is believed because a proxy says it.
@@ -116,7 +124,7 @@ fn check_proxies(config: &Config, listener: &Listener, place: &Range<usize>, rep
     if units::within(&listener.allow, proxies) {
         let what =
             "allow holds nobody but the proxies of proxy_protocol; it is asked about the clients that they speak for";
-        report.warn_at(place.clone(), what);
+        warn(listener, place, what, report);
     } else if let Some(network) = others
         .iter()
         .filter(|proxy| !units::is_single(proxy))
@@ -126,7 +134,7 @@ fn check_proxies(config: &Config, listener: &Listener, place: &Range<usize>, rep
             "clients of allow are in {network} of proxy_protocol, and whoever is in that may claim to be at any address; \
              name the proxies' own addresses there"
         );
-        report.warn_at(place.clone(), &what);
+        warn(listener, place, &what, report);
     }
     let logins = || logins_for(config, listener.protocol);
     let by_claim = |login: &&Login| {
@@ -138,7 +146,7 @@ fn check_proxies(config: &Config, listener: &Listener, place: &Range<usize>, rep
              password; take that login's networks out of allow here, or let nobody else use this machine",
             login.username
         );
-        report.warn_at(place.clone(), &what);
+        warn(listener, place, &what, report);
     }
     // Where TLS is from the first octet, it is with us, whatever a proxy says.
     let by_word = |login: &&Login| login.tls_required && !reach(listener, login).is_empty();
@@ -152,7 +160,7 @@ fn check_proxies(config: &Config, listener: &Listener, place: &Range<usize>, rep
              see that nobody else is on that network",
             login.username
         );
-        report.warn_at(place.clone(), &what);
+        warn(listener, place, &what, report);
     }
 }
 
@@ -169,7 +177,7 @@ fn check_whole_internet(config: &Config, listener: &Listener, place: &Range<usiz
              connections, strangers come with an address of your own network. Name in allow the networks that devices are in",
             login.username
         );
-        report.warn_at(place.clone(), &what);
+        warn(listener, place, &what, report);
     }
 }
 

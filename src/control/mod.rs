@@ -162,12 +162,12 @@ pub enum Request {
         /// The account's address.
         account: String,
     },
-    /// Makes an account, or changes the app of one that a command made.
+    /// Makes an account with a login for it, or neither. Of one that a command made, it changes the app.
     AddAccount {
-        /// Its address.
-        address: String,
         /// The name of an `[app.NAME]`.
         app: String,
+        /// The login, and the account's address in it.
+        login: AddLogin,
     },
     /// Makes a login.
     AddLogin(AddLogin),
@@ -222,7 +222,7 @@ impl fmt::Debug for Request {
             Self::Check { account } => write!(f, "Check({account:?})"),
             Self::SignIn(sign_in) => sign_in.fmt(f),
             Self::SignOut { account } => write!(f, "SignOut({account:?})"),
-            Self::AddAccount { address, app } => write!(f, "AddAccount({address:?}, {app:?})"),
+            Self::AddAccount { app, login } => write!(f, "AddAccount({app:?}, {login:?})"),
             Self::AddLogin(login) => login.fmt(f),
             Self::RevokeLogin { id } => write!(f, "RevokeLogin({id})"),
             Self::RotateLogin { id, grace, .. } => write!(f, "RotateLogin({id}, {grace} s)"),
@@ -303,10 +303,12 @@ pub enum Answer {
         /// Whether waiting may mend them: rights that spread, faults that pass.
         waiting_may_help: bool,
     },
-    /// To [`Request::AddLogin`] and [`Request::RotateLogin`]: the new login's number.
+    /// To [`Request::AddAccount`], [`Request::AddLogin`] and [`Request::RotateLogin`]: the new login.
     Login {
-        /// The number.
+        /// Its number.
         id: i64,
+        /// Its user name.
+        username: String,
     },
     /// To everything else: what was done, one sentence.
     Done(String),

@@ -42,16 +42,7 @@ impl Directory {
                 .iter_mut()
                 .find(|account| account.address.eq_ignore_ascii_case(&login.account));
             if let Some(account) = account.filter(|_| free) {
-                account.logins.push(Login {
-                    origin: LoginOrigin::Store(login.id),
-                    username: login.username.clone(),
-                    admission: Admission::Password(login.password_hash.clone()),
-                    protocols: login.protocols.clone(),
-                    networks: login.networks.clone(),
-                    tls_required: false,
-                    mail: MailRules::default(),
-                    ends: login.ends,
-                });
+                account.logins.push(as_login(login));
             }
         }
         let accounts: Vec<Arc<Account>> = all.into_iter().map(Arc::new).collect();
@@ -119,6 +110,21 @@ impl Directory {
     pub fn next_end(&self) -> Option<SystemTime> {
         let logins = self.accounts.iter().flat_map(|account| &account.logins);
         logins.filter_map(|login| login.ends).min()
+    }
+}
+
+/// What a login of the store means.
+#[must_use]
+pub fn as_login(stored: &StoredLogin) -> Login {
+    Login {
+        origin: LoginOrigin::Store(stored.id),
+        username: stored.username.clone(),
+        admission: Admission::Password(stored.password_hash.clone()),
+        protocols: stored.protocols.clone(),
+        networks: stored.networks.clone(),
+        tls_required: false,
+        mail: MailRules::default(),
+        ends: stored.ends,
     }
 }
 

@@ -79,10 +79,12 @@ impl Expiry {
         let stage = self.stage(now)?;
         let Self { what, cure, .. } = self;
         let day = Timestamp::try_from(self.at).ok()?.strftime("%Y-%m-%d").to_string();
-        Some(match stage {
-            0 => format!("{what} has ended on {day}. {cure}"),
-            1 => format!("{what} ends on {day}, within a day. {cure}"),
-            _ => format!("{what} ends on {day}, within {stage} days. {cure}"),
+        let left = self.at.duration_since(now).unwrap_or_default();
+        let days = left.as_secs().div_ceil(DAY.as_secs());
+        Some(match (stage, days) {
+            (0, _) => format!("{what} has ended on {day}. {cure}"),
+            (_, 0 | 1) => format!("{what} ends on {day}, within a day. {cure}"),
+            _ => format!("{what} ends on {day}, within {days} days. {cure}"),
         })
     }
 }
@@ -112,6 +114,8 @@ mod tests {
         assert_eq!(stages, [far, month, month, fortnight, fortnight, week, week, day, day, over]);
         assert_eq!(expiry.warning(at(69)), None);
         assert_eq!(expiry.warning(at(86)).unwrap(), "It ends on 1970-04-11, within 14 days. Renew it");
+        let later = at(90) + Duration::from_secs(1);
+        assert_eq!(expiry.warning(later).unwrap(), "It ends on 1970-04-11, within 10 days. Renew it");
         assert_eq!(expiry.warning(at(99)).unwrap(), "It ends on 1970-04-11, within a day. Renew it");
         assert_eq!(expiry.warning(at(101)).unwrap(), "It has ended on 1970-04-11. Renew it");
     }

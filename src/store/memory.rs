@@ -25,6 +25,15 @@ struct Kept {
     numbers: i64,
 }
 
+impl Kept {
+    fn add_login(&mut self, login: StoredLogin) -> i64 {
+        self.numbers += 1;
+        let id = self.numbers;
+        self.logins.insert(id, StoredLogin { id, ..login });
+        id
+    }
+}
+
 impl MemoryStore {
     /// The refresh token of a sign-in, without asking for the right to use it.
     #[must_use]
@@ -119,12 +128,12 @@ impl Logins for MemoryStore {
         done(self.kept().accounts.clone())
     }
 
-    fn add_account(&self, account: StoredAccount) -> StoreFuture<'_, ()> {
+    fn add_account(&self, account: StoredAccount, login: StoredLogin) -> StoreFuture<'_, i64> {
         let mut kept = self.kept();
         kept.accounts
             .retain(|known| !known.address.eq_ignore_ascii_case(&account.address));
         kept.accounts.push(account);
-        done(())
+        done(kept.add_login(login))
     }
 
     fn logins(&self, now: SystemTime) -> StoreFuture<'_, Vec<StoredLogin>> {
@@ -134,11 +143,7 @@ impl Logins for MemoryStore {
     }
 
     fn add_login(&self, login: StoredLogin) -> StoreFuture<'_, i64> {
-        let mut kept = self.kept();
-        kept.numbers += 1;
-        let id = kept.numbers;
-        kept.logins.insert(id, StoredLogin { id, ..login });
-        done(id)
+        done(self.kept().add_login(login))
     }
 
     fn revoke_login(&self, id: i64) -> StoreFuture<'_, bool> {
@@ -156,10 +161,7 @@ impl Logins for MemoryStore {
         let Some(old) = kept.logins.get_mut(&id) else { return done(None) };
         let next = StoredLogin { password_hash, made: now, ends: None, ..old.clone() };
         old.ends = Some(old_ends);
-        kept.numbers += 1;
-        let id = kept.numbers;
-        kept.logins.insert(id, StoredLogin { id, ..next });
-        done(Some(id))
+        done(Some(kept.add_login(next)))
     }
 
     fn uses(&self) -> StoreFuture<'_, Vec<LoginUse>> {

@@ -337,7 +337,7 @@ fn proxies_are_few_and_private() {
 /// What is said at the listener, without its place.
 fn remarks(text: &str) -> Vec<String> {
     let warnings = parse(text).unwrap().warnings;
-    let place = "/nowhere/m.toml:2: listener: ";
+    let place = "/nowhere/m.toml:2: listener: smtp-587: ";
     warnings
         .into_iter()
         .map(|warning| warning.strip_prefix(place).map_or_else(|| warning.clone(), str::to_owned))

@@ -491,19 +491,45 @@ fn passwords_in_clear_are_warned_of() {
     assert!(warnings(lan).is_empty(), "whoever can has TLS");
     assert_eq!(
         warnings(&format!("{lan}\ntls = \"none\"")),
-        ["/nowhere/m.toml:2: listener: passwords cross the network in clear: tls is \"none\"; with \"auto\" whoever \
-          can may use TLS"]
+        [
+            "/nowhere/m.toml:2: listener: smtp-587: passwords cross the network in clear: tls is \"none\"; with \"auto\" whoever \
+          can may use TLS"
+        ]
     );
     let public = "allow = [\"0.0.0.0/0\"]\nplaintext_login = [\"10.0.0.0/8\", \"8.8.0.0/16\"]";
     assert_eq!(
         warnings(public),
-        ["/nowhere/m.toml:2: listener: passwords are taken in clear from 8.8.0.0/16, which is not a private network; \
-          whoever is on their way can read them"]
+        [
+            "/nowhere/m.toml:2: listener: smtp-587: passwords are taken in clear from 8.8.0.0/16, which is not a private network; \
+          whoever is on their way can read them"
+        ]
     );
     assert!(warnings(&format!("{public}\ntls = \"implicit\"")).is_empty());
     assert_eq!(
         warnings("allow = [\"10.0.0.5\"]\nproxy_protocol = [\"10.0.0.0/24\"]"),
-        ["/nowhere/m.toml:2: listener: allow holds nobody but the proxies of proxy_protocol; it is asked about the \
-          clients that they speak for"]
+        [
+            "/nowhere/m.toml:2: listener: smtp-587: allow holds nobody but the proxies of proxy_protocol; it is asked about the \
+          clients that they speak for"
+        ]
     );
+}
+
+#[test]
+fn what_comes_over_loopback_alone_is_not_warned_of_as_in_clear() {
+    // The recipe for devices with an old TLS: stunnel, on this machine, has it with them.
+    let recipe = |bind: &str, proxies: &str| {
+        let keys = format!(
+            "name = \"old-tls\"\nbind = [{bind}]\nproxy_protocol = [{proxies}]\n\
+             allow = [\"192.168.7.0/24\"]\nplaintext_login = [\"192.168.7.0/24\"]\ntls = \"none\""
+        );
+        parse(&with("bind = \"127.0.0.1:1587\"", &keys)).unwrap().warnings
+    };
+    let here = ("\"127.0.0.1:2465\", \"[::1]:2465\"", "\"127.0.0.1/32\", \"::1\"");
+    assert_eq!(recipe(here.0, here.1), Vec::<String>::new());
+    for (bind, proxies) in [("\"127.0.0.1:2465\", \"10.0.0.6:2465\"", here.1), (here.0, "\"127.0.0.1\", \"10.0.0.5\"")]
+    {
+        let warnings = recipe(bind, proxies);
+        let said = "/nowhere/m.toml:2: listener: old-tls: passwords cross the network in clear";
+        assert!(warnings[0].starts_with(said), "{warnings:?}");
+    }
 }

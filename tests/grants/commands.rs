@@ -79,6 +79,8 @@ async fn a_login_is_made_listed_given_another_password_and_ended() {
         holds_all(&stage.prints(&["login", "list"]).await, &["from the file scanner:", "scanner-3rd-floor (Scanner"]);
 
         let new = stage.prints(&["login", "rotate", id, "--grace", "1h"]).await;
+        assert!(new.ends_with(" (shown only now)\n") && card.ends_with(" (shown only now)\n"), "{new}");
+        assert_eq!(word_after(&new, "user"), username);
         let (new_id, second) = (word_after(&new, "login").trim_end_matches(':'), word_after(&new, "password"));
         assert_ne!((new_id, second), (id, first));
         turns
@@ -132,6 +134,7 @@ async fn an_account_is_made_with_what_to_type_into_the_device() {
             .look(async |gateway| stage.sends(gateway, username, password, ANN).await)
             .await;
         assert!(!stage.account(ANN).await.from_the_file);
+        holds_all(&stage.prints(&["check"]).await, &["1 account(s), and 1 made by commands\n"]);
         // What it was not made for it does not get.
         turns
             .look(async |gateway| {
@@ -143,6 +146,11 @@ async fn an_account_is_made_with_what_to_type_into_the_device() {
             .run(&["account", "add", "--app", "other", "--device", "x", "b@contoso.example"])
             .await;
         holds_all(complaint(&unknown, 2), &["[app.other]", "there are: main"]);
+        // What could never be used is not made at all.
+        let unreachable = ["account", "add", "c@contoso.example", "--device", "x", "--from", "10.9.9.0/24"];
+        let unreachable = stage.run(&unreachable).await;
+        holds_all(complaint(&unreachable, 2), &["this login could never be used", "from 10.9.9.0/24"]);
+        assert!(!stage.prints(&["accounts"]).await.contains("c@contoso.example"));
     })
     .await;
 }

@@ -70,7 +70,10 @@ async fn without_an_id_token_a_real_login_decides() {
         holds_all(complaint(&output, 1), &["does not say who signed in", SCANNER, "was not kept"]);
         stage.is_signed_out(&gateway).await;
         let said = printed(&stage.sign_in_as(SCANNER).await);
-        holds_all(&said, &["somebody the provider does not name, which opens scanner@contoso.example over smtp, imap"]);
+        holds_all(
+            &said,
+            &["is signed in (the provider does not say as whom), which opens scanner@contoso.example over smtp, imap"],
+        );
         assert_eq!(stage.control().logins_ok(mailferry::sim::Protocol::Imap), logins + 1);
         stage.is_ready_by(None).await;
         stage.sends_and_reads(&gateway).await;

@@ -112,12 +112,14 @@ async fn an_office_from_nothing_to_the_first_message() {
     let told = answered_to(&stage, &["init", "--devices", "127.0.0.0/8"], &answers).await;
     let is_root = rustix::process::geteuid().is_root();
     assert_eq!(told.contains("setcap cap_net_bind_service"), !is_root, "root needs no right: {told}");
+    assert_eq!(told.contains("They are root's alone; "), is_root, "{told}");
+    holds_all(&told, &["is for 127.0.0.0/8 alone", &format!("send-test {SCANNER} --to ")]);
     holds_all(
         &told,
         &[
             "Application SMTP.SendAsApp",
             "Type this into Scanner 3rd floor:",
-            "127.0.0.1, port 587, security: SSL/TLS or STARTTLS\n",
+            "127.0.0.1, port 587, security: SSL/TLS or STARTTLS, or none",
             "the certificate is mailferry's own",
             &format!("sender     {SCANNER}"),
             "size ",

@@ -106,7 +106,8 @@ async fn other_devices_are_not_shown() {
     let mut everywhere = stage.watch(&[]).await;
     drop(stage.device(Protocol::Smtp).await);
     everywhere.says("** it connected and said nothing").await;
-    elsewhere.signal(Signal::INT);
+    // Its terminal is closed.
+    elsewhere.signal(Signal::HUP);
     let (status, said) = elsewhere.ended_with_all().await;
     assert_eq!(status, Some(0));
     assert!(said.contains("listener smtp: ") && !said.contains("connected"), "{said}");

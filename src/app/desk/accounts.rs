@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::super::parts::Parts;
-use super::{Refusal, at, shown};
-use crate::config::{Account, App, check_address};
-use crate::control::{AccountState, AccountStatus, Answer, SignInStatus};
+use super::{Refusal, at, logins, shown};
+use crate::config::{Account, check_address};
+use crate::control::{AccountState, AccountStatus, AddLogin, Answer, SignInStatus};
 use crate::oauth::credentials::TokenError;
 use crate::oauth::upkeep::of_account;
 use crate::store::{SignIn, SignInId, StoredAccount};
@@ -70,28 +70,34 @@ fn is_of_the_file(parts: &Parts, address: &str) -> bool {
     of_file.iter().any(|account| account.address.eq_ignore_ascii_case(address))
 }
 
-pub(super) async fn add(parts: &Parts, address: String, app: String) -> Result<Answer, Refusal> {
-    check_address(&address).map_err(|what| Refusal::usage(format!("{}: {what}", shown(&address))))?;
-    let App { name, grant, .. } = &**parts.shared.config.apps.get(&app).ok_or_else(|| no_app(parts, &app))?;
-    if is_of_the_file(parts, &address) {
+/// Makes an account and its first login, or neither: an account without one would be of no use, and no command ends it.
+pub(super) async fn add(parts: &Parts, app: &str, login: AddLogin) -> Result<Answer, Refusal> {
+    let address = &login.account;
+    check_address(address).map_err(|what| Refusal::usage(format!("{}: {what}", shown(address))))?;
+    let app = parts.shared.config.apps.get(app).ok_or_else(|| no_app(parts, app))?;
+    if is_of_the_file(parts, address) {
         let file = parts.shared.config.file.display();
         return Err(Refusal::usage(format!("{address} is an account of {file}: change it there")));
     }
     let change = parts.registry.change().await;
-    // The address is kept as it was first written.
-    let address = change
-        .directory()
-        .account(&address)
-        .map_or(address, |known| known.address.clone());
-    change
-        .store()
-        .add_account(StoredAccount { address: address.clone(), app: name.clone() })
-        .await?;
+    let directory = change.directory();
+    let known = directory.account(address);
+    let account = Account {
+        // The address is kept as it was first written.
+        address: known.map_or_else(|| address.clone(), |known| known.address.clone()),
+        app: Arc::clone(app),
+        identity: Vec::new(),
+        max_message: None,
+        logins: known.map_or_else(Vec::new, |known| known.logins.clone()),
+    };
+    let login = logins::checked(parts, &change, &account, login)?;
+    let (address, app, username) = (account.address, &app.name, login.username.clone());
+    let stored = StoredAccount { address: address.clone(), app: app.clone() };
+    let id = change.store().add_account(stored, login).await?;
     change.done().await?;
-    tracing::info!(account = address, app = name, "a command has made or changed an account");
-    let next =
-        if grant.is_a_persons() { format!("; sign in with: mailferry sign-in {address}") } else { String::new() };
-    Ok(Answer::Done(format!("{address} is opened by the app {name}{next}")))
+    tracing::info!(account = address, app, "a command has made or changed an account");
+    tracing::info!(account = address, login = username, id, "a command has made a login");
+    Ok(Answer::Login { id, username })
 }
 
 fn no_app(parts: &Parts, app: &str) -> Refusal {

@@ -7,9 +7,11 @@ use super::super::parts::Parts;
 use super::super::registry::Change;
 use super::{Refusal, account, at, shown};
 use crate::config::{
-    Account, Login, LoginOrigin, MAX_SAME_USERNAME, NETWORK, Protocol, check_hash, check_username, network,
+    Account, Config, Login, LoginOrigin, MAX_SAME_USERNAME, NETWORK, Protocol, check_hash, check_username,
+    in_words as networks_in_words, listeners_in_words, network, places,
 };
 use crate::control::{AddLogin, Answer, LoginStatus};
+use crate::login::directory::as_login;
 use crate::login::uses::number;
 use crate::store::{LoginUse, StoredLogin};
 
@@ -75,7 +77,24 @@ fn status(
 }
 
 pub(super) async fn add(parts: &Parts, login: AddLogin) -> Result<Answer, Refusal> {
-    let AddLogin { account: address, username, device, password_hash, protocols, networks } = login;
+    let change = parts.registry.change().await;
+    let account = account(&change.directory(), &login.account)?;
+    let login = checked(parts, &change, &account, login)?;
+    let username = login.username.clone();
+    let id = change.store().add_login(login).await?;
+    change.done().await?;
+    tracing::info!(account = account.address, login = username, id, "a command has made a login");
+    Ok(Answer::Login { id, username })
+}
+
+/// A login of `account` that can be kept as it is: nothing is wrong with it, and it can be used.
+pub(super) fn checked(
+    parts: &Parts,
+    change: &Change<'_>,
+    account: &Account,
+    login: AddLogin,
+) -> Result<StoredLogin, Refusal> {
+    let AddLogin { account: _, username, device, password_hash, protocols, networks } = login;
     check_hash(&password_hash).map_err(|what| Refusal::usage(format!("password hash: {what}")))?;
     let networks = networks.iter().map(|text| {
         network(text).ok_or_else(|| Refusal::usage(format!("{}: no network; it must be {NETWORK}", shown(text))))
@@ -85,27 +104,26 @@ pub(super) async fn add(parts: &Parts, login: AddLogin) -> Result<Answer, Refusa
         let what = format!("a device's name is one line of at most {MAX_DEVICE} octets; {} is none", shown(&device));
         return Err(Refusal::usage(what));
     }
-    let change = parts.registry.change().await;
-    let account = account(&change.directory(), &address)?;
     let username = username.as_deref().unwrap_or(&account.address).to_ascii_lowercase();
-    check_username(&username).map_err(|what| Refusal::usage(format!("{}: {what}", shown(&username))))?;
-    check_is_free(&change, &account, &username)?;
+    check_username(&username).map_err(|what| Refusal::usage(format!("{username:?}: {what}")))?;
+    check_is_free(change, account, &username)?;
     let login = StoredLogin {
         id: 0,
         device,
         account: account.address.clone(),
         username,
         password_hash,
-        protocols: check_protocols(&account, &protocols)?,
+        // In their usual order; all three where none is named.
+        protocols: Protocol::ALL
+            .into_iter()
+            .filter(|protocol| protocols.is_empty() || protocols.contains(protocol))
+            .collect(),
         networks: (!networks.is_empty()).then_some(networks),
         made: SystemTime::now(),
         ends: None,
     };
-    let username = login.username.clone();
-    let id = change.store().add_login(login).await?;
-    change.done().await?;
-    tracing::info!(account = account.address, login = username, id, "a command has made a login");
-    Ok(Answer::Login { id })
+    check_can_be_used(&parts.shared.config, account, &login)?;
+    Ok(login)
 }
 
 /// A user name opens one account, and occurs there a few times at most.
@@ -126,18 +144,33 @@ fn check_is_free(change: &Change<'_>, account: &Account, username: &str) -> Resu
     Ok(())
 }
 
-/// In their usual order; all three where none is named.
-fn check_protocols(account: &Account, named: &[Protocol]) -> Result<Vec<Protocol>, Refusal> {
-    let wanted: Vec<_> = Protocol::ALL
-        .into_iter()
-        .filter(|protocol| named.is_empty() || named.contains(protocol))
-        .collect();
-    let provider = &account.app.provider;
-    if wanted.iter().any(|protocol| provider.server(*protocol).is_some()) {
-        return Ok(wanted);
+/// Somewhere, over one of its protocols.
+fn check_can_be_used(config: &Config, account: &Account, login: &StoredLogin) -> Result<(), Refusal> {
+    const NEVER: &str = "this login could never be used";
+    let in_words = |protocols: &[Protocol]| protocols.iter().map(|one| one.name()).collect::<Vec<_>>().join(" or ");
+    let (provider, protocols) = (&account.app.provider, &login.protocols);
+    let known = protocols
+        .iter()
+        .copied()
+        .filter(|protocol| provider.server(*protocol).is_some());
+    let known: Vec<_> = known.collect();
+    if known.is_empty() {
+        let what = format!("{NEVER}: the provider {} has no {}", provider.name, in_words(protocols));
+        return Err(Refusal::usage(what));
     }
-    let wanted: Vec<_> = wanted.iter().map(|protocol| protocol.name()).collect();
-    let what = format!("this login could never be used: the provider {} has no {}", provider.name, wanted.join(" or "));
+    if !places(config, &as_login(login), &known).is_empty() {
+        return Ok(());
+    }
+    let (known, there) = (in_words(&known), listeners_in_words(config, &known));
+    let from = login.networks.as_deref().map_or_else(|| "anywhere".into(), networks_in_words);
+    let what = if there.is_empty() {
+        format!("{NEVER}: there is no listener for {known}; add a [[listener]] to the configuration and restart first")
+    } else {
+        format!(
+            "{NEVER}: no listener for {known} can be reached and takes a password from {from}. There are: {there}. Name \
+             another network, or change the configuration and restart first"
+        )
+    };
     Err(Refusal::usage(what))
 }
 
@@ -185,7 +218,7 @@ pub(super) async fn rotate(parts: &Parts, id: i64, password_hash: String, grace:
     change.done().await?;
     let (account, username) = (&account.address, &login.username);
     tracing::info!(account, login = username, id, new, ?grace, "a command has replaced a login's password");
-    Ok(Answer::Login { id: new })
+    Ok(Answer::Login { id: new, username: username.clone() })
 }
 
 fn find(change: &Change<'_>, id: i64) -> Option<(Account, Login)> {

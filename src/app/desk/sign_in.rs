@@ -188,8 +188,8 @@ async fn proven(
         (accepted, _) => {
             let name = names
                 .first()
-                .map_or_else(|| "somebody the provider does not name".to_owned(), |name| shown(name));
-            Ok(format!("as {name}, which opens {address} over {}", accepted.join(", ")))
+                .map_or_else(|| "(the provider does not say as whom)".to_owned(), |name| format!("as {}", shown(name)));
+            Ok(format!("{name}, which opens {address} over {}", accepted.join(", ")))
         }
     }
 }

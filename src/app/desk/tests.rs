@@ -22,7 +22,7 @@ use crate::proto::{LoginRequest, Mechanism};
 use crate::secret::{AccessToken, Password, SecretText};
 use crate::session::Upstreams;
 use crate::sim::{self, Fault, Refusal as Refused, Simulator};
-use crate::store::{Leased, SignInId, SignIns};
+use crate::store::{Leased, Logins, SignInId, SignIns};
 
 const SCANNER: &str = "scanner@contoso.example";
 const ANN: &str = "ann@contoso.example";
@@ -81,6 +81,8 @@ impl Stage {
             provider.smtp().port(),
             provider.imap().port(),
         ));
+        let office = "bind = \"0.0.0.0:0\"\nallow = [\"127.0.0.0/8\", \"192.168.7.0/24\"]";
+        let text = text.replace("bind = \"127.0.0.1:0\"", office);
         let file = folder.path().join("mailferry.toml");
         let config = Arc::new(Config::parse(&text, &file, &Environment::of_variables([])).unwrap());
         let store = Arc::new(FlakyStore::default());
@@ -107,10 +109,7 @@ impl Stage {
     /// With Ann's account, and a login for it.
     async fn with_ann() -> Self {
         let stage = Self::set().await;
-        stage
-            .done(Request::AddAccount { address: ANN.into(), app: "people".into() })
-            .await;
-        stage.ask(add_login(ANN, "ann")).await;
+        stage.made(add_account(ANN, "people")).await;
         stage
     }
 
@@ -160,7 +159,7 @@ impl Stage {
 
     async fn made(&self, request: Request) -> i64 {
         match self.ask(request).await {
-            Answer::Login { id } => id,
+            Answer::Login { id, .. } => id,
             other => panic!("{other:?}"),
         }
     }
@@ -205,6 +204,11 @@ impl Stage {
     }
 }
 
+/// With the login `ann`.
+fn add_account(address: &str, app: &str) -> Request {
+    Request::AddAccount { app: app.into(), login: login(address, "ann") }
+}
+
 fn add_login(account: &str, username: &str) -> Request {
     Request::AddLogin(login(account, username))
 }
@@ -223,10 +227,8 @@ fn login(account: &str, username: &str) -> AddLogin {
 #[tokio::test]
 async fn an_account_made_by_a_command_is_there_at_once() {
     let stage = Stage::set().await;
-    let what = stage
-        .done(Request::AddAccount { address: ANN.into(), app: "people".into() })
-        .await;
-    assert!(what.contains("mailferry sign-in ann@contoso.example"), "{what}");
+    stage.made(add_account(ANN, "people")).await;
+    assert!(stage.opens("ann").await);
     let accounts = stage.accounts().await;
     let [scanner, ann] = &accounts[..] else { panic!("{accounts:?}") };
     assert_eq!(
@@ -236,9 +238,7 @@ async fn an_account_made_by_a_command_is_there_at_once() {
     assert_eq!((ann.state, ann.from_the_file, ann.app.as_str()), (AccountState::SignedOut, false, "people"));
     assert!(ann.detail.as_ref().unwrap().contains("mailferry sign-in"));
     // The same again, otherwise written, with another app.
-    stage
-        .done(Request::AddAccount { address: "Ann@Contoso.example".into(), app: "contoso".into() })
-        .await;
+    stage.made(add_account("Ann@Contoso.example", "contoso")).await;
     let ann = stage.accounts().await.pop().unwrap();
     assert_eq!((ann.address.as_str(), ann.app.as_str(), ann.state), (ANN, "contoso", AccountState::Unused));
 
@@ -248,12 +248,54 @@ async fn an_account_made_by_a_command_is_there_at_once() {
         (ANN, "nowhere", "there are: contoso, people"),
         ("Scanner@contoso.example", "people", "change it there"),
     ] {
-        let what = stage
-            .refused(Request::AddAccount { address: address.into(), app: app.into() }, true)
-            .await;
+        let what = stage.refused(add_account(address, app), true).await;
         assert!(what.contains(word), "{what}");
     }
     assert_eq!(stage.accounts().await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_account_whose_login_is_refused_is_not_made_either() {
+    let stage = Stage::set().await;
+    let good = || login(ANN, "ann");
+    for (wanted, word) in [
+        (AddLogin { protocols: vec![Protocol::Pop3], ..good() }, "has no pop3"),
+        (AddLogin { username: Some("scanner".into()), ..good() }, "opens scanner@contoso.example already"),
+        (AddLogin { username: Some(String::new()), ..good() }, "no user name"),
+        (AddLogin { networks: vec!["the office".into()], ..good() }, "no network"),
+        (AddLogin { networks: vec!["10.9.9.0/24".into()], ..good() }, "could never be used"),
+    ] {
+        let request = Request::AddAccount { app: "contoso".into(), login: wanted };
+        let what = stage.refused(request, true).await;
+        assert!(what.contains(word), "{what}");
+        assert_eq!((stage.accounts().await.len(), stage.store.accounts().await.unwrap().len()), (1, 0), "{what}");
+    }
+    // Nor is its app changed where it was there before.
+    stage.made(add_account(ANN, "people")).await;
+    let wanted = AddLogin { protocols: vec![Protocol::Pop3], ..good() };
+    stage
+        .refused(Request::AddAccount { app: "contoso".into(), login: wanted }, true)
+        .await;
+    assert_eq!(stage.accounts().await[1].app, "people");
+}
+
+#[tokio::test]
+async fn a_login_that_no_listener_takes_is_refused() {
+    let stage = Stage::set().await;
+    for (networks, protocols, word) in [
+        ("10.9.9.0/24", vec![], "no listener for smtp or imap can be reached and takes a password from 10.9.9.0/24. "),
+        ("10.9.9.0/24", vec![], "There are: smtp-0 on 0.0.0.0:0, allow 127.0.0.0/8 192.168.7.0/24. "),
+        ("192.168.7.20", vec![Protocol::Imap], "there is no listener for imap; add"),
+    ] {
+        let wanted = AddLogin { networks: vec![networks.into()], protocols, ..login(SCANNER, "copier") };
+        let what = stage.refused(Request::AddLogin(wanted), true).await;
+        assert!(what.starts_with("this login could never be used: ") && what.contains(word), "{what}");
+    }
+    assert_eq!(stage.logins().await.len(), 1);
+    let reached = vec!["10.9.9.0/24".into(), "192.168.7.20".into()];
+    stage
+        .made(Request::AddLogin(AddLogin { networks: reached, ..login(SCANNER, "copier") }))
+        .await;
 }
 
 #[tokio::test]
@@ -315,8 +357,8 @@ async fn a_login_that_the_file_could_not_have_is_refused() {
         (AddLogin { username: Some("ann".into()), ..good() }, "opens ann@contoso.example already"),
         (AddLogin { username: Some("many".into()), ..good() }, "has 4 passwords"),
         (AddLogin { username: Some(String::new()), ..good() }, "no user name"),
-        (AddLogin { username: Some("sc\u{e4}nner".into()), ..good() }, "no user name"),
-        (AddLogin { username: Some("x\x01y".into()), ..good() }, "no user name"),
+        (AddLogin { username: Some("sc\u{e4}nner".into()), ..good() }, "\"sc\u{e4}nner\": no user name"),
+        (AddLogin { username: Some("x\x1by\u{202e}".into()), ..good() }, "\"x\\u{1b}y\\u{202e}\": no user name"),
         (AddLogin { password_hash: "a plain password".into(), ..good() }, "mailferry passwd"),
         (AddLogin { password_hash: dear, ..good() }, "costs too much"),
         (AddLogin { networks: vec!["the office".into()], ..good() }, "no network"),

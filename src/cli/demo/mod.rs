@@ -42,9 +42,11 @@ async fn play(scene: &Scene, once: bool) -> anyhow::Result<()> {
     }
     writeln!(out, "\nPassed: sent over SMTP, read over IMAP and POP3, with a plain password on this side only.")?;
     if !once {
+        // Before it says that it stays: until then a signal kills.
+        let mut signals = Signals::new()?;
         scene.explain(&mut out)?;
         out.flush()?;
-        Signals::new()?.stop().await;
+        signals.interrupted().await;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The demo's stage: a simulated provider, a configuration like a real one, and the gateway between the two.
 
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ impl Scene {
             usual_ports,
         );
         let file = folder.0.join("mailferry.toml");
-        std::fs::write(&file, &text)?;
+        create(&file, &text)?;
         let config = Config::parse(&text, &file, &Environment::of_process())?;
         let gateway = Gateway::start(config).await?;
         Ok(Self { provider, gateway, password, folder })
@@ -95,7 +96,9 @@ impl Scene {
         }
         writeln!(out, "  user  {} (or office, the other mailbox)", client::USERNAME)?;
         writeln!(out, "  password  {}", *self.password)?;
-        writeln!(out, "The configuration that does this: {}", self.folder.0.join("mailferry.toml").display())?;
+        let file = self.folder.0.join("mailferry.toml");
+        writeln!(out, "The configuration that does this: {}", file.display())?;
+        writeln!(out, "Other commands can be tried with it: mailferry --config {} watch", file.display())?;
         let smtp = self.address(Protocol::Smtp)?;
         writeln!(
             out,
@@ -190,6 +193,15 @@ impl Drop for Folder {
         // What is left behind is a simulated provider's certificate and a password that opens nothing any more.
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// A file that nobody else can read, as one with passwords and secrets should be.
+fn create(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(text.as_bytes())
 }
 
 #[cfg(unix)]

@@ -12,7 +12,7 @@ use super::answers::Answers;
 use super::devices::Device;
 use crate::cli::Failure;
 use crate::cli::login::NewLogin;
-use crate::config::{Config, Environment, Protocol};
+use crate::config::{self, Config, Environment, Protocol};
 
 /// Writes the configuration to `file` and the secret beside it; which files those are. Nothing is left where the
 /// configuration would not be right.
@@ -115,20 +115,31 @@ fn door(office: &Office, in_clear: bool) -> String {
     };
     let bind: Vec<_> = office.ports.iter().map(|port| format!("\"{any}:{port}\"")).collect();
     let bind = bind.join(", ");
-    let network = office.network;
+    let networks = with_this_machine(&office.network);
     let mut text = format!(
         "# Where the devices connect: with TLS from the start (SSL/TLS), by STARTTLS, or without, on one port.\n\
          [[listener]]\nprotocol = \"smtp\"\nbind     = [{bind}]\ntls      = \"auto\"\n\
-         # Who may connect: the network of the devices, and this machine.\n\
-         allow    = [\"{network}\", \"127.0.0.0/8\", \"::1\"]\n"
+         # Who may connect: the network of the devices, and this machine. Each login has networks of its own besides.\n\
+         allow    = [{networks}]\n"
     );
-    let clear = format!("plaintext_login = [\"{network}\", \"127.0.0.0/8\", \"::1\"]\n\n");
+    let clear = format!("plaintext_login = [{networks}]\n\n");
     text.push_str(if in_clear {
         "# From where a password is taken without TLS: whoever listens on that network can read it.\n"
     } else {
         "# From where a password is taken without TLS: from this machine only, unless this line is brought to life.\n# "
     });
     text + &clear
+}
+
+/// The network of the devices and loopback, as a list, without what one of the others holds already.
+fn with_this_machine(network: &IpNet) -> String {
+    let own = config::loopback();
+    let devices = Some(*network).filter(|network| !own.iter().any(|own| own.contains(network)));
+    let own = own.iter().filter(|own| !network.contains(*own) || devices.is_none());
+    let all = devices.iter().chain(own).map(|network| {
+        if config::is_single(network) { format!("\"{}\"", network.addr()) } else { format!("\"{network}\"") }
+    });
+    all.collect::<Vec<_>>().join(", ")
 }
 
 /// The registration at the provider.

@@ -6,7 +6,6 @@ mod file;
 mod questions;
 
 use std::io::{BufRead, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -16,7 +15,7 @@ use self::answers::Answers;
 use self::devices::Device;
 use self::questions::Questions;
 use super::Failure;
-use super::card::{Card, Reach, WayIn};
+use super::card::{Card, WayIn};
 use super::login::NewLogin;
 use crate::config::{self, Config, Environment};
 
@@ -124,6 +123,15 @@ fn instructions(
     for path in written {
         text.push_str(&format!("Written: {}\n", path.display()));
     }
+    if as_root {
+        let folder = "/etc/mailferry";
+        let how = if config.file.parent() == Some(Path::new(folder)) {
+            format!("is given them by: chgrp -R mailferry {folder} && chmod -R g+rX {folder}   (docs/service.md)")
+        } else {
+            "cannot read them: see docs/service.md".into()
+        };
+        text.push_str(&format!("They are root's alone; a service with a user of its own {how}\n"));
+    }
     let mut steps = Vec::new();
     if let Some(commands) = answers.for_the_administrator() {
         steps.push(commands);
@@ -142,11 +150,20 @@ fn instructions(
         ""
     };
     steps.push(format!("Run it:\n\n    mailferry {with_config} serve\n{hint}"));
+    if let Some(Office { network, .. }) = office {
+        steps.push(format!(
+            "Send a message from this machine. What is typed into devices below is for {network} alone: a program that \
+             connects\n   from elsewhere, from this machine to 127.0.0.1 too, is refused as with a wrong \
+             password.\n\n    mailferry {with_config} send-test {} --to YOUR-ADDRESS\n",
+            answers.address
+        ));
+    }
     if let Some(account) = config.accounts.first() {
-        let reach = office.map_or(Reach::Unknown, |office| reach_from(office.network));
-        for (device, login) in answers.devices.iter().zip(logins) {
-            let way_in = match (login, device.address) {
-                (Some(login), _) => WayIn::Login { username: &device.username, password: &login.password },
+        let networks: Vec<_> = office.map(|office| office.network).into_iter().collect();
+        for (device, password) in answers.devices.iter().zip(logins) {
+            let Some(login) = account.logins.iter().find(|login| login.username == device.username) else { continue };
+            let way_in = match (password, device.address) {
+                (Some(new), _) => WayIn::Login { password: &new.password },
                 (None, Some(address)) => WayIn::Address { address, recipients: answers.own_people() },
                 (None, None) => continue,
             };
@@ -154,9 +171,9 @@ fn instructions(
                 config,
                 address: &answers.address,
                 provider: &account.app.provider,
-                protocols: &answers.protocols,
+                login,
                 device: if office.is_some() { &device.name } else { "the device or program" },
-                reach,
+                from: &networks,
                 way_in,
             };
             steps.push(card.text());
@@ -166,21 +183,4 @@ fn instructions(
         text.push_str(&format!("\n{}. {step}", number + 1));
     }
     text
-}
-
-fn reach_from(network: IpNet) -> Reach {
-    own_address_in(&network).map_or(Reach::From(network), Reach::At)
-}
-
-/// This machine's address in a network, as its routes say: a datagram socket that is connected sends nothing.
-fn own_address_in(network: &IpNet) -> Option<IpAddr> {
-    let any: IpAddr = match network {
-        IpNet::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpNet::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let there = network.hosts().next()?;
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect((there, 587)).ok()?;
-    let own = socket.local_addr().ok()?.ip();
-    network.contains(&own).then_some(own)
 }

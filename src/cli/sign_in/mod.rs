@@ -166,5 +166,19 @@ fn user() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME", "USERNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok());
-    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".into())
+    named.filter(|name| !name.is_empty()).unwrap_or_else(owner)
+}
+
+/// Whose process this is, where no variable says it.
+#[cfg(unix)]
+fn owner() -> String {
+    let user = nix::unistd::getuid();
+    let known = nix::unistd::User::from_uid(user).ok().flatten();
+    known.map_or_else(|| format!("user {user}"), |known| known.name)
+}
+
+/// Other systems do not tell.
+#[cfg(not(unix))]
+fn owner() -> String {
+    "somebody".into()
 }

@@ -20,11 +20,11 @@ impl Logins for SqlStore {
         })
     }
 
-    fn add_account(&self, account: StoredAccount) -> StoreFuture<'_, ()> {
+    fn add_account(&self, account: StoredAccount, login: StoredLogin) -> StoreFuture<'_, i64> {
         Box::pin(async move {
             let mut held = self.hold().await?;
-            let added = add_account(&mut held.connection, &account).await;
-            self.put_back(held, added).await
+            let id = add_account(&mut held.connection, &account, &login).await;
+            self.put_back(held, id).await
         })
     }
 
@@ -102,13 +102,20 @@ async fn accounts(connection: &mut SqliteConnection) -> Result<Vec<StoredAccount
     Ok(rows.into_iter().map(|(address, app)| StoredAccount { address, app }).collect())
 }
 
-async fn add_account(connection: &mut SqliteConnection, account: &StoredAccount) -> Result<(), Fault> {
+async fn add_account(
+    connection: &mut SqliteConnection,
+    account: &StoredAccount,
+    login: &StoredLogin,
+) -> Result<i64, Fault> {
+    let mut change = connection.begin_with(BEGIN).await?;
     query("INSERT OR REPLACE INTO account (address, app) VALUES (?, ?)")
         .bind(&account.address)
         .bind(&account.app)
-        .execute(connection)
+        .execute(&mut *change)
         .await?;
-    Ok(())
+    let id = add_login(&mut change, login).await?;
+    change.commit().await?;
+    Ok(id)
 }
 
 type LoginRow = (i64, String, String, String, String, String, Option<String>, i64, Option<i64>);

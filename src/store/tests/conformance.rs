@@ -169,12 +169,19 @@ async fn numbers_are_not_given_again(store: &dyn Store) {
 }
 
 async fn an_address_has_one_account(store: &dyn Store) {
+    let mut ids = Vec::new();
     for (address, app) in [("ada@example.com", "one"), ("bob@example.com", "one"), ("Ada@Example.com", "two")] {
-        store
-            .add_account(StoredAccount { address: address.into(), app: app.into() })
-            .await
-            .unwrap();
+        let account = StoredAccount { address: address.into(), app: app.into() };
+        ids.push(
+            store
+                .add_account(account, StoredLogin { id: 77, ..new_login(app) })
+                .await
+                .unwrap(),
+        );
     }
+    let logins = store.logins(at(0)).await.unwrap();
+    let expected = ["one", "one", "two"].map(new_login).into_iter().zip(ids);
+    assert_eq!(logins, expected.map(|(login, id)| StoredLogin { id, ..login }).collect::<Vec<_>>());
     let mut accounts = store.accounts().await.unwrap();
     accounts.sort_by_key(|account| account.app.clone());
     let told = accounts.iter().map(|account| (account.address.as_str(), account.app.as_str()));

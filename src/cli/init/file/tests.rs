@@ -154,3 +154,18 @@ fn an_office_of_old_devices() {
     assert_eq!(config.accounts[0].logins[0].mail.recipients, Some(vec![own]), "gmail.com is everybody's");
     assert_eq!(shown(&config.listeners[0].plaintext_login), ["127.0.0.0/8", "::1/128"]);
 }
+
+#[test]
+fn no_network_is_written_twice() {
+    for (network, allow) in [
+        ("192.168.7.0/24", "\"192.168.7.0/24\", \"127.0.0.0/8\", \"::1\""),
+        ("127.0.0.0/8", "\"127.0.0.0/8\", \"::1\""),
+        ("127.0.7.0/24", "\"127.0.0.0/8\", \"::1\""),
+        ("::1/128", "\"127.0.0.0/8\", \"::1\""),
+        ("::/8", "\"::/8\", \"127.0.0.0/8\""),
+    ] {
+        assert_eq!(with_this_machine(&network.parse().unwrap()), allow, "{network}");
+    }
+    let (_, text) = office("ann@gmail.com\n2\n1\nthe-app\n\nScanner\n2\n", "127.0.0.0/8", &[587]);
+    assert_eq!(text.matches("= [\"127.0.0.0/8\", \"::1\"]").count(), 2, "{text}");
+}
