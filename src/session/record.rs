@@ -408,6 +408,11 @@ impl Record {
         tracing::warn!(session, login, account, "message without an answer, the sender has to send it again: {ending}");
     }
 
+    /// Nothing is announced or under way any more: what has not been sent has come to nothing, and does not count.
+    pub(crate) fn settled(&mut self) {
+        self.permits.give_back();
+    }
+
     /// No more mail comes. What it has not used is free before the client sees the end, and comes again.
     pub(crate) fn has_ended(&mut self) {
         self.permits.give_back();
