@@ -201,7 +201,7 @@ impl Record {
         }
     }
 
-    /// The upstream has let us in. By address that counts, whether a message comes or not.
+    /// The upstream has let us in. By address that counts, whether a message comes or not, as does a login that it has refused.
     pub(crate) fn logged_in(&mut self, server: &str) {
         self.is_open = true;
         self.permits.keep_all();
@@ -242,6 +242,9 @@ impl Record {
     /// A login was not accepted.
     pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, asked: &Asked, failure: &Failure) {
         self.failures += 1;
+        if failure.was_tried {
+            self.permits.keep_all();
+        }
         self.permits.give_back();
         self.seat = None;
         if failure.reply.is_some() {
