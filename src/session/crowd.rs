@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sender::Sender;
+use super::tally::Tally;
 use crate::login::throttle::Origin;
 
 /// How many sessions one address may have. Exchange lets a mailbox send over three connections at a time.
@@ -28,7 +29,7 @@ pub(super) struct Crowd(Arc<Mutex<HashMap<Sender, Taken>>>);
 struct Taken {
     all: usize,
     /// Those of each address, and of each /64.
-    by_origin: HashMap<Origin, usize>,
+    by_origin: Tally,
 }
 
 /// One session's seat. Dropped, it is free again.
@@ -58,27 +59,18 @@ impl Crowd {
 
 impl Taken {
     fn has_room(&self, sender: &Sender, origin: Origin) -> bool {
-        let has_room = |origin| self.by_origin.get(&origin).copied().unwrap_or_default() < most_of(sender, origin);
+        let has_room = |origin| self.by_origin.of(origin) < most_of(sender, origin);
         self.all < MOST_OF_LOGIN && origin.with_network().all(has_room)
     }
 
     fn add(&mut self, origin: Origin) {
         self.all += 1;
-        for origin in origin.with_network() {
-            *self.by_origin.entry(origin).or_default() += 1;
-        }
+        self.by_origin.add(origin);
     }
 
     fn remove(&mut self, origin: Origin) {
         self.all -= 1;
-        for origin in origin.with_network() {
-            if let Some(count) = self.by_origin.get_mut(&origin) {
-                *count -= 1;
-                if *count == 0 {
-                    self.by_origin.remove(&origin);
-                }
-            }
-        }
+        self.by_origin.remove(origin);
     }
 }
 
