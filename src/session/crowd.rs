@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sender::Sender;
+use super::tally::Tally;
 use crate::login::throttle::Origin;
 
 /// How many sessions one address may have. Exchange lets a mailbox send over three connections at a time.
 const MOST_OF_ADDRESS: usize = 3;
 
-/// How many all addresses of one /64 may have.
+/// How many all addresses of one /64 may have, where the login lets in others.
 const MOST_OF_NETWORK: usize = 8;
 
-/// How many loopback may have, which may be many programs.
+/// How many loopback may have, which may be many programs, where the login lets in others.
 const MOST_OF_LOOPBACK: usize = 12;
 
 /// How many there may be of one login.
@@ -28,7 +29,7 @@ pub(super) struct Crowd(Arc<Mutex<HashMap<Sender, Taken>>>);
 struct Taken {
     all: usize,
     /// Those of each address, and of each /64.
-    by_origin: HashMap<Origin, usize>,
+    by_origin: Tally,
 }
 
 /// One session's seat. Dropped, it is free again.
@@ -44,7 +45,7 @@ impl Crowd {
     pub(super) fn seat(&self, sender: &Sender, origin: Origin) -> Option<Seat> {
         let login = Sender::whole(&sender.account, &sender.login);
         let mut logins = self.logins();
-        if logins.get(&login).is_some_and(|taken| !taken.has_room(origin)) {
+        if logins.get(&login).is_some_and(|taken| !taken.has_room(sender, origin)) {
             return None;
         }
         logins.entry(login.clone()).or_default().add(origin);
@@ -57,33 +58,28 @@ impl Crowd {
 }
 
 impl Taken {
-    fn has_room(&self, origin: Origin) -> bool {
-        let has_room = |origin| self.by_origin.get(&origin).copied().unwrap_or_default() < most_of(origin);
+    fn has_room(&self, sender: &Sender, origin: Origin) -> bool {
+        let has_room = |origin| self.by_origin.of(origin) < most_of(sender, origin);
         self.all < MOST_OF_LOGIN && origin.with_network().all(has_room)
     }
 
     fn add(&mut self, origin: Origin) {
         self.all += 1;
-        for origin in origin.with_network() {
-            *self.by_origin.entry(origin).or_default() += 1;
-        }
+        self.by_origin.add(origin);
     }
 
     fn remove(&mut self, origin: Origin) {
         self.all -= 1;
-        for origin in origin.with_network() {
-            if let Some(count) = self.by_origin.get_mut(&origin) {
-                *count -= 1;
-                if *count == 0 {
-                    self.by_origin.remove(&origin);
-                }
-            }
-        }
+        self.by_origin.remove(origin);
     }
 }
 
-const fn most_of(origin: Origin) -> usize {
+/// How many seats `origin` may have of the login of `sender`. What has the login for itself leaves none to others: those who
+/// sit on loopback, or in its one /64, are several all the same.
+const fn most_of(sender: &Sender, origin: Origin) -> usize {
     match origin {
+        Origin::Here if sender.origin.is_none() => MOST_OF_LOGIN,
+        Origin::Network(_) if sender.is_alone => MOST_OF_LOGIN,
         Origin::Here => MOST_OF_LOOPBACK,
         Origin::Address(_) => MOST_OF_ADDRESS,
         Origin::Network(_) => MOST_OF_NETWORK,
@@ -123,10 +119,17 @@ mod tests {
         drop((seats, ours));
         assert_eq!(crowd.logins().len(), 1, "nothing is remembered of who has gone");
     }
+
+    /// A seat of the login `floor` for who comes from there, where that is one of several addresses that it lets in.
+    fn take(crowd: &Crowd, address: &str, is_alone: bool) -> Option<Seat> {
+        let origin = Origin::of(address.parse().unwrap());
+        crowd.seat(&Sender { origin: Some(origin), is_alone, ..Sender::whole("a@b", "floor") }, origin)
+    }
+
     #[test]
     fn of_ipv6_a_network_has_eight_seats_and_loopback_twelve() {
-        let (crowd, sender) = (Crowd::default(), Sender::whole("a@b", "floor"));
-        let take = |address: &str| crowd.seat(&sender, Origin::of(address.parse().unwrap()));
+        let crowd = Crowd::default();
+        let take = |address: &str| take(&crowd, address, false);
         let mut seats: Vec<_> = (1..9).map(|host| take(&format!("2001:db8:0:1::{host}")).unwrap()).collect();
         assert!(
             take("2001:db8:0:1:ffff:ffff:ffff:ffff").is_none(),
@@ -143,5 +146,20 @@ mod tests {
         assert!(take("192.0.2.5").is_none(), "each of them is one of the login's");
         drop(seats);
         assert!(crowd.logins().is_empty(), "nothing is remembered of who has gone");
+    }
+
+    #[test]
+    fn what_has_a_login_for_itself_has_all_of_its_seats() {
+        let crowd = Crowd::default();
+        let loopback = Origin::of([127, 0, 0, 1].into());
+        let whole = Sender::whole("a@b", "floor");
+        let seats: Vec<_> = (0..16).map(|_| crowd.seat(&whole, loopback).unwrap()).collect();
+        assert!(crowd.seat(&whole, loopback).is_none());
+        drop(seats);
+        let take = |host: u32| take(&crowd, &format!("2001:db8::{host}"), true);
+        let mut seats: Vec<_> = (0..3).map(|_| take(1).unwrap()).collect();
+        assert!(take(1).is_none(), "one address has three, whoever else may come");
+        seats.extend((2..15).map(|host| take(host).unwrap()));
+        assert!(take(20).is_none());
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Failure {
     /// What is said instead of the kind's own words, where who asks has been told it before or will ask again at once. SMTP
     /// only.
     pub(crate) reply: Option<Box<Reply>>,
+    /// Whether the upstream was sent a token, and has refused it for good.
+    pub(crate) was_tried: bool,
 }
 
 /// Whose move it is.
@@ -68,7 +70,7 @@ impl FailureKind {
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), misplaced: None, reply: None }
+        Self { kind, detail: detail.into(), misplaced: None, reply: None, was_tried: false }
     }
 
     /// The upstream was not asked: its answer is known, or it is not yet the turn of who asks.
@@ -79,6 +81,11 @@ impl Failure {
 
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(FailureKind::Unavailable, detail)
+    }
+
+    /// The same, after the upstream has refused a token.
+    pub(crate) fn having_tried(self) -> Self {
+        Self { was_tried: true, ..self }
     }
 
     /// What the client is told. Only someone whose password was right is told anything about the account.

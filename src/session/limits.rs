@@ -1,14 +1,10 @@
 //! How many sessions there may be, over all, from one address and from one IPv6 /64; and which of them is which.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::login::throttle::Origin;
-
-/// How many addresses' sessions there may be from one IPv6 /64: one host commands all of it, and an office has one for all
-/// of its hosts.
-const ADDRESSES_PER_NETWORK: usize = 4;
+use super::tally::Tally;
+use crate::login::throttle::{ADDRESSES_PER_NETWORK, Origin};
 
 /// Counts the sessions there are.
 #[derive(Debug)]
@@ -24,7 +20,7 @@ struct Counts {
     /// How many there have ever been.
     ever: u64,
     /// Of each address, and of each IPv6 /64.
-    by_origin: HashMap<Origin, usize>,
+    by_origin: Tally,
 }
 
 /// One session's place. Dropping it gives the place back.
@@ -84,28 +80,15 @@ impl Counts {
         if origin.is_loopback() {
             return true;
         }
-        let count = |origin| self.by_origin.get(&origin).copied().unwrap_or_default();
+        // Four addresses' worth: one host commands all of a /64, and an office has one for all of its hosts.
+        let most_of_network = most.saturating_mul(ADDRESSES_PER_NETWORK as usize);
         let network = origin.network();
-        let is_crowded = network != origin && count(network) >= most.saturating_mul(ADDRESSES_PER_NETWORK);
-        if is_crowded || count(origin) >= most {
+        let is_crowded = network != origin && self.by_origin.of(network) >= most_of_network;
+        if is_crowded || self.by_origin.of(origin) >= most {
             return false;
         }
-        for origin in origin.with_network() {
-            *self.by_origin.entry(origin).or_default() += 1;
-        }
+        self.by_origin.add(origin);
         true
-    }
-
-    /// One of `origin` has gone.
-    fn release(&mut self, origin: Origin) {
-        for origin in origin.with_network() {
-            if let Some(count) = self.by_origin.get_mut(&origin) {
-                *count -= 1;
-                if *count == 0 {
-                    self.by_origin.remove(&origin);
-                }
-            }
-        }
     }
 }
 
@@ -124,7 +107,7 @@ impl Place {
         let mut counts = self.limits.counts();
         let admitted = counts.admit(origin, self.limits.most_per_address);
         if admitted && let Some(before) = self.origin.replace(origin) {
-            counts.release(before);
+            counts.by_origin.remove(before);
         }
         admitted
     }
@@ -135,7 +118,7 @@ impl Drop for Place {
         let mut counts = self.limits.counts();
         counts.all -= 1;
         if let Some(origin) = self.origin {
-            counts.release(origin);
+            counts.by_origin.remove(origin);
         }
     }
 }

@@ -70,6 +70,8 @@ enum Carried {
     Denied(Denial),
     /// The machine waits to be told whether a MAIL may pass.
     MailWanted,
+    /// No message is announced or under way any more.
+    Settled,
     /// A drain is on, and no message is under way.
     Quiet,
     /// It has waited for too long.
@@ -89,6 +91,8 @@ struct Carrier<S = Stream> {
     to_upstream: Outgoing,
     /// How many octets of the downstream's input are to go upstream as they are, behind `to_upstream`.
     forward: usize,
+    /// Whether a MAIL was asked for since it was last said that none is under way.
+    has_asked: bool,
     clock: Clock,
 }
 
@@ -136,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             to_downstream: Outgoing::default(),
             to_upstream: Outgoing::default(),
             forward: 0,
+            has_asked: false,
             clock: Clock { times, last: Instant::now(), left: None, alarm: Alarm::default() },
         }
     }
@@ -159,6 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                         let verdict = record.ask(clearance, &self.transaction.mails());
                         self.transaction.admit(verdict.map(stamp));
                     }
+                    Carried::Settled => record.settled(),
                     Carried::Quiet => return self.say_goodbye(Goodbye::Draining, Ending::Drained),
                     Carried::Overdue => return self.say_goodbye(Goodbye::Idle, Ending::Idle),
                     Carried::Ended(ending) => return ending,
@@ -219,6 +225,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
         let is_heard_out = self.clock.left.is_some() && self.from_downstream == Listening::AwaitingMore;
         if is_heard_out && !self.transaction.awaits_upstream() {
             return Poll::Ready(Carried::Ended(Ending::DownstreamEnded));
+        }
+        // A session that waits holds no place that another could have.
+        if self.has_asked && self.transaction.is_between_messages() {
+            self.has_asked = false;
+            return Poll::Ready(Carried::Settled);
         }
         // What waits holds no buffer.
         self.downstream.input.release();
@@ -308,7 +319,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             Flow::Message(report) => return Break(Carried::Message(report)),
             Flow::Envelope(refusal) => return Break(Carried::Envelope(refusal)),
             Flow::Denied(denial) => return Break(Carried::Denied(denial)),
-            Flow::MailWanted => return Break(Carried::MailWanted),
+            Flow::MailWanted => {
+                self.has_asked = true;
+                return Break(Carried::MailWanted);
+            }
             Flow::Close(reason) => return Break(Carried::Ended(Ending::Closed(reason))),
         }
         Continue(Listening::HasToLook)

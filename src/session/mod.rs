@@ -30,6 +30,7 @@ mod refusals;
 mod relay;
 mod sender;
 mod submit;
+mod tally;
 mod upstream;
 mod warrant;
 pub(crate) mod watch;

@@ -35,6 +35,7 @@ impl Permits {
     pub(super) fn give_back_all_but(&mut self, mails: &[u64]) {
         let last = self.last;
         self.waiting.retain(|(mail, _)| *mail > last || mails.contains(mail));
+        self.hold_nothing_for_none();
     }
 
     /// The upstream has answered the message of this MAIL: it counts, and what is older has come to nothing, for messages
@@ -48,10 +49,14 @@ impl Permits {
             }
             *number > mail
         });
+        self.hold_nothing_for_none();
+        had_one
+    }
+
+    fn hold_nothing_for_none(&mut self) {
         if self.waiting.is_empty() {
             self.waiting = Vec::new();
         }
-        had_one
     }
 
     /// Lets all of them count, whatever becomes of their messages.
@@ -134,6 +139,9 @@ mod tests {
         let mut permits = passed(&clearance, 1);
         assert_eq!(permits.waiting.capacity(), 1);
         assert!(permits.used(1));
+        assert_eq!(permits.waiting.capacity(), 0);
+        let mut permits = passed(&clearance, 2);
+        permits.give_back_all_but(&[]);
         assert_eq!(permits.waiting.capacity(), 0);
     }
 }

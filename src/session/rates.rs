@@ -43,7 +43,7 @@ pub(crate) struct Exceeded {
     pub(crate) most: u32,
     /// How long until the next one may pass.
     pub(crate) wait: Duration,
-    /// Whether it is the first since one passed.
+    /// Whether it is the first since one was sent. One that came to nothing does not make it news again.
     pub(crate) first: bool,
 }
 
@@ -61,6 +61,7 @@ pub(crate) struct Counted {
 struct Window {
     /// When each step with a message in it began, and how many there were; oldest first.
     steps: VecDeque<(Instant, u32)>,
+    /// Whether one was too many since the last one that was sent.
     exceeded: bool,
 }
 
@@ -99,13 +100,15 @@ impl Rates {
         let now = Instant::now();
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys(sender, rate) {
-            windows.entry(key, Window::default).count(rate, now);
+            let window = windows.entry(key, Window::default);
+            window.count(rate, now);
+            window.exceeded = false;
         }
     }
 }
 
 /// The login's window, and behind it that of the /64, unless that is all there is, and that of the address. Addresses without
-/// end come last: who has them makes no more windows than it may send messages.
+/// end come last, and what came to nothing leaves no window: who has them makes no more than it may send messages.
 fn keys(sender: &Sender, rate: Rate) -> Vec<Key> {
     let parts = sender.with_network().into_iter().rev();
     let parts = parts.filter(|part| part.origin.is_some() && !(part.is_network() && part.is_alone));
@@ -116,7 +119,12 @@ fn keys(sender: &Sender, rate: Rate) -> Vec<Key> {
 impl Counted {
     /// The message was sent, or may have been.
     pub(crate) fn keep(&mut self) {
-        self.keys.clear();
+        let mut windows = self.rates.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in self.keys.drain(..) {
+            if let Some(window) = windows.get_mut(&key) {
+                window.exceeded = false;
+            }
+        }
     }
 }
 
@@ -124,8 +132,10 @@ impl Drop for Counted {
     fn drop(&mut self) {
         let mut windows = self.rates.0.lock().unwrap_or_else(PoisonError::into_inner);
         for key in &self.keys {
-            if let Some(window) = windows.get_mut(key) {
-                window.give_back(self.at);
+            let Some(window) = windows.get_mut(key) else { continue };
+            window.give_back(self.at);
+            if window.says_nothing() {
+                windows.remove(key);
             }
         }
     }
@@ -150,7 +160,6 @@ impl Window {
     }
 
     fn count(&mut self, rate: Rate, now: Instant) {
-        self.exceeded = false;
         match self.steps.back_mut() {
             Some((began, count)) if now < *began + rate.within / STEPS => *count = count.saturating_add(1),
             _ => self.steps.push_back((now, 1)),
@@ -170,6 +179,11 @@ impl Window {
                 self.steps.remove(step);
             }
         }
+    }
+
+    /// Whether it might as well not be there.
+    fn says_nothing(&self) -> bool {
+        self.steps.is_empty() && !self.exceeded
     }
 }
 
@@ -284,6 +298,39 @@ mod tests {
             assert_eq!(windows(), before, "nothing is remembered of further addresses");
             assert_eq!(send(&rates, &at(2, 1), rate).is_ok(), !is_alone);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_to_nothing_makes_no_news_of_the_next_one_too_many() {
+        let (rates, scanner) = (Rates::default(), sender("scanner"));
+        let rate = Rate { messages: 1, ..RATE };
+        for number in 0..3 {
+            let _nothing = rates.take(&scanner, rate).unwrap();
+            assert_eq!(rates.take(&scanner, rate).unwrap_err().first, number == 0, "{number}");
+        }
+        assert_eq!(send(&rates, &scanner, rate), Ok(()));
+        assert!(rates.take(&scanner, rate).unwrap_err().first, "one was sent in between");
+        rates.count(&scanner, rate);
+        assert!(rates.take(&scanner, rate).unwrap_err().first, "and another, without having been asked for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_to_nothing_leaves_no_window() {
+        let rates = Rates::default();
+        let at = |host: u16| {
+            let peer = std::net::Ipv6Addr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
+            Sender { origin: Some(Origin::of(peer.into())), ..sender("floor") }
+        };
+        let windows = || rates.0.lock().unwrap().len();
+        let waiting = rates.take(&at(1), RATE).unwrap();
+        for host in 2..50 {
+            drop(rates.take(&at(host), RATE).unwrap());
+            assert_eq!(windows(), 3, "the login's, the network's and that of who waits");
+        }
+        drop(waiting);
+        assert_eq!(windows(), 0);
+        assert_eq!(send(&rates, &at(1), RATE), Ok(()));
+        assert_eq!(windows(), 3);
     }
 
     proptest! {

@@ -63,15 +63,13 @@ struct Who {
     /// What let it in.
     admission: &'static str,
     account: Arc<Account>,
+    /// With whom it is counted. Boxed: the session's own memory is small.
+    sender: Box<Sender>,
 }
 
 impl Who {
     fn login(&self) -> &Login {
         &self.account.logins[self.login]
-    }
-
-    fn sender(&self, peer: IpAddr) -> Sender {
-        Sender::of(&self.account, self.login(), peer)
     }
 }
 
@@ -176,7 +174,8 @@ impl Record {
             Asked::Password(_) => "password",
             Asked::Address => "address",
         };
-        self.who = Some(Who { login, admission, account: Arc::clone(account) });
+        let sender = Box::new(Sender::of(account, &account.logins[login], self.peer));
+        self.who = Some(Who { login, admission, account: Arc::clone(account), sender });
         let (login, account) = self.names();
         self.tap
             .tell(|| format!("by its {admission} this is the login {login} of {account}"));
@@ -188,7 +187,7 @@ impl Record {
     /// What is said to its MAIL if it may not.
     pub(crate) fn admit(&mut self, clearance: &Clearance) -> Result<(), Failure> {
         let Some(who) = &self.who else { return Ok(()) };
-        match clearance.admit(&who.sender(self.peer), who.login().mail.rate, self.caller()) {
+        match clearance.admit(&who.sender, who.login().mail.rate, self.caller()) {
             Ok(Admitted { seat, permit }) => {
                 self.seat = Some(Box::new(seat));
                 self.permits.put(permit);
@@ -201,7 +200,7 @@ impl Record {
         }
     }
 
-    /// The upstream has let us in. By address that counts, whether a message comes or not.
+    /// The upstream has let us in. By address that counts, whether a message comes or not, as does a login that it has refused.
     pub(crate) fn logged_in(&mut self, server: &str) {
         self.is_open = true;
         self.permits.keep_all();
@@ -219,7 +218,7 @@ impl Record {
         if !self.permits.has_next()
             && let Some(who) = &self.who
         {
-            match clearance.ask(&who.sender(self.peer), who.login().mail.rate, self.caller()) {
+            match clearance.ask(&who.sender, who.login().mail.rate, self.caller()) {
                 Ok(permit) => self.permits.put(permit),
                 Err(NotNow { why, reply }) => {
                     self.tap_not_now(why);
@@ -242,6 +241,9 @@ impl Record {
     /// A login was not accepted.
     pub(crate) fn failed(&mut self, nuisances: &Nuisances, at: &Listener, asked: &Asked, failure: &Failure) {
         self.failures += 1;
+        if failure.was_tried {
+            self.permits.keep_all();
+        }
         self.permits.give_back();
         self.seat = None;
         if failure.reply.is_some() {
@@ -301,10 +303,9 @@ impl Record {
     pub(crate) fn message(&mut self, report: &MessageReport, clearance: &Clearance) {
         self.messages += 1;
         if let Some(who) = &self.who {
-            let sender = who.sender(self.peer);
-            clearance.message(&sender, report, self.caller());
+            clearance.message(&who.sender, report, self.caller());
             if !self.permits.used(report.mail) {
-                clearance.count(&sender, who.login().mail.rate);
+                clearance.count(&who.sender, who.login().mail.rate);
             }
         }
         self.tap_refusal(report.accepted, &report.reply);
@@ -322,7 +323,7 @@ impl Record {
     /// A sender or a recipient was refused by the upstream.
     pub(crate) fn envelope_refused(&mut self, refusal: &EnvelopeRefusal, clearance: &Clearance) {
         if let Some(who) = &self.who {
-            clearance.envelope_refused(&who.sender(self.peer), refusal, self.caller());
+            clearance.envelope_refused(&who.sender, refusal, self.caller());
         }
         self.tap_refusal(false, &refusal.reply);
         if !self.is_told() {
@@ -406,6 +407,11 @@ impl Record {
         self.permits.keep_all();
         let (session, (login, account)) = (self.session, self.names());
         tracing::warn!(session, login, account, "message without an answer, the sender has to send it again: {ending}");
+    }
+
+    /// Nothing is announced or under way any more: what has not been sent has come to nothing, and does not count.
+    pub(crate) fn settled(&mut self) {
+        self.permits.give_back();
     }
 
     /// No more mail comes. What it has not used is free before the client sees the end, and comes again.

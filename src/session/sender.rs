@@ -4,6 +4,7 @@
 //! itself. Of IPv6 one host commands every address of a /64, and an office has one for all of its hosts: there the addresses
 //! have a ceiling together.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -12,7 +13,7 @@ use crate::config::{Account, Admission, Login};
 use crate::login::throttle::Origin;
 
 /// One login of one account, or one of the addresses that it lets in, or all of such an address's /64.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sender {
     /// The account's address.
     pub(crate) account: String,
@@ -20,8 +21,22 @@ pub(crate) struct Sender {
     pub(crate) login: String,
     /// Where an address lets in and there are several that do: the address, or its /64.
     pub(crate) origin: Option<Origin>,
-    /// Whether the login lets in nobody outside that one /64.
+    /// Whether the login lets in nobody outside that one /64. Whoever it is stays the same when this changes.
     pub(crate) is_alone: bool,
+}
+
+impl PartialEq for Sender {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Sender {}
+
+impl Hash for Sender {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
 }
 
 impl Sender {
@@ -44,6 +59,10 @@ impl Sender {
         let Some(origin) = self.origin else { return vec![self.clone()] };
         let origins = origin.with_network();
         origins.map(|origin| Self { origin: Some(origin), ..self.clone() }).collect()
+    }
+
+    fn identity(&self) -> (&str, &str, Option<Origin>) {
+        (&self.account, &self.login, self.origin)
     }
 
     /// Whether it is all of a /64.
@@ -81,6 +100,7 @@ fn one_network(network: &IpNet) -> Option<Origin> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::sync::Arc;
 
     use super::super::tests::{Panicking, shared};
@@ -116,11 +136,18 @@ mod tests {
             assert_eq!(sender(None, networks, peer), whole, "{networks:?}");
             let sender = sender(Some(Admission::Address), networks, peer);
             let origins = Origin::of(peer.parse().unwrap()).with_network().take(parts);
-            let expected: Vec<_> = origins
-                .map(|origin| Sender { origin: Some(origin), is_alone, ..whole.clone() })
-                .collect();
+            let expected: Vec<_> = origins.map(|origin| Sender { origin: Some(origin), ..whole.clone() }).collect();
             let expected = if parts == 0 { vec![whole.clone()] } else { expected };
             assert_eq!(sender.with_network(), expected, "{networks:?}");
+            assert!(sender.with_network().iter().all(|sender| sender.is_alone == is_alone), "{networks:?}");
         }
+    }
+
+    #[test]
+    fn whoever_it_is_stays_the_same_when_the_login_lets_in_others() {
+        let at = |networks| sender(Some(Admission::Address), networks, "2001:db8::1");
+        let (alone, one_of_many) = (at(&["2001:db8::/64"]), at(&["2001:db8::/64", "192.168.7.0/24"]));
+        assert!(alone.is_alone && !one_of_many.is_alone);
+        assert!(HashSet::from([alone]).contains(&one_of_many));
     }
 }

@@ -112,9 +112,10 @@ pub(crate) async fn log_in<P: Speaks>(
         Err(TokenError::Refused(_)) => return Err(failure(account, server, OpenError::Refused(refusal))),
         // The upstream's own words may be long: what a reply has no room for must not be the advice.
         Err(TokenError::NeedsPerson(fault)) => {
-            return Err(Failure::new(FailureKind::NeedsPerson, format!("{fault}. {}", refused(&refusal))));
+            let words = format!("{fault}. {}", refused(&refusal));
+            return Err(Failure::new(FailureKind::NeedsPerson, words).having_tried());
         }
-        Err(error @ TokenError::Transient(_)) => return Err(error.into()),
+        Err(error @ TokenError::Transient(_)) => return Err(Failure::from(error).having_tried()),
     };
     match open::<P>(shared, account, server, &fresh, session).await {
         Err(OpenError::Refused(refusal)) if is_about_token(&refusal) => {
@@ -125,7 +126,7 @@ pub(crate) async fn log_in<P: Speaks>(
                 .await;
             Err(failure(account, server, OpenError::Refused(refusal)))
         }
-        other => other.map_err(|error| failure(account, server, error)),
+        other => other.map_err(|error| failure(account, server, error).having_tried()),
     }
 }
 
@@ -189,7 +190,13 @@ fn failure(account: &Account, server: &Server, error: OpenError) -> Failure {
         }
     };
     let meaning = words::of_login(refusal);
-    Failure::new(meaning.failure(), format!("{address}: {meaning}. {host}: {error}"))
+    let failure = Failure::new(meaning.failure(), format!("{address}: {meaning}. {host}: {error}"));
+    // Before AUTH no token has gone out, and what passes by itself is nobody's fault.
+    if refusal.stage.starts_with("AUTH") && meaning.kind != RefusalKind::Transient {
+        failure.having_tried()
+    } else {
+        failure
+    }
 }
 
 /// Whether a refusal is about the token, so that another one may help.

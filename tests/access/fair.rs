@@ -53,7 +53,7 @@ async fn who_sends_nothing_has_no_logins_upstream_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_login_that_fails_upstream_costs_an_address_nothing() {
+async fn a_login_that_fails_upstream_for_now_costs_an_address_nothing() {
     let setup = Setup::with(floor("rate = \"4/h\"")).await;
     setup
         .control()
@@ -69,6 +69,23 @@ async fn a_login_that_fails_upstream_costs_an_address_nothing() {
     for start in ["250 ", "250 ", "450 "] {
         let answer = send(&mut client).await;
         assert!(answer.starts_with(start), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn logins_that_the_provider_refuses_count_as_messages() {
+    for refusal in [Refusal::Policy, Refusal::Token] {
+        let setup = Setup::with(floor("rate = \"4/h\"")).await;
+        setup.control().fail_next(sim::Protocol::Smtp, 4, Fault::RefuseLogin(refusal));
+        for (number, start) in
+            (0..4).zip(["454 4.7.0 ", "454 4.7.0 ", "450 4.7.1 One address", "450 4.7.1 One address"])
+        {
+            let mut client = from(&setup, "192.168.7.66").await;
+            let answer = client.ask(MAIL).await;
+            assert!(answer.starts_with(start), "{refusal:?} {number}: {answer}");
+        }
+        let mut other = from(&setup, "192.168.7.20").await;
+        assert!(!other.ask(MAIL).await.starts_with("450 "), "the others have their part");
     }
 }
 

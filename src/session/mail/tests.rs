@@ -122,6 +122,7 @@ impl Carrier<Peer> {
         loop {
             match self.poll(&mut Context::from_waker(Waker::noop()), false) {
                 Poll::Ready(Carried::MailWanted) => self.transaction.admit(Ok(stamp(1))),
+                Poll::Ready(Carried::Settled) => {}
                 carried => return carried,
             }
         }
@@ -136,6 +137,7 @@ impl Carrier<Peer> {
                 Poll::Pending => return,
                 Poll::Ready(Carried::Message(report)) => record.message(&report, clearance),
                 Poll::Ready(Carried::Envelope(refusal)) => record.envelope_refused(&refusal, clearance),
+                Poll::Ready(Carried::Settled) => record.settled(),
                 Poll::Ready(Carried::MailWanted) => {
                     let verdict = record.ask(clearance, &self.transaction.mails());
                     self.transaction.admit(verdict.map(stamp));
@@ -432,5 +434,25 @@ async fn messages_without_an_answer_count_and_what_came_to_nothing_does_not() {
         carrier.carries(&mut record, &clearance);
         record.message_lost(&Ending::UpstreamEnded, &carrier.transaction.mails());
         record.has_ended();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_waits_holds_no_place_that_another_needs() {
+    // All of a message that is refused at once, one that is taken back, and one that may still come.
+    let refused = (ahead(1), &b"550 5.1.0 no\r\n503 no\r\n503 no\r\n"[..]);
+    let taken_back = (b"MAIL FROM:<a@b>\r\nRSET\r\n".to_vec(), &b"250 Ok\r\n250 Ok\r\n"[..]);
+    let open = (b"MAIL FROM:<a@b>\r\n".to_vec(), &b"250 Ok\r\n"[..]);
+    for ((says, hears), passing) in [(refused, 6), (taken_back, 6), (open, 5)] {
+        let clearance = Clearance::default();
+        let (mut waiting, mut first) = (open_carrier(), limited());
+        waiting.downstream_says(&says);
+        waiting.carries(&mut first, &clearance);
+        waiting.upstream_says(hears);
+        waiting.carries(&mut first, &clearance);
+        let (mut other, mut record) = (open_carrier(), limited());
+        other.downstream_says(&ahead(7));
+        other.carries(&mut record, &clearance);
+        assert_eq!(count("BDAT", &mut other.upstream.stream.heard), passing, "of six");
     }
 }
