@@ -236,8 +236,11 @@ impl Throttle {
         if !origin.is_loopback() && others >= allowed {
             return Err(Refused::Blocked);
         }
-        let is_wrong = matches!(around, Some((_, Some(State::Checked(Found::Wrong)))));
-        let checked = is_wrong || matches!(known, Some(State::Checked(_)));
+        // Also one that fits and was misplaced: were it not, a second address of the /64 would be told so by the time.
+        let known_around = around.as_ref().and_then(|(_, known)| *known);
+        let checked = [known, known_around]
+            .iter()
+            .any(|known| matches!(known, Some(State::Checked(_))));
         let before = if checked { pair.failures.len() } else { others };
         let delay = delay(origin, before, allowed, slowed.is_some());
         let wait = if checked {
@@ -259,7 +262,7 @@ impl Throttle {
         Ok(Attempt { wait, number: self.attempts })
     }
 
-    /// What is remembered of a password of this pair that has failed, or that has been found wrong anywhere in its /64.
+    /// What is remembered of a password that has failed: of this pair, or anywhere in its /64.
     #[must_use]
     pub fn found(&self, now: Instant, origin: Origin, name: &str, password: &Fingerprint) -> Option<Found> {
         let within = self.limits.within;
@@ -269,7 +272,7 @@ impl Throttle {
             return found;
         }
         let around = self.network_pairs.get(&(origin.network(), name.to_owned()))?;
-        around.found(now, within, password).filter(|found| *found == Found::Wrong)
+        around.found(now, within, password)
     }
 
     /// The password was checked, and `found` not to open anything here.

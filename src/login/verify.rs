@@ -199,13 +199,16 @@ impl Verifier {
         let fingerprint = self.0.fingerprint(&name, &candidates.hashes, &request.password);
 
         // A password that fits where it may not be used gets no quick answer: the time would tell that it fits.
-        let remembered = match self.0.remembered(&fingerprint).map(|fits| candidates.choose(&fits, visit)) {
-            Some(Ok(verified)) => {
-                // What it has used up of going first it does not get back here: only a computation is worth that.
-                self.0.memory().proven.entry((origin, name), || GOES_FIRST);
-                return Ok(verified);
-            }
-            Some(Err(denied)) => Some(denied),
+        let remembered = match self.0.remembered(&fingerprint) {
+            Some((fits, lets_in)) => match candidates.choose(&fits, visit) {
+                Ok(verified) if lets_in => {
+                    // What it has used up of going first it does not get back here: only a computation is worth that.
+                    self.0.memory().proven.entry((origin, name), || GOES_FIRST);
+                    return Ok(verified);
+                }
+                Ok(_) => None,
+                Err(denied) => Some(denied),
+            },
             None => None,
         };
 
@@ -286,10 +289,12 @@ impl Shared {
         fingerprint
     }
 
-    fn remembered(&self, fingerprint: &Fingerprint) -> Option<Arc<[usize]>> {
+    /// Which hashes this fits, and whether that lets in by itself. It does not for ever; but what is refused is refused
+    /// from memory as long as a wrong password is.
+    fn remembered(&self, fingerprint: &Fingerprint) -> Option<(Arc<[usize]>, bool)> {
         let memory = self.memory();
         let (since, fits) = memory.verified.get(fingerprint)?;
-        (since.elapsed() < VERIFIED_FOR).then(|| Arc::clone(fits))
+        Some((Arc::clone(fits), since.elapsed() < VERIFIED_FOR))
     }
 
     /// Joins the computation of this very attempt, or starts it. It runs in a task of its own: one of those who wait

@@ -312,9 +312,11 @@ fn of_ipv6_devices_with_one_old_password_do_not_shut_the_others_out() {
         assert!(right.wait.is_zero());
         throttle.succeeded(host(device), "scanner", &right);
     }
-    // What may only not be used at one address may be used at another.
+    // One that fits and may not be used there costs another address what a wrong one costs it.
+    assert_eq!(begin(&mut throttle, now, host(0), "scanner", 9), AT_ONCE);
     throttle.failed(now, host(0), "scanner", password(9), Found::Misplaced);
-    assert_eq!(throttle.found(now, host(1), "scanner", &password(9)), None);
+    assert_eq!(throttle.found(now, host(1), "scanner", &password(9)), Some(Found::Misplaced));
+    assert_eq!(begin(&mut throttle, now, host(1), "scanner", 9), Ok(REPEATED));
 }
 
 #[test]

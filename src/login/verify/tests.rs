@@ -2,6 +2,8 @@
 
 mod crowds;
 
+use std::net::IpAddr;
+
 use argon2::password_hash::CustomizedPasswordHasher;
 use argon2::{Algorithm, Params, Version};
 
@@ -24,7 +26,7 @@ fn hash(password: &str) -> String {
         .to_string()
 }
 
-fn visit(peer: [u8; 4], protocol: Protocol) -> Visit {
+fn visit(peer: impl Into<IpAddr>, protocol: Protocol) -> Visit {
     Visit { peer: peer.into(), protocol, encrypted: false }
 }
 
@@ -133,7 +135,12 @@ impl Office {
         Self { config, verifier }
     }
 
-    async fn try_from_peer(&self, peer: [u8; 4], protocol: Protocol, request: &LoginRequest) -> Result<usize, Denied> {
+    async fn try_from_peer(
+        &self,
+        peer: impl Into<IpAddr>,
+        protocol: Protocol,
+        request: &LoginRequest,
+    ) -> Result<usize, Denied> {
         let directory = Directory::of(&self.config);
         let verified = self.verifier.verify(&directory, &visit(peer, protocol), request).await?;
         Ok(verified.login)
@@ -249,6 +256,43 @@ async fn a_right_password_in_the_wrong_place_takes_as_long_as_a_wrong_one_every_
     office.verifier.0.memory().verified = Bounded::new(VERIFIED);
     assert_eq!(office.attempt("scanner", "right").await, Ok(0));
     assert_eq!(office.verifier.computations(), 3);
+}
+
+/// One host has many of them, and could ask for each password twice.
+#[tokio::test(start_paused = true)]
+async fn a_right_password_in_the_wrong_place_takes_as_long_as_a_wrong_one_at_a_second_address_of_its_network() {
+    let by_day = Login { networks: Some(vec!["192.168.7.0/24".parse().unwrap()]), ..login("scanner", "right") };
+    let smtp_only = Login { protocols: vec![Protocol::Smtp], ..login("printer", "right") };
+    let office = Office::new(vec![by_day, smtp_only]);
+    let [first, second] = ["2001:db8::1", "2001:db8::2"].map(|peer| peer.parse::<IpAddr>().unwrap());
+    for (name, password) in [("scanner", "right"), ("scanner", "wrong"), ("printer", "right"), ("printer", "wrong")] {
+        let request = request(name, password);
+        assert!(office.try_from_peer(first, Protocol::Imap, &request).await.is_err());
+        let computed = office.verifier.computations();
+        for _ in 0..3 {
+            let before = Instant::now();
+            assert!(office.try_from_peer(second, Protocol::Imap, &request).await.is_err());
+            assert_eq!(before.elapsed().as_millis(), REPEATED.as_millis(), "{name} {password}");
+        }
+        assert_eq!(office.verifier.computations(), computed, "{name} {password}");
+    }
+}
+
+/// However long failures are remembered.
+#[tokio::test(start_paused = true)]
+async fn a_right_password_in_the_wrong_place_is_answered_from_memory_as_long_as_a_wrong_one() {
+    let smtp_only = Login { protocols: vec![Protocol::Smtp], ..login("scanner", "right") };
+    let mut config = config(vec![vec![smtp_only]]);
+    config.limits.failed_logins.within = 3 * VERIFIED_FOR;
+    let office = Office { verifier: Verifier::new(&config).unwrap(), config };
+    for password in ["right", "wrong"] {
+        let request = request("scanner", password);
+        assert!(office.try_from_peer(OFFICE, Protocol::Imap, &request).await.is_err());
+        tokio::time::advance(VERIFIED_FOR).await;
+        let computed = office.verifier.computations();
+        assert!(office.try_from_peer(OFFICE, Protocol::Imap, &request).await.is_err());
+        assert_eq!(office.verifier.computations(), computed, "{password}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
