@@ -94,6 +94,9 @@ pub enum Obstacle {
     /// It demands TLS.
     #[error("wants TLS, which this connection has not")]
     Tls,
+    /// There is nothing that it could open: the account's provider has no server for this protocol.
+    #[error("is for a mailbox whose provider has no server for this protocol")]
+    Unserved,
 }
 
 impl From<Refused> for Denied {
@@ -432,7 +435,7 @@ impl<'a> Candidates<'a> {
         let account = self.account.ok_or(Denied::Credentials)?;
         let mut misplaced = None;
         for index in fits.iter().filter_map(|position| self.indices.get(*position).copied()) {
-            match account.logins.get(index).map(|login| obstacle(login, visit)) {
+            match account.logins.get(index).map(|login| obstacle(account, login, visit)) {
                 Some(None) => return Ok(Verified { account: Arc::clone(account), login: index }),
                 Some(Some(obstacle)) => misplaced = misplaced.or(Some(Misplaced { login: index, obstacle })),
                 None => {}
@@ -442,17 +445,25 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// What stands against the use of `login` on this visit, whatever password was given; `None` if it may be used.
+/// What stands against the use of this login of `account` on this visit, whatever password was given; `None` if it may be
+/// used.
 #[must_use]
-pub fn obstacle(login: &Login, visit: &Visit) -> Option<Obstacle> {
+pub fn obstacle(account: &Account, login: &Login, visit: &Visit) -> Option<Obstacle> {
     if login.ends.is_some_and(|ends| ends <= SystemTime::now()) {
         Some(Obstacle::Ended)
     } else if !login.protocols.contains(&visit.protocol) {
         Some(Obstacle::Protocol)
     } else if !login.networks.as_deref().is_none_or(|networks| holds(networks, visit.peer)) {
         Some(Obstacle::Network)
+    } else if login.tls_required && !visit.encrypted {
+        Some(Obstacle::Tls)
     } else {
-        (login.tls_required && !visit.encrypted).then_some(Obstacle::Tls)
+        account
+            .app
+            .provider
+            .server(visit.protocol)
+            .is_none()
+            .then_some(Obstacle::Unserved)
     }
 }
 

@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn who_logs_in_where_a_login_may_not_be_used_is_told_no_more_than_of_a_wrong_password() {
         let wrong = Failure::from(Denied::Credentials);
-        for obstacle in [Obstacle::Ended, Obstacle::Protocol, Obstacle::Network, Obstacle::Tls] {
+        for obstacle in [Obstacle::Ended, Obstacle::Protocol, Obstacle::Network, Obstacle::Tls, Obstacle::Unserved] {
             let misplaced = Failure::from(Denied::Misplaced(Misplaced { login: 0, obstacle }));
             assert!(misplaced.detail.starts_with("the password is right, but the login "), "{}", misplaced.detail);
             assert_eq!(format!("{:?}", misplaced.smtp()), format!("{:?}", wrong.smtp()));

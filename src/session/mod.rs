@@ -282,6 +282,7 @@ async fn verify_and_open<P: Speaks>(
     let account: &Arc<Account> = &verified.account;
     record.known(account, verified.login, asked);
     let provider = &account.app.provider;
+    // Of a password the verifier says so, in the time of a wrong one.
     let Some(server) = provider.server(P::PROTOCOL) else {
         let detail = format!(
             "the provider {} has no {} server; listener {} cannot serve it",

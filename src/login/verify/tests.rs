@@ -11,7 +11,7 @@ use super::super::throttle::REPEATED;
 use super::*;
 use crate::config::{
     Admission, App, Budgets, Client, EndpointUrl, FailedLogins, Grant, Limits, Log, LogFormat, LoginOrigin, MailRules,
-    Proof, Protocol, Provider, Scopes, SecretSource, StoreConfig,
+    Proof, Protocol, Provider, Scopes, SecretSource, Server, StoreConfig, UpstreamTls,
 };
 use crate::proto::Mechanism;
 use crate::secret::SecretText;
@@ -44,6 +44,15 @@ fn login(username: &str, password: &str) -> Login {
 }
 
 fn config(accounts: Vec<Vec<Login>>) -> Config {
+    config_of(&Protocol::ALL, accounts)
+}
+
+/// With a provider that serves these protocols.
+fn config_of(served: &[Protocol], accounts: Vec<Vec<Login>>) -> Config {
+    let server = |protocol| {
+        let server = || Server { host: "mail.example.com".into(), port: 1, tls: UpstreamTls::Implicit };
+        served.contains(&protocol).then(server)
+    };
     let provider = Arc::new(Provider {
         name: "example".into(),
         token_url: EndpointUrl("https://login.example.com/token".into()),
@@ -52,9 +61,9 @@ fn config(accounts: Vec<Vec<Login>>) -> Config {
         grants: vec![],
         sign_in_lives: None,
         scopes: Scopes::default(),
-        smtp: None,
-        imap: None,
-        pop3: None,
+        smtp: server(Protocol::Smtp),
+        imap: server(Protocol::Imap),
+        pop3: server(Protocol::Pop3),
         smtp_extensions: vec![],
         smtp_masked: vec![],
         imap_capabilities: vec![],
@@ -276,6 +285,22 @@ async fn a_right_password_in_the_wrong_place_takes_as_long_as_a_wrong_one_at_a_s
         }
         assert_eq!(office.verifier.computations(), computed, "{name} {password}");
     }
+}
+
+/// What its provider has is no business of a guesser.
+#[tokio::test(start_paused = true)]
+async fn a_right_password_for_a_mailbox_that_nobody_serves_takes_as_long_as_a_wrong_one() {
+    let config = config_of(&[Protocol::Smtp], vec![vec![login("scanner", "right")]]);
+    let office = Office { verifier: Verifier::new(&config).unwrap(), config };
+    for (password, expected) in [("right", misplaced(0, Obstacle::Unserved)), ("wrong", Err(Denied::Credentials))] {
+        let request = request("scanner", password);
+        for waited in [Duration::ZERO, REPEATED, REPEATED] {
+            let before = Instant::now();
+            assert_eq!(office.try_from_peer(OFFICE, Protocol::Imap, &request).await, expected);
+            assert_eq!(before.elapsed().as_millis(), waited.as_millis(), "{password}");
+        }
+    }
+    assert_eq!(office.attempt("scanner", "right").await, Ok(0));
 }
 
 /// However long failures are remembered.

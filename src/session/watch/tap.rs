@@ -310,6 +310,7 @@ fn misplaced(account: &Account, login: String, failure: &Failure) -> Clue {
         Obstacle::Protocol => Clue::WrongProtocol { login, protocols },
         Obstacle::Network => Clue::WrongNetwork { login, networks },
         Obstacle::Tls => Clue::TlsRequired { login },
+        Obstacle::Unserved => Clue::Unserved(failure.detail.clone()),
     }
 }
 
@@ -318,7 +319,7 @@ fn wrong(account: &Account, login: String, visit: &Visit) -> Clue {
     let logins = account.logins.iter().filter(|named| named.username == login);
     let mut obstacles = logins
         .filter(|login| login.password_hash().is_some())
-        .map(|login| obstacle(login, visit));
+        .map(|login| obstacle(account, login, visit));
     let Some(first) = obstacles.next() else {
         // To add its network would let in without a password whoever is there.
         return Clue::NoPassword { login };
