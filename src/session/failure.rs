@@ -24,7 +24,7 @@ pub(crate) struct Failure {
     /// What is said instead of the kind's own words, where who asks has been told it before or will ask again at once. SMTP
     /// only.
     pub(crate) reply: Option<Box<Reply>>,
-    /// Whether the upstream was sent a token, and has refused it for good.
+    /// Whether the upstream was asked to log in, and has refused, be it only for now.
     pub(crate) was_tried: bool,
 }
 
@@ -83,7 +83,7 @@ impl Failure {
         Self::new(FailureKind::Unavailable, detail)
     }
 
-    /// The same, after the upstream has refused a token.
+    /// The same, after the upstream has refused a login.
     pub(crate) fn having_tried(self) -> Self {
         Self { was_tried: true, ..self }
     }
