@@ -5,13 +5,16 @@
 use std::borrow::Cow;
 
 use crate::config::Protocol;
-use crate::login::verify::{Denied, Misplaced};
+use crate::login::verify::{Denied, Misplaced, Obstacle};
 use crate::oauth::credentials::TokenError;
 use crate::proto::smtp::reply::Reply;
 use crate::proto::{imap, pop3};
 
 /// How long the words of a reply may be, in octets, so that its line stays below SMTP's 512.
 pub(super) const MAX_WORDS: usize = 400;
+
+/// What a right password in a wrong place may mean.
+pub(super) const IS_KNOWN: &str = "its password is known to somebody";
 
 /// Why a login was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub(crate) struct Failure {
     /// What is said instead of the kind's own words, where who asks has been told it before or will ask again at once. SMTP
     /// only.
     pub(crate) reply: Option<Box<Reply>>,
-    /// Whether the upstream was sent a token, and has refused it for good.
+    /// Whether the upstream was asked to log in, and has refused, be it only for now.
     pub(crate) was_tried: bool,
 }
 
@@ -83,7 +86,7 @@ impl Failure {
         Self::new(FailureKind::Unavailable, detail)
     }
 
-    /// The same, after the upstream has refused a token.
+    /// The same, after the upstream has refused a login.
     pub(crate) fn having_tried(self) -> Self {
         Self { was_tried: true, ..self }
     }
@@ -160,7 +163,13 @@ impl From<Denied> for Failure {
             Denied::Throttled => (FailureKind::Throttled, None),
             Denied::Busy => (FailureKind::Busy, None),
         };
-        Self { misplaced, ..Self::new(kind, denied.to_string()) }
+        let detail = match misplaced.map(|misplaced| misplaced.obstacle) {
+            Some(Obstacle::Protocol | Obstacle::Network) => {
+                format!("{denied}; if this is not your device, {IS_KNOWN}: `mailferry login rotate`")
+            }
+            Some(Obstacle::Ended | Obstacle::Tls) | None => denied.to_string(),
+        };
+        Self { misplaced, ..Self::new(kind, detail) }
     }
 }
 
@@ -214,7 +223,6 @@ impl Goodbye {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::login::verify::Obstacle;
 
     #[test]
     fn every_failure_has_its_reply_in_every_protocol() {
@@ -264,7 +272,10 @@ mod tests {
         let wrong = Failure::from(Denied::Credentials);
         for obstacle in [Obstacle::Ended, Obstacle::Protocol, Obstacle::Network, Obstacle::Tls, Obstacle::Unserved] {
             let misplaced = Failure::from(Denied::Misplaced(Misplaced { login: 0, obstacle }));
-            assert!(misplaced.detail.starts_with("the password is right, but the login "), "{}", misplaced.detail);
+            let detail = &misplaced.detail;
+            assert!(detail.starts_with("the password is right, but the login "), "{detail}");
+            let may_be_stolen = matches!(obstacle, Obstacle::Protocol | Obstacle::Network);
+            assert_eq!(detail.contains("known to somebody: `mailferry login rotate`"), may_be_stolen, "{detail}");
             assert_eq!(format!("{:?}", misplaced.smtp()), format!("{:?}", wrong.smtp()));
             assert_eq!(format!("{:?}", misplaced.imap()), format!("{:?}", wrong.imap()));
             assert_eq!(format!("{:?}", misplaced.pop3()), format!("{:?}", wrong.pop3()));

@@ -118,11 +118,11 @@ impl Nuisances {
                 }
                 Nuisance::NoMailByAddress(account) => {
                     let account = account.as_deref().unwrap_or("-");
-                    tracing::warn!(listener, account, %last_peer, count, %last_peer, "further logins by address failed");
+                    tracing::warn!(listener, account, count, %last_peer, "further logins by address failed");
                 }
                 Nuisance::NoMailByAddressUntilPerson(account) => {
                     let account = account.as_deref().unwrap_or("-");
-                    tracing::error!(listener, account, %last_peer, count, %last_peer, "further logins by address failed: a person must act");
+                    tracing::error!(listener, account, count, %last_peer, "further logins by address failed: a person must act");
                 }
                 Nuisance::MailByAddress => {
                     tracing::info!(listener, count, %last_peer, "further mail by address refused before the upstream was asked");
@@ -186,5 +186,37 @@ mod tests {
         assert!(nuisances.untold().is_empty(), "what is over is not remembered");
         fail("too old", 20);
         assert!(logged.lines()[0].contains("first: too old"), "told anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_line_about_what_was_counted_has_each_field_once() {
+        let (logged, _guard) = Logged::start();
+        let (nuisances, office) = (Nuisances::default(), listener());
+        let account = Some("floor@contoso.example".to_owned());
+        let kinds = [
+            Nuisance::ForbiddenAddress,
+            Nuisance::SurplusConnection,
+            Nuisance::NoProxyHeader,
+            Nuisance::TlsHello,
+            Nuisance::FailedHandshake("too old"),
+            Nuisance::ImpossibleName,
+            Nuisance::Throttled,
+            Nuisance::Busy,
+            Nuisance::NoMailByAddress(account.clone()),
+            Nuisance::NoMailByAddressUntilPerson(account),
+            Nuisance::MailByAddress,
+        ];
+        for nuisance in kinds.iter().chain(&kinds) {
+            nuisances.tell(&office, nuisance.clone(), [192, 168, 7, 20].into(), || {});
+        }
+        pass(QUIET + Duration::from_secs(1)).await;
+        let lines = logged.lines();
+        assert_eq!(lines.len(), kinds.len(), "{lines:?}");
+        for line in lines {
+            for field in ["listener=", "count=1", "last_peer=192.168.7.20"] {
+                assert_eq!(line.matches(field).count(), 1, "{field}: {line}");
+            }
+            assert!(line.matches("account=").count() <= 1, "{line}");
+        }
     }
 }

@@ -191,12 +191,9 @@ fn failure(account: &Account, server: &Server, error: OpenError) -> Failure {
     };
     let meaning = words::of_login(refusal);
     let failure = Failure::new(meaning.failure(), format!("{address}: {meaning}. {host}: {error}"));
-    // Before AUTH no token has gone out, and what passes by itself is nobody's fault.
-    if refusal.stage.starts_with("AUTH") && meaning.kind != RefusalKind::Transient {
-        failure.having_tried()
-    } else {
-        failure
-    }
+    // Before AUTH the provider has counted no login. From there on it has, and what it says of too many is transient: were
+    // that free, whoever is told it could go on.
+    if refusal.stage.starts_with("AUTH") { failure.having_tried() } else { failure }
 }
 
 /// Whether a refusal is about the token, so that another one may help.

@@ -53,11 +53,10 @@ async fn who_sends_nothing_has_no_logins_upstream_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_login_that_fails_upstream_for_now_costs_an_address_nothing() {
+async fn a_provider_that_hears_no_login_now_costs_an_address_nothing() {
     let setup = Setup::with(floor("rate = \"4/h\"")).await;
-    setup
-        .control()
-        .fail_next(sim::Protocol::Smtp, 4, Fault::RefuseLogin(Refusal::Temporary));
+    let closed = Fault::At(Moment::GreetingDue, Act::Say("421 4.3.2 Service not available".into()));
+    setup.control().fail_next(sim::Protocol::Smtp, 4, closed);
     for _ in 0..2 {
         let mut client = from(&setup, "192.168.7.20").await;
         for _ in 0..2 {
@@ -74,9 +73,16 @@ async fn a_login_that_fails_upstream_for_now_costs_an_address_nothing() {
 
 #[tokio::test]
 async fn logins_that_the_provider_refuses_count_as_messages() {
-    for refusal in [Refusal::Policy, Refusal::Token] {
+    let say = |moment, words: &str| Fault::At(moment, Act::Say(words.into()));
+    for refusal in [
+        Fault::RefuseLogin(Refusal::Policy),
+        Fault::RefuseLogin(Refusal::Token),
+        Fault::RefuseLogin(Refusal::Temporary),
+        say(Moment::CredentialsRead, "454 4.7.0 Too many login attempts, please try again later"),
+        say(Moment::AuthDue, "432 4.3.2 Concurrent connections limit exceeded"),
+    ] {
         let setup = Setup::with(floor("rate = \"4/h\"")).await;
-        setup.control().fail_next(sim::Protocol::Smtp, 4, Fault::RefuseLogin(refusal));
+        setup.control().fail_next(sim::Protocol::Smtp, 4, refusal.clone());
         for (number, start) in
             (0..4).zip(["454 4.7.0 ", "454 4.7.0 ", "450 4.7.1 One address", "450 4.7.1 One address"])
         {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::tap::tls_name;
 use crate::config::{Listener, ListenerTls, Protocol, holds};
 use crate::login::verify::Obstacle;
+use crate::session::failure::IS_KNOWN;
 
 /// How many networks of a list are repeated.
 const MOST_REPEATED: usize = 6;
@@ -120,6 +121,14 @@ impl Scene<'_> {
         let own = IpNet::from(self.peer);
         format!("[{}\"{own}\"{more}]", shown.collect::<String>())
     }
+}
+
+/// What to do about a right password in a wrong place, where `cure` lets it in: it looks the same whoever has it.
+fn if_yours(cure: &str) -> String {
+    format!(
+        "if this is your device, {cure}; if it is not, {IS_KNOWN}: make a new one with `mailferry login rotate` or `mailferry \
+         passwd --generate`"
+    )
 }
 
 /// A key of a login and what it should be.
@@ -251,15 +260,13 @@ impl Clue {
                 let all = protocols.iter().chain([&listener.protocol]);
                 let all: Vec<_> = all.map(|protocol| format!("\"{protocol}\"")).collect();
                 let key = format!("protocols = [{}]", all.join(", "));
-                format!(
-                    "the password is right, and this login is not for {}: {}",
-                    listener.protocol,
-                    of_login(login, &key)
-                )
+                let cure = if_yours(&of_login(login, &key));
+                format!("the password is right, and this login is not for {}: {cure}", listener.protocol)
             }
             Self::WrongNetwork { login, networks } => {
                 let key = format!("networks = {}", scene.with_peer(networks));
-                format!("the password is right, and this login is not for this address: {}", of_login(login, &key))
+                let cure = if_yours(&of_login(login, &key));
+                format!("the password is right, and this login is not for this address: {cure}")
             }
             Self::TlsRequired { login } => format!(
                 "the password is right, and this login wants TLS: switch it on in the device, or take tls = \"required\" out of \

@@ -41,11 +41,13 @@ fn each_clue_has_the_line_to_change() {
         (Clue::UnknownName, "`mailferry login list`"),
         (
             Clue::WrongProtocol { login: login(), protocols: vec![Protocol::Imap] },
-            "in [[account.login]] username = \"scanner\" set protocols = [\"imap\", \"smtp\"]",
+            "if this is your device, in [[account.login]] username = \"scanner\" set protocols = [\"imap\", \"smtp\"]; if it is \
+             not, its password is known to somebody: make a new one with `mailferry login rotate`",
         ),
         (
             Clue::WrongNetwork { login: login(), networks: vec!["10.0.0.0/8".parse().unwrap()] },
-            "in [[account.login]] username = \"scanner\" set networks = [\"10.0.0.0/8\", \"192.168.7.20/32\"]",
+            "if this is your device, in [[account.login]] username = \"scanner\" set networks = [\"10.0.0.0/8\", \
+             \"192.168.7.20/32\"]; if it is not, its password is known to somebody: make a new one with `mailferry login rotate`",
         ),
         (Clue::TlsRequired { login: login() }, "tls = \"required\""),
         (Clue::WrongPassword { login: login(), besides: None }, "not that of scanner: type it into the device again"),
