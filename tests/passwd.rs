@@ -67,6 +67,22 @@ fn failures_have_their_status_and_one_line() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn an_argument_that_is_no_text_is_refused_in_one_line() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let output = Command::new(env!("CARGO_BIN_EXE_mailferry"))
+        .args([OsStr::new("check"), OsStr::from_bytes(b"\xff")])
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(said.starts_with("mailferry: ") && said.ends_with("; see mailferry check --help\n"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
 #[test]
 fn the_version_is_told() {
     let output = mailferry(&["--version"], b"");

@@ -94,6 +94,14 @@ impl Desk for FrontDesk {
     }
 }
 
+/// Said of a login that is made while who asked for it is told of a failure, with its number after it.
+const LOST: &str = "whose password is not shown: rotate it with mailferry login rotate ";
+
+/// `what` is in the store, which cannot be read back.
+fn written(what: String, error: &StoreError) -> Refusal {
+    Refusal::failed(format!("{what}; it takes effect as soon as the store can be read again: {error}"))
+}
+
 /// The account of that address.
 fn account(directory: &Directory, address: &str) -> Result<Arc<Account>, Refusal> {
     directory.account(address).map(Arc::clone).ok_or_else(|| {

@@ -1,6 +1,6 @@
 //! `mailferry passwd`: the hash that a login's `password_hash` wants.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 
 use anyhow::{Context, bail, ensure};
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     } else if io::stdin().is_terminal() {
         ask()?
     } else {
-        read(&mut io::stdin().lock())?
+        read(io::stdin().lock())?
     };
     result.push_str(&hash(&password)?.to_string());
     result.push('\n');
@@ -58,8 +58,10 @@ fn ask() -> anyhow::Result<Password> {
     checked(once.as_bytes().to_vec())
 }
 
-/// Reads one line, without its end. What follows it is refused: whoever gives more than a line means something else.
-fn read(input: &mut impl BufRead) -> anyhow::Result<Password> {
+/// Reads one line, without its end. What came along after it is refused: whoever gives more than a line means something
+/// else. Nothing further is waited for: a script may keep the pipe open.
+fn read(input: impl Read) -> anyhow::Result<Password> {
+    let mut input = BufReader::new(input);
     // A line end and one octet more than a password may have: enough to see that there is too much.
     let most = MAX_CREDENTIAL as u64 + 3;
     let mut line = Zeroizing::new(Vec::new());
@@ -72,9 +74,7 @@ fn read(input: &mut impl BufRead) -> anyhow::Result<Password> {
     let password = line.strip_suffix(b"\n").unwrap_or(&line);
     let password = if line_end { password.strip_suffix(b"\r").unwrap_or(password) } else { password };
     let password = checked(password.to_vec())?;
-    let mut more = Zeroizing::new([0; 1]);
-    let more = input.read(&mut *more).context("standard input cannot be read")?;
-    ensure!(more == 0, "there is more than one line; give the password alone, in one line");
+    ensure!(input.buffer().is_empty(), "there is more than one line; give the password alone, in one line");
     Ok(password)
 }
 
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     fn read_from(input: &[u8]) -> Result<Vec<u8>, String> {
-        read(&mut &input[..])
+        read(input)
             .map(|password| password.expose().to_vec())
             .map_err(|error| error.to_string())
     }
@@ -139,6 +139,22 @@ mod tests {
         ] {
             assert_eq!(read_from(input).as_deref(), Ok(password), "{input:?}");
         }
+    }
+
+    /// A pipe with a line in it, that nobody writes to or closes any more.
+    struct KeptOpen(Option<&'static [u8]>);
+
+    impl Read for KeptOpen {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let mut line = self.0.take().expect("nothing is read beyond the line");
+            line.read(buffer)
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_file_is_not_waited_for() {
+        let password = read(KeptOpen(Some(b"hunter2\n"))).unwrap();
+        assert_eq!(password.expose(), b"hunter2");
     }
 
     #[test]

@@ -20,7 +20,11 @@ pub(super) fn answer(error: &clap::Error) -> Result<(), Failure> {
             _ = error.print();
             Err(Failure::Shown)
         }
-        _ => Err(Failure::Usage(one_line(&error.render().to_string(), &command(std::env::args().skip(1))))),
+        _ => {
+            // What is not UTF-8 names no command.
+            let arguments = std::env::args_os().skip(1).filter_map(|argument| argument.into_string().ok());
+            Err(Failure::Usage(one_line(&error.render().to_string(), &command(arguments))))
+        }
     }
 }
 

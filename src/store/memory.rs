@@ -128,8 +128,9 @@ impl Logins for MemoryStore {
         done(self.kept().accounts.clone())
     }
 
-    fn add_account(&self, account: StoredAccount, login: StoredLogin) -> StoreFuture<'_, i64> {
+    fn add_account(&self, account: StoredAccount, login: StoredLogin, ended: Vec<i64>) -> StoreFuture<'_, i64> {
         let mut kept = self.kept();
+        kept.logins.retain(|id, _| !ended.contains(id));
         kept.accounts
             .retain(|known| !known.address.eq_ignore_ascii_case(&account.address));
         kept.accounts.push(account);

@@ -239,9 +239,9 @@ pub trait Logins: Send + Sync {
     /// All accounts.
     fn accounts(&self) -> StoreFuture<'_, Vec<StoredAccount>>;
 
-    /// Keeps an account and a login for it, or neither; the same address again changes the account's app. The login's
-    /// `id` is not looked at. The number it was given.
-    fn add_account(&self, account: StoredAccount, login: StoredLogin) -> StoreFuture<'_, i64>;
+    /// Keeps an account and a login for it, and forgets the logins numbered `ended`, or none of these; the same address
+    /// again changes the account's app. The login's `id` is not looked at. The number it was given.
+    fn add_account(&self, account: StoredAccount, login: StoredLogin, ended: Vec<i64>) -> StoreFuture<'_, i64>;
 
     /// All logins that have not ended by `now`; those that have are forgotten.
     fn logins(&self, now: SystemTime) -> StoreFuture<'_, Vec<StoredLogin>>;

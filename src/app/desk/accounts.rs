@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::super::parts::Parts;
-use super::{Refusal, at, logins, shown};
+use super::super::registry::Change;
+use super::{LOST, Refusal, at, logins, shown, written};
 use crate::config::{Account, check_address};
 use crate::control::{AccountState, AccountStatus, AddLogin, Answer, SignInStatus};
 use crate::oauth::credentials::TokenError;
@@ -71,6 +72,8 @@ fn is_of_the_file(parts: &Parts, address: &str) -> bool {
 }
 
 /// Makes an account and its first login, or neither: an account without one would be of no use, and no command ends it.
+/// Where the address had logins and no account, these end: nobody sees them in a list, and they must not open again what
+/// they opened before.
 pub(super) async fn add(parts: &Parts, app: &str, login: AddLogin) -> Result<Answer, Refusal> {
     let address = &login.account;
     check_address(address).map_err(|what| Refusal::usage(format!("{}: {what}", shown(address))))?;
@@ -82,6 +85,10 @@ pub(super) async fn add(parts: &Parts, app: &str, login: AddLogin) -> Result<Ans
     let change = parts.registry.change().await;
     let directory = change.directory();
     let known = directory.account(address);
+    let ended = match known {
+        Some(_) => Vec::new(),
+        None => forgotten(&change, address).await?,
+    };
     let account = Account {
         // The address is kept as it was first written.
         address: known.map_or_else(|| address.clone(), |known| known.address.clone()),
@@ -93,11 +100,22 @@ pub(super) async fn add(parts: &Parts, app: &str, login: AddLogin) -> Result<Ans
     let login = logins::checked(parts, &change, &account, login)?;
     let (address, app, username) = (account.address, &app.name, login.username.clone());
     let stored = StoredAccount { address: address.clone(), app: app.clone() };
-    let id = change.store().add_account(stored, login).await?;
-    change.done().await?;
+    let id = change.store().add_account(stored, login, ended.clone()).await?;
     tracing::info!(account = address, app, "a command has made or changed an account");
+    if !ended.is_empty() {
+        tracing::info!(account = address, ids = ?ended, "logins from before the account was gone have ended");
+    }
     tracing::info!(account = address, login = username, id, "a command has made a login");
+    let unread = |error| written(format!("the account {address} and its login {id} are made, {LOST}{id}"), &error);
+    change.done().await.map_err(unread)?;
     Ok(Answer::Login { id, username })
+}
+
+/// The logins that the store has for `address`.
+async fn forgotten(change: &Change<'_>, address: &str) -> Result<Vec<i64>, Refusal> {
+    let logins = change.store().logins(SystemTime::now()).await?.into_iter();
+    let of_it = logins.filter(|login| login.account.eq_ignore_ascii_case(address));
+    Ok(of_it.map(|login| login.id).collect())
 }
 
 fn no_app(parts: &Parts, app: &str) -> Refusal {

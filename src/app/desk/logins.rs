@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::parts::Parts;
 use super::super::registry::Change;
-use super::{Refusal, account, at, shown};
+use super::{LOST, Refusal, account, at, shown, written};
 use crate::config::{
     Account, Config, Login, LoginOrigin, MAX_SAME_USERNAME, NETWORK, Protocol, check_hash, check_username,
     in_words as networks_in_words, listeners_in_words, network, places,
@@ -82,8 +82,9 @@ pub(super) async fn add(parts: &Parts, login: AddLogin) -> Result<Answer, Refusa
     let login = checked(parts, &change, &account, login)?;
     let username = login.username.clone();
     let id = change.store().add_login(login).await?;
-    change.done().await?;
     tracing::info!(account = account.address, login = username, id, "a command has made a login");
+    let unread = |error| written(format!("login {id} is made, {LOST}{id}"), &error);
+    change.done().await.map_err(unread)?;
     Ok(Answer::Login { id, username })
 }
 
@@ -180,7 +181,8 @@ pub(super) async fn revoke(parts: &Parts, id: i64) -> Result<Answer, Refusal> {
     if !change.store().revoke_login(id).await? {
         return Err(no_login(id));
     }
-    change.done().await?;
+    let unread = |error| written(format!("login {id} is revoked"), &error);
+    change.done().await.map_err(unread)?;
     let Some((account, login)) = known else {
         return Ok(Answer::Done(format!("login {id} is revoked")));
     };
@@ -215,9 +217,10 @@ pub(super) async fn rotate(parts: &Parts, id: i64, password_hash: String, grace:
     }
     let new = change.store().rotate_login(id, password_hash, now, ends).await?;
     let new = new.ok_or_else(|| no_login(id))?;
-    change.done().await?;
     let (account, username) = (&account.address, &login.username);
     tracing::info!(account, login = username, id, new, ?grace, "a command has replaced a login's password");
+    let unread = |error| written(format!("login {id} is replaced by login {new}, {LOST}{new}"), &error);
+    change.done().await.map_err(unread)?;
     Ok(Answer::Login { id: new, username: username.clone() })
 }
 

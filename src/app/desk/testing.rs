@@ -99,8 +99,8 @@ impl Logins for FlakyStore {
         self.unless_failing(|| self.kept.accounts())
     }
 
-    fn add_account(&self, account: StoredAccount, login: StoredLogin) -> StoreFuture<'_, i64> {
-        self.unless_failing(|| self.kept.add_account(account, login))
+    fn add_account(&self, account: StoredAccount, login: StoredLogin, ended: Vec<i64>) -> StoreFuture<'_, i64> {
+        self.unless_failing(|| self.kept.add_account(account, login, ended))
     }
 
     fn logins(&self, now: SystemTime) -> StoreFuture<'_, Vec<StoredLogin>> {

@@ -22,7 +22,7 @@ use crate::proto::{LoginRequest, Mechanism};
 use crate::secret::{AccessToken, Password, SecretText};
 use crate::session::Upstreams;
 use crate::sim::{self, Fault, Refusal as Refused, Simulator};
-use crate::store::{Leased, Logins, SignInId, SignIns};
+use crate::store::{Leased, Logins, SignInId, SignIns, StoredLogin};
 
 const SCANNER: &str = "scanner@contoso.example";
 const ANN: &str = "ann@contoso.example";
@@ -252,6 +252,34 @@ async fn an_account_made_by_a_command_is_there_at_once() {
         assert!(what.contains(word), "{what}");
     }
     assert_eq!(stage.accounts().await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_account_made_anew_does_not_bring_back_its_old_logins() {
+    let stage = Stage::set().await;
+    let left = |account: &str, username: &str| StoredLogin {
+        id: 0,
+        device: String::new(),
+        account: account.into(),
+        username: username.into(),
+        password_hash: HASH.trim().into(),
+        protocols: Protocol::ALL.to_vec(),
+        networks: None,
+        made: SystemTime::now(),
+        ends: None,
+    };
+    for username in ["copier", "ann", "ann", "ann", "ann"] {
+        stage.store.add_login(left("Ann@Contoso.example", username)).await.unwrap();
+    }
+    stage.store.add_login(left("bob@contoso.example", "bob")).await.unwrap();
+    let first = stage.made(add_account(ANN, "people")).await;
+    assert!(stage.opens("ann").await && !stage.opens("copier").await);
+    let kept = || async { stage.store.logins(SystemTime::now()).await.unwrap().into_iter() };
+    let names: Vec<_> = kept().await.map(|login| login.username).collect();
+    assert_eq!(names, ["bob", "ann"], "those of others are left alone");
+    // Of an account that is there, all stay.
+    stage.made(add_account(ANN, "contoso")).await;
+    assert_eq!((kept().await.count(), kept().await.any(|login| login.id == first)), (3, true));
 }
 
 #[tokio::test]

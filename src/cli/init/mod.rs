@@ -110,6 +110,22 @@ fn ask(input: &mut impl BufRead, secretly: bool, office: Option<&Office>) -> Res
     Ok(Answers::ask(&mut Questions::new(input, &mut prompts, secretly), network)?)
 }
 
+/// What has to be readable for these files to be, each once.
+fn with_folders(files: &[PathBuf]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for path in files
+        .iter()
+        .filter_map(|file| file.parent())
+        .chain(files.iter().map(PathBuf::as_path))
+    {
+        let path = path.display().to_string();
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    paths
+}
+
 /// What remains to be done, in order.
 fn instructions(
     config: &Config,
@@ -124,9 +140,10 @@ fn instructions(
         text.push_str(&format!("Written: {}\n", path.display()));
     }
     if as_root {
-        let folder = "/etc/mailferry";
-        let how = if config.file.parent() == Some(Path::new(folder)) {
-            format!("is given them by: chgrp -R mailferry {folder} && chmod -R g+rX {folder}   (docs/service.md)")
+        let how = if config.file.parent() == Some(Path::new("/etc/mailferry")) {
+            // These alone: what else is there may be meant for root.
+            let files = with_folders(written).join(" ");
+            format!("is given them by: chgrp mailferryd {files} && chmod g+rX {files}   (docs/service.md)")
         } else {
             "cannot read them: see docs/service.md".into()
         };

@@ -20,10 +20,10 @@ impl Logins for SqlStore {
         })
     }
 
-    fn add_account(&self, account: StoredAccount, login: StoredLogin) -> StoreFuture<'_, i64> {
+    fn add_account(&self, account: StoredAccount, login: StoredLogin, ended: Vec<i64>) -> StoreFuture<'_, i64> {
         Box::pin(async move {
             let mut held = self.hold().await?;
-            let id = add_account(&mut held.connection, &account, &login).await;
+            let id = add_account(&mut held.connection, &account, &login, &ended).await;
             self.put_back(held, id).await
         })
     }
@@ -106,6 +106,7 @@ async fn add_account(
     connection: &mut SqliteConnection,
     account: &StoredAccount,
     login: &StoredLogin,
+    ended: &[i64],
 ) -> Result<i64, Fault> {
     let mut change = connection.begin_with(BEGIN).await?;
     query("INSERT OR REPLACE INTO account (address, app) VALUES (?, ?)")
@@ -113,6 +114,9 @@ async fn add_account(
         .bind(&account.app)
         .execute(&mut *change)
         .await?;
+    for id in ended {
+        revoke_login(&mut change, *id).await?;
+    }
     let id = add_login(&mut change, login).await?;
     change.commit().await?;
     Ok(id)

@@ -32,6 +32,7 @@ cases!(
     who_signed_out_is_signed_out,
     numbers_are_not_given_again,
     an_address_has_one_account,
+    a_new_account_ends_the_logins_it_is_told_to,
     a_login_comes_back_as_it_was_made,
     a_revoked_login_is_gone,
     a_rotated_login_is_like_the_old_one,
@@ -174,7 +175,7 @@ async fn an_address_has_one_account(store: &dyn Store) {
         let account = StoredAccount { address: address.into(), app: app.into() };
         ids.push(
             store
-                .add_account(account, StoredLogin { id: 77, ..new_login(app) })
+                .add_account(account, StoredLogin { id: 77, ..new_login(app) }, Vec::new())
                 .await
                 .unwrap(),
         );
@@ -186,6 +187,15 @@ async fn an_address_has_one_account(store: &dyn Store) {
     accounts.sort_by_key(|account| account.app.clone());
     let told = accounts.iter().map(|account| (account.address.as_str(), account.app.as_str()));
     assert_eq!(told.collect::<Vec<_>>(), [("bob@example.com", "one"), ("Ada@Example.com", "two")]);
+}
+
+async fn a_new_account_ends_the_logins_it_is_told_to(store: &dyn Store) {
+    let old = store.add_login(new_login("old")).await.unwrap();
+    let other = store.add_login(new_login("other")).await.unwrap();
+    let account = StoredAccount { address: "ada@example.com".into(), app: "one".into() };
+    let new = store.add_account(account, new_login("new"), vec![old]).await.unwrap();
+    let left = store.logins(at(0)).await.unwrap();
+    assert_eq!(left.iter().map(|login| login.id).collect::<Vec<_>>(), [other, new]);
 }
 
 async fn a_login_comes_back_as_it_was_made(store: &dyn Store) {

@@ -87,7 +87,10 @@ impl Played {
             Step::Release(who, which) => format!("{:?}", store.release(&name(who), number(which)).await),
             Step::AddAccount(address, app) => {
                 let account = StoredAccount { address: address.clone(), app: app.to_string() };
-                let given = store.add_account(account, new_login(app.to_string().as_str())).await.unwrap();
+                let given = store
+                    .add_account(account, new_login(app.to_string().as_str()), Vec::new())
+                    .await
+                    .unwrap();
                 assert!(self.logins.last().is_none_or(|last| *last < given));
                 self.logins.push(given);
                 String::new()
