@@ -167,7 +167,7 @@ impl From<Denied> for Failure {
             Some(Obstacle::Protocol | Obstacle::Network) => {
                 format!("{denied}; if this is not your device, {IS_KNOWN}: `mailferry login rotate`")
             }
-            Some(Obstacle::Ended | Obstacle::Tls) | None => denied.to_string(),
+            Some(Obstacle::Ended | Obstacle::Tls | Obstacle::Unserved) | None => denied.to_string(),
         };
         Self { misplaced, ..Self::new(kind, detail) }
     }
