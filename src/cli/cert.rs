@@ -16,8 +16,8 @@ use crate::app::certificate::{self, KeyKind, Shown, Verdict};
 /// Where the configuration names none, it is the gateway's own, which is made now if there is none yet.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Make a new one of the gateway's own in the old one's place, which is kept with .old behind its name, without its key. Devices that
-    /// trust the old one have to be told of the new one
+    /// Make a new one of the gateway's own in the old one's place, which is kept with .old behind its name, without its key.
+    /// Devices that trust the old one have to be told of the new one
     #[arg(long)]
     new: bool,
     /// Where one is made: with a key on the curve P-256, which old devices do not know, instead of RSA with 2048 bits

@@ -9,6 +9,7 @@ use mailferry::config::{CertificateFiles, Config, ListenerTls, Protocol};
 use mailferry::net::self_signed::{KeyKind, make_certificate, make_key};
 use mailferry::sim::Simulator;
 use rustls::pki_types::CertificateDer;
+use tempfile::TempDir;
 
 use crate::common::program::{Running, finish, program};
 use crate::common::{Answer, Client, PASSWORD, Setup, configuration_text, in_time, let_pass};
@@ -59,6 +60,21 @@ async fn shown(setup: &Setup, trusted: &CertificateDer<'static>) -> bool {
 
 fn files(folder: &Path) -> CertificateFiles {
     CertificateFiles { certificate: folder.join("one.pem"), private_key: folder.join("one.key") }
+}
+
+/// A provider, a configuration whose listeners name these files, and a certificate in `one.pem` with its key in `one.key`.
+async fn naming(certificate: &str, private_key: &str) -> (Simulator, TempDir, CertificateFiles) {
+    let wanted = wanted(ListenerTls::Implicit);
+    let provider = Simulator::start(wanted.provider.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    write(&files, HOST);
+    let named = format!(
+        "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"{certificate}\"\nprivate_key = \"{private_key}\""
+    );
+    let text = configuration_text(&provider, &folder, &wanted).replace("bind = \"127.0.0.1:0\"", &named);
+    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    (provider, folder, files)
 }
 
 /// A gateway with configured files.
@@ -192,15 +208,7 @@ async fn the_command_makes_shows_and_replaces_the_certificate() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_disk_that_hangs_does_not_hold_the_process() {
-    let provider = Simulator::start(wanted(ListenerTls::Implicit).provider).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
-    write(&files, HOST);
-    let text = configuration_text(&provider, &folder, &wanted(ListenerTls::Implicit)).replace(
-        "bind = \"127.0.0.1:0\"",
-        "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"one.pem\"\nprivate_key = \"one.key\"",
-    );
-    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    let (_provider, folder, files) = naming("one.pem", "one.key").await;
     let mut gateway = Running::start(program(folder.path(), &["--config", "mailferry.toml", "serve"]));
     gateway.listens(Protocol::Smtp).await;
     let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status();
@@ -216,15 +224,7 @@ async fn a_disk_that_hangs_does_not_hold_the_process() {
 
 #[tokio::test]
 async fn what_cannot_be_shown_keeps_a_gateway_from_starting() {
-    let provider = Simulator::start(wanted(ListenerTls::Implicit).provider).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
-    let text = configuration_text(&provider, &folder, &wanted(ListenerTls::Implicit)).replace(
-        "bind = \"127.0.0.1:0\"",
-        "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"one.pem\"\nprivate_key = \"one.key\"",
-    );
-    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
-    write(&files, HOST);
+    let (_provider, folder, files) = naming("one.pem", "one.key").await;
     replace(&files.private_key, &make_key(KeyKind::P256).unwrap());
     let (status, _, said) = run(folder.path(), &["serve"]).await;
     assert_eq!(status, Some(1));
@@ -236,17 +236,9 @@ async fn what_cannot_be_shown_keeps_a_gateway_from_starting() {
 
 #[tokio::test]
 async fn a_key_in_the_certificates_file_is_not_printed() {
-    let provider = Simulator::start(wanted(ListenerTls::Implicit).provider).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
-    write(&files, HOST);
+    let (_provider, folder, files) = naming("both.pem", "both.pem").await;
     let [pem, key] = [&files.certificate, &files.private_key].map(|file| std::fs::read_to_string(file).unwrap());
     replace(&folder.path().join("both.pem"), &format!("{key}{pem}"));
-    let text = configuration_text(&provider, &folder, &wanted(ListenerTls::Implicit)).replace(
-        "bind = \"127.0.0.1:0\"",
-        "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"both.pem\"\nprivate_key = \"both.pem\"",
-    );
-    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
     let (status, result, said) = run(folder.path(), &["cert"]).await;
     assert_eq!(status, Some(0), "{said}");
     assert!(result.ends_with(&pem) && !result.contains("PRIVATE"), "{result}");
@@ -257,15 +249,7 @@ async fn a_key_in_the_certificates_file_is_not_printed() {
 
 #[tokio::test]
 async fn one_that_has_ended_is_a_fault_of_check_and_told_once_at_the_start() {
-    let provider = Simulator::start(wanted(ListenerTls::Implicit).provider).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let files = files(folder.path());
-    write(&files, HOST);
-    let text = configuration_text(&provider, &folder, &wanted(ListenerTls::Implicit)).replace(
-        "bind = \"127.0.0.1:0\"",
-        "bind = \"127.0.0.1:0\"\ntls = \"auto\"\ncertificate = \"one.pem\"\nprivate_key = \"one.key\"",
-    );
-    std::fs::write(folder.path().join("mailferry.toml"), text).unwrap();
+    let (_provider, folder, files) = naming("one.pem", "one.key").await;
     let (status, result, _) = run(folder.path(), &["check", "--offline"]).await;
     assert!(status == Some(0) && !result.contains("certificate: "), "{result}");
 

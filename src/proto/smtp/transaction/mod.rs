@@ -299,9 +299,9 @@ impl Transaction {
     /// Whether the downstream is to be read, and `from_downstream` called, while its input holds `held` octets.
     ///
     /// It is not while as many replies are outstanding as may be (one, at an upstream without PIPELINING), while 64 KiB
-    /// are held behind a DATA that has no answer yet or of a chunk that may not go on yet, and once the end of the session is settled. A reply from the
-    /// upstream changes that: after `from_upstream`, ask again, and if the answer is yes call `from_downstream` even when
-    /// nothing new was read.
+    /// are held behind a DATA that has no answer yet or of a chunk that may not go on yet, and once the end of the session
+    /// is settled. A reply from the upstream changes that: after `from_upstream`, ask again, and if the answer is yes call
+    /// `from_downstream` even when nothing new was read.
     #[must_use]
     pub fn wants_downstream(&self, held: usize) -> bool {
         self.ending.is_none()
